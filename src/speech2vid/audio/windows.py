@@ -1,0 +1,142 @@
+"""Feature rows → one window of sound for each video frame, whole or in chunks (Sect. 3.4).
+
+Video frame i is on screen from i/25 s to (i + 1)/25 s; its middle is (i + 1/2)/25 s = (4 i + 2) × 10 ms, which is
+exactly the centre of feature row 4 i + 2. So::
+
+    window of frame i, S steps  =  rows 4 i + 2 − S // 2  …  4 i + 2 − S // 2 + S − 1
+
+For odd S (the paper's 35: rows 4 i − 15 … 4 i + 19) the middle of the window IS the middle of the frame; for even S it
+is half a step (5 ms) early. Rows outside the sound are those of digital silence.
+
+A frame exists if its middle lies inside the sound or on its end, which gives round(D × 25) frames for D seconds, half
+rounded up, in whole numbers: ``(n + 320) // 640`` for n samples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from speech2vid.audio.mfcc import SILENT_FEATURES, FeatureStream, audio_features
+from speech2vid.constants import (
+    MFCC_HOP,
+    MFCC_PER_FRAME,
+    MFCC_WINDOW,
+    SAMPLE_RATE_HZ,
+    SAMPLES_PER_FRAME,
+    WINDOW_STEPS,
+    exact_div,
+)
+from speech2vid.records import Waveform
+
+Rows = NDArray[np.float32]
+
+_MIDDLE_ROW = exact_div(MFCC_PER_FRAME, 2)
+
+
+def frame_count(samples: int) -> int:
+    """Video frames for so many 16 kHz samples: round(seconds × 25), half up."""
+    return (samples + SAMPLES_PER_FRAME // 2) // SAMPLES_PER_FRAME
+
+
+def latency_s(steps: int = WINDOW_STEPS) -> float:
+    """How long after the MIDDLE of a frame the sound must have arrived before its window of ``steps`` is complete.
+
+    0.1825 s for the paper's 35 steps: 17 rows of 10 ms and half of a 25 ms analysis window.
+    """
+    return ((steps - 1 - steps // 2) * MFCC_HOP + MFCC_WINDOW // 2) / SAMPLE_RATE_HZ
+
+
+class RowWindows:
+    """Windows around rows ``first``, ``first + every``, ``first + 2 every`` … of rows that arrive in chunks.
+
+    Args:
+        before, after: rows of context on either side of the middle row.
+        outside: (...) what rows before the beginning and after the end hold; its shape is that of a row.
+        first, every: which rows get a window.
+
+    Keeps about ``before + after + every`` rows between calls.
+    """
+
+    def __init__(self, before: int, after: int, outside: Rows, first: int = 0, every: int = 1) -> None:
+        self._width, self._first, self._every = before + 1 + after, first, every
+        self._head = np.repeat(np.asarray(outside, np.float32)[None], before, axis=0)
+        self._tail = np.repeat(np.asarray(outside, np.float32)[None], after, axis=0)
+        self._start()
+
+    def _start(self) -> None:
+        self._pending = self._head
+        self._next = self._first  # where in ``_pending`` the next window begins
+
+    def push(self, rows: Rows) -> Rows:
+        """Take the next rows, (n, ...), and return the complete windows, (m, ..., before + 1 + after), time last."""
+        pending = np.concatenate([self._pending, rows])
+        count = max(0, (len(pending) - self._next - self._width) // self._every + 1)
+        stop = self._next + count * self._every
+        if count:
+            windows = sliding_window_view(pending, self._width, axis=0)[self._next : stop : self._every]
+        else:
+            windows = np.empty((0, *pending.shape[1:], self._width), np.float32)
+        dropped = min(stop, len(pending))
+        self._pending, self._next = pending[dropped:].copy(), stop - dropped
+        return windows
+
+    def flush(self) -> Rows:
+        """Return the windows around the last rows. The stream is then ready for another sound."""
+        last = self.push(self._tail)
+        self._start()
+        return last
+
+
+class FrameWindows(RowWindows):
+    """One window of ``steps`` rows for each video frame, from 100 Hz rows that arrive in chunks.
+
+    Args:
+        steps: length of the window; see the module for which rows these are.
+        outside: a row of digital silence, the same shape as the rows.
+    """
+
+    def __init__(self, steps: int, outside: Rows) -> None:
+        super().__init__(steps // 2, steps - 1 - steps // 2, outside, first=_MIDDLE_ROW, every=MFCC_PER_FRAME)
+
+
+def frame_windows(rows: Rows, steps: int, outside: Rows) -> Rows:
+    """Windows of all video frames from all rows of a sound: (T, C) → (N, C, steps) float32, N = (T + 1) // 4."""
+    stream = FrameWindows(steps, outside)
+    return np.concatenate([stream.push(rows), stream.flush()])
+
+
+def mfcc_windows(mfcc: Rows) -> Rows:
+    """The networks' input from stored MFCC rows: (T, 13) → (N, 1, 12, 35) float32, coefficient 0 dropped."""
+    return frame_windows(mfcc[:, 1:], WINDOW_STEPS, SILENT_FEATURES.mfcc[0, 1:])[:, None]
+
+
+def logmel_windows(logmel: Rows, steps: int) -> Rows:
+    """Log-mel rows of a sound around every video frame: (T, 40) → (N, 40, steps) float32, any odd or even ``steps``."""
+    return frame_windows(logmel, steps, SILENT_FEATURES.logmel[0])
+
+
+def windows(waveform: Waveform) -> Rows:
+    """The networks' input for a whole sound, (n,) float at 16 kHz: (N, 1, 12, 35) float32, N = (n + 320) // 640."""
+    return mfcc_windows(audio_features(waveform).mfcc)
+
+
+class WindowStream:
+    """``windows`` of a sound that arrives in chunks of any size: the same values, bit for bit, in bounded memory.
+
+    The window of a frame is returned once the sound has reached ``latency_s()`` = 0.1825 s past the frame's middle.
+    """
+
+    def __init__(self) -> None:
+        self._features = FeatureStream()
+        self._windows = FrameWindows(WINDOW_STEPS, SILENT_FEATURES.mfcc[0, 1:])
+
+    def push(self, chunk: Waveform) -> Rows:
+        """Take the next samples, (n,) float, and return the windows now complete, (m, 1, 12, 35) float32."""
+        return self._windows.push(self._features.push(chunk).mfcc[:, 1:])[:, None]
+
+    def flush(self) -> Rows:
+        """Return the last windows, (m, 1, 12, 35) float32. The stream is then ready for another sound."""
+        complete = self._windows.push(self._features.flush().mfcc[:, 1:])
+        return np.concatenate([complete, self._windows.flush()])[:, None]
