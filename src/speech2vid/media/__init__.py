@@ -1,0 +1,22 @@
+"""Video, sound and photos in; video out. The only part that knows FFmpeg."""
+
+from speech2vid.media.audio_reader import load_audio, read_audio
+from speech2vid.media.mark import mark_text, read_mark
+from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo
+from speech2vid.media.probe import probe
+from speech2vid.media.video_reader import VideoReader
+from speech2vid.media.video_writer import CONTAINERS, VideoWriter
+
+__all__ = [
+    "CONTAINERS",
+    "MAX_PHOTO_PIXELS",
+    "VideoReader",
+    "VideoWriter",
+    "is_photo",
+    "load_audio",
+    "load_photo",
+    "mark_text",
+    "probe",
+    "read_audio",
+    "read_mark",
+]

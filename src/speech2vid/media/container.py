@@ -1,0 +1,141 @@
+"""Opening a media file, choosing its streams and decoding them: the part every reader shares."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+
+from speech2vid.errors import MediaError
+
+log = logging.getLogger(__name__)
+
+Stream = Any  # av.VideoStream | av.AudioStream; PyAV's own types change between versions
+Frame = Any  # av.VideoFrame | av.AudioFrame
+
+BACKWARD_JUMP_S = 1  # time stamps that fall back by more are a restarted clock, not a reordered frame
+
+
+def exact(value: Any) -> Fraction:
+    """A rational number of PyAV (``Fraction`` up to 18, ``AVRational`` from 19 on) as a ``Fraction``."""
+    return Fraction(int(value.numerator), int(value.denominator))
+
+
+@contextlib.contextmanager
+def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
+    """Open a file for reading and close it afterwards.
+
+    Raises:
+        MediaError: the file is missing, empty, a folder, unreadable, or nothing that FFmpeg knows.
+    """
+    path = Path(path)
+    require_file(path)
+    try:
+        # A bad byte in a title must not stop the reading of the picture.
+        container = av.open(str(path.absolute()), metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(
+            f"{path} is not a media file that can be read: {reason(error)}",
+            "it may be damaged, cut short or of another type than its name says; play it, or convert it to mp4 or wav",
+        ) from error
+    with container:
+        yield container
+
+
+def require_file(path: Path) -> None:
+    """Raise a ``MediaError`` unless ``path`` is a file with at least one byte that we may read."""
+    try:
+        if path.is_dir():
+            raise MediaError(f"{path} is a folder, not a file", "name one file in it")
+        if not path.exists():
+            raise MediaError(f"{path} does not exist", "check the spelling of the path")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise MediaError(f"{path} is empty (0 bytes)", "copy or download it again")
+    except OSError as error:
+        raise MediaError(f"{path} cannot be read: {reason(error)}", "check the permissions of the file") from error
+
+
+def reason(error: BaseException) -> str:
+    """The system's or FFmpeg's own words for an error, in one line."""
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+def find_video(container: Any) -> Stream | None:
+    """The first video stream that is not cover art, or None."""
+    cover = av.stream.Disposition.attached_pic
+    return next((s for s in container.streams.video if not s.disposition & cover and s.codec_context), None)
+
+
+def find_audio(container: Any) -> Stream | None:
+    """The first sound stream with a known codec, or None."""
+    return next((s for s in container.streams.audio if s.codec_context), None)
+
+
+def decode(container: Any, stream: Stream, path: Path) -> Iterator[Frame]:
+    """Decode a stream, keeping what can be decoded of a damaged or truncated file (and logging what was lost)."""
+    stream.thread_type = "AUTO"
+    lost = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, OSError) as error:
+            log.warning("%s: reading stopped early: %s", path, reason(error))
+            packet = None
+        try:
+            frames = stream.decode(packet)
+        except EOFError:
+            return
+        except av.FFmpegError:
+            lost += 1
+            frames = []
+        yield from frames
+        if packet is None:
+            if lost:
+                log.warning("%s: %d damaged %s packets were skipped", path, lost, stream.type)
+            return
+
+
+@dataclass
+class Clock:
+    """Turns the time stamps of successive frames into seconds that never run far backwards.
+
+    A frame without a time stamp starts where the one before it ended; a clock that restarts midway carries on.
+    """
+
+    expected_s: Fraction | None = None
+    shift_s: Fraction = Fraction(0)
+
+    def start_of(self, frame: Frame, duration_s: Fraction) -> Fraction:
+        """Start of ``frame`` in seconds; ``duration_s`` tells how long it lasts."""
+        if frame.pts is None:
+            start = self.expected_s or Fraction(0)
+        else:
+            start = frame.pts * exact(frame.time_base) + self.shift_s
+            if self.expected_s is not None and start < self.expected_s - BACKWARD_JUMP_S:
+                self.shift_s += self.expected_s - start
+                start = self.expected_s
+        self.expected_s = start + duration_s
+        return start
+
+
+def origin_of_time(path: str | Path) -> Fraction | None:
+    """Presentation time of the first picture in seconds, or None where there is no picture.
+
+    Picture and sound of one file are both counted from here, so that they stay together.
+    """
+    path = Path(path)
+    with open_media(path) as container:
+        stream = find_video(container)
+        if stream is None:
+            return None
+        frame = next(decode(container, stream, path), None)
+        return None if frame is None else Clock().start_of(frame, Fraction(0))

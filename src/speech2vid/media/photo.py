@@ -1,0 +1,113 @@
+"""A photo of any usual kind as an upright RGB array."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from PIL import ImageCms, ImageOps
+
+from speech2vid.errors import MediaError
+from speech2vid.media.container import reason, require_file
+from speech2vid.records import Image
+
+log = logging.getLogger(__name__)
+
+MAX_PHOTO_PIXELS = 80_000_000
+BACKGROUND = (255, 255, 255)  # shows through transparent pixels
+APPLE_BRANDS = (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc")
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
+
+
+def load_photo(path: str | Path) -> Image:
+    """Read a photo: (H, W, 3) uint8 RGB, upright.
+
+    EXIF orientation and colour profile are applied, transparency is laid over white; greyscale, 16-bit, CMYK and
+    palette pictures become RGB; of an animation the first picture counts.
+
+    Raises:
+        MediaError: missing, unreadable, damaged, HEIC, or of more than ``MAX_PHOTO_PIXELS`` pixels. The size is
+            judged from the header, before any pixel is decoded.
+    """
+    path = Path(path)
+    require_file(path)
+    with _open(path) as picture:
+        width, height = picture.size
+        if width * height > MAX_PHOTO_PIXELS:
+            raise _too_large(path, f"{width} × {height} pixels")
+        try:
+            picture.load()
+            ImageOps.exif_transpose(picture, in_place=True)
+            rgb = _to_rgb(picture)
+        except DAMAGED as error:
+            hint = "copy it again, or save it as JPEG or PNG"
+            raise MediaError(f"{path} is damaged: {reason(error)}", hint) from error
+    return np.asarray(rgb)
+
+
+def is_photo(path: str | Path) -> bool:
+    """Whether the file's content (not its name) is a picture that ``load_photo`` would try to read."""
+    try:
+        with _open(Path(path)):
+            return True
+    except (MediaError, OSError):
+        return False
+
+
+def _open(path: Path) -> PIL.Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            return PIL.Image.open(path)
+    except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
+        raise _too_large(path, "too many pixels") from error
+    except DAMAGED as error:
+        with path.open("rb") as file:
+            head = file.read(12)
+        if head[4:8] == b"ftyp" and head[8:12] in APPLE_BRANDS:
+            raise MediaError(f"{path} is a HEIC picture, which is not supported", "save it as JPEG or PNG") from error
+        raise MediaError(f"{path} is not a picture that can be read", "give a JPEG, PNG or WebP file") from error
+
+
+def _too_large(path: Path, size: str) -> MediaError:
+    return MediaError(
+        f"{path} is too large: {size}, more than {MAX_PHOTO_PIXELS / 1e6:.0f} megapixels", "make it smaller first"
+    )
+
+
+def _to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
+    profile = picture.info.get("icc_profile")
+    picture = _to_8_bit(picture)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = PIL.Image.new("RGBA", picture.size, (*BACKGROUND, 255))
+        picture = PIL.Image.alpha_composite(white, picture)
+    if picture.mode not in ("L", "RGB", "CMYK"):
+        picture = picture.convert("RGB")
+    return (_to_srgb(picture, profile) if profile else None) or picture.convert("RGB")
+
+
+def _to_srgb(picture: PIL.Image.Image, profile: bytes) -> PIL.Image.Image | None:
+    """The picture in the colours its profile means; None if the profile cannot be used with it."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        log.warning("the colour profile of a picture is ignored: %s", reason(error))
+        return None
+
+
+def _to_8_bit(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Deep greyscale ("I;16", "I", "F") to "L": 16 bits by their upper byte, floats by 0–1 or 0–255 as they come."""
+    if picture.mode.startswith("I"):
+        grey = np.asarray(picture).astype(np.int64)
+        return PIL.Image.fromarray((grey >> (8 if grey.max(initial=0) > 255 else 0)).clip(0, 255).astype(np.uint8))
+    if picture.mode == "F":
+        values = np.nan_to_num(np.asarray(picture))
+        scale = 255 if values.max(initial=0) <= 1 else 1
+        return PIL.Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
+    return picture

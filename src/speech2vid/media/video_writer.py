@@ -1,0 +1,214 @@
+"""One encode of H.264 video with its sound: a whole file or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Generator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+
+from speech2vid.constants import FRAME_RATE_HZ
+from speech2vid.errors import OutputError
+from speech2vid.media.container import find_audio, find_video, open_media, reason
+from speech2vid.media.mark import MARK_KEY, mark_text
+from speech2vid.media.sound_track import SoundTrack
+from speech2vid.records import Image
+
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+SOUND_AHEAD_S = 1  # the sound is written this far ahead of the picture, to lie close to it in the file
+
+
+class VideoWriter:
+    """Write a video: H.264 yuv420p (BT.709), AAC, playable while it loads, marked as synthetic.
+
+    The frames go to a hidden file beside ``outfile``, which takes its name when ``close`` has succeeded; on any failure
+    the hidden file is removed and an existing ``outfile`` stays as it was. Use it as a context manager: leaving the
+    block with an exception (Ctrl-C too) discards, leaving it normally closes.
+
+    A picture of odd width or height gets its last column or row twice, because H.264 4:2:0 needs even sizes.
+
+    Args:
+        outfile: ends in .mp4, .mov or .mkv, in a folder that exists.
+        width_px: width of the pictures.
+        height_px: height of the pictures.
+        frame_rate_hz: exact frame rate.
+        audio_source: file whose sound goes into the video from time 0 on (see ``read_audio``), at its own rate and
+            channels; AAC is copied, anything else becomes AAC of 192 kb/s or more. None for a silent video.
+        audio_limit_s: the sound ends here; None keeps all of it.
+        crf: quality of x264, 0 (lossless) to 51.
+        preset: speed of x264, "ultrafast" to "veryslow".
+        threads: of the encoder; 0 for one a core.
+        synthetic: False only for files that hold nothing generated (a re-synchronised original).
+        details: more facts for the mark, such as what made it.
+        metadata: further container tags (title, language …).
+
+    Raises:
+        OutputError: unwritable or full disk, unknown suffix, no frame written.
+        MediaError: ``audio_source`` has no readable sound.
+    """
+
+    def __init__(
+        self,
+        outfile: str | Path,
+        width_px: int,
+        height_px: int,
+        frame_rate_hz: Fraction | int = FRAME_RATE_HZ,
+        *,
+        audio_source: str | Path | None = None,
+        audio_limit_s: Fraction | float | None = None,
+        crf: int = 18,
+        preset: str = "medium",
+        threads: int = 0,
+        synthetic: bool = True,
+        details: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self.outfile = Path(outfile)
+        self.size = (height_px, width_px)
+        self.frame_rate_hz = Fraction(frame_rate_hz)
+        self.frames = 0
+        self._packets = 0
+        self._sound: SoundTrack | None = None
+        self._output: Any = None
+        container_format = _container_format(self.outfile)
+        self._hidden = _hidden_file(self.outfile)
+        try:
+            with self._output_errors():
+                options = {} if container_format == "matroska" else {"movflags": "+faststart"}
+                self._output = av.open(str(self._hidden.absolute()), "w", format=container_format, options=options)
+                self._output.metadata.update(metadata or {})
+                if synthetic:
+                    self._output.metadata[MARK_KEY] = mark_text(details)
+                self._stream = self._add_h264(crf, preset, threads)
+            if audio_source is not None:
+                limit_s = None if audio_limit_s is None else Fraction(audio_limit_s)
+                self._sound = SoundTrack(self._output, Path(audio_source), limit_s, 1 / self.frame_rate_hz)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _add_h264(self, crf: int, preset: str, threads: int) -> Any:
+        height, width = self.size
+        options = {"crf": str(crf), "preset": preset}
+        stream = self._output.add_stream("libx264", rate=self.frame_rate_hz, options=options)
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.time_base = 1 / self.frame_rate_hz
+        context.thread_count = threads
+        context.colorspace = Colorspace.ITU709
+        context.color_primaries = ColorPrimaries.BT709
+        context.color_trc = ColorTrc.BT709
+        context.color_range = ColorRange.MPEG
+        return stream
+
+    def write(self, image: Image) -> None:
+        """Append one picture: (H, W, 3) uint8 RGB of the size given at the start."""
+        if image.shape != (*self.size, 3) or image.dtype != np.uint8:
+            raise ValueError(f"expected {(*self.size, 3)} uint8, got {image.shape} {image.dtype}")
+        height, width = self.size
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        frame.pts = self.frames
+        frame.time_base = 1 / self.frame_rate_hz
+        self.frames += 1
+        with self._output_errors():
+            self._mux(self._stream.encode(frame))
+            if self._sound is not None:
+                self._sound.advance(self.frames / self.frame_rate_hz + SOUND_AHEAD_S)
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        if self._output is None:
+            return
+        try:
+            if not self.frames:
+                raise OutputError(f"no picture was made for {self.outfile}", "nothing was written")
+            with self._output_errors():
+                self._mux(self._stream.encode(None))
+                if self._sound is not None:
+                    self._sound.advance()
+                    self._sound.close()
+                self._output.close()
+                self._output = None
+                self._verify()
+                os.replace(self._hidden, self.outfile)
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Drop everything written so far; an existing ``outfile`` stays untouched."""
+        if self._sound is not None:
+            self._sound.close()
+        if self._output is not None:
+            with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+                self._output.close()
+            self._output = None
+        self._hidden.unlink(missing_ok=True)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.discard()
+
+    def _mux(self, packets: list[Any]) -> None:
+        self._packets += len(packets)
+        self._output.mux(packets)
+
+    def _verify(self) -> None:
+        """FFmpeg does not report a disk that fills up with the last bytes: count what can be read back."""
+        with open_media(self._hidden) as container:
+            stream = find_video(container)
+            found = sum(1 for packet in container.demux(stream) if packet.size and not packet.is_corrupt)
+            whole = found == self._packets and (self._sound is None or find_audio(container) is not None)
+        if not whole:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextlib.contextmanager
+    def _output_errors(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            hint = "free some space or write elsewhere" if full else "write to another folder"
+            raise OutputError(f"{self.outfile} could not be written: {reason(error)}", hint) from error
+
+
+def _container_format(outfile: Path) -> str:
+    if outfile.suffix.lower() not in CONTAINERS:
+        raise OutputError(
+            f"{outfile} does not end in a supported suffix", f"name the output with one of {', '.join(CONTAINERS)}"
+        )
+    return CONTAINERS[outfile.suffix.lower()]
+
+
+def _hidden_file(outfile: Path) -> Path:
+    """Create the temporary file beside ``outfile``, so that renaming it is one step."""
+    if outfile.is_dir():
+        raise OutputError(f"{outfile} is a folder", "name a file in it")
+    if not outfile.parent.is_dir():
+        raise OutputError(f"the folder {outfile.parent} does not exist", "create it first")
+    hidden = outfile.with_name(f".{outfile.stem}.{secrets.token_hex(4)}{outfile.suffix}")
+    try:
+        hidden.open("xb").close()
+    except OSError as error:
+        raise OutputError(f"{outfile} cannot be written: {reason(error)}", "write to a folder of your own") from error
+    return hidden
