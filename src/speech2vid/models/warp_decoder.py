@@ -24,10 +24,11 @@ KERNEL_PX = 4.0  # reach of one mouth landmark in the base flow
 
 @dataclass(frozen=True)
 class WarpFields:
-    """What the decoder predicts for N frames and K stills, on the region's pixels.
+    """What the decoder predicts for N frames and K stills.
 
     Attributes:
-        flow: (N, K, 2, 64, 96) where each output pixel is sampled from in still k, minus the pixel itself; x, y in px.
+        flow: (N, K, 2, 32, 48) where an output pixel is sampled from in still k, minus the pixel itself; x, y in px.
+            One cell is 2 × 2 px of the region; upsample bilinearly to the resolution of the output.
         masks: (N, K + 1, 64, 96) non-negative, sum 1; the last one is the residual's.
         residual: (N, 3, 64, 96) RGB in [0, 1].
     """
@@ -144,7 +145,7 @@ class WarpDecoder(nn.Module):
         paint = F.pixel_shuffle(self.paint(x), STRIDE)
         masks = torch.softmax(paint[:, : self.stills + 1] * 4.0, dim=1)
         residual = torch.sigmoid(paint[:, self.stills + 1 :] * 4.0)
-        return WarpFields(_double(flow).unflatten(1, (self.stills, 2)), masks, residual)
+        return WarpFields(flow.unflatten(1, (self.stills, 2)), masks, residual)
 
 
 def _double(x: Tensor) -> Tensor:
@@ -164,7 +165,8 @@ def compose(fields: WarpFields, faces: Tensor) -> Tensor:
     n, k = fields.flow.shape[:2]
     size = faces.shape[-1]
     grid = region_grid(REGION_HEIGHT, REGION_WIDTH, faces.device)
-    where = grid + fields.flow.permute(0, 1, 3, 4, 2)  # (N, K, 64, 96, 2) px
+    flow = _double(fields.flow.flatten(1, 2)).unflatten(1, (k, 2))
+    where = grid + flow.permute(0, 1, 3, 4, 2)  # (N, K, 64, 96, 2) px
     where = (where * 2 + 1) / size - 1
     warped = F.grid_sample(
         faces.flatten(0, 1), where.flatten(0, 1), mode="bilinear", padding_mode="border", align_corners=False

@@ -1,0 +1,127 @@
+"""HOG face detection and 68 landmarks (Sect. 4), both by dlib. The one door to dlib's detectors."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Protocol
+
+import cv2
+import dlib
+import numpy as np
+
+from speech2vid.constants import LANDMARKS
+from speech2vid.face.dlib_models import LANDMARKS_FILE, model_path
+from speech2vid.records import Face, FaceBox, Image, Points
+
+HOG_THRESHOLD = 0.3  # below it weak false positives appear (slides, textures)
+DETECTION_WIDTH_PX = 640  # larger pictures are searched at this width first; HOG's smallest face is 80 px there
+MAX_DETECTION_PX = 2400  # and, when nothing is found, once more at up to this size
+
+
+class Landmarker(Protocol):
+    """Anything that turns a picture and a face box into 68 points. Replaceable: dlib's model is not for commercial use."""
+
+    def __call__(self, image: Image, box: FaceBox) -> Points:
+        """Return (68, 2) float32 points in source pixels for the face in ``box``."""
+        ...
+
+
+@cache
+def _hog() -> Any:
+    return dlib.get_frontal_face_detector()
+
+
+@cache
+def _shape_predictor() -> Any:
+    return dlib.shape_predictor(str(model_path(LANDMARKS_FILE)))
+
+
+def detect_boxes(image: Image, *, threshold: float = HOG_THRESHOLD) -> list[FaceBox]:
+    """Find frontal faces with HOG, largest first.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        threshold: lowest detector score that counts as a face.
+
+    Returns:
+        Boxes in source pixels; empty when there is no face.
+    """
+    height, width = image.shape[:2]
+    longest = max(height, width)
+    for size_px in (DETECTION_WIDTH_PX, MAX_DETECTION_PX):
+        scale = min(1.0, size_px / longest)
+        boxes = _detect_at(image, scale, upsample=1 if longest * scale <= DETECTION_WIDTH_PX else 0, threshold=threshold)
+        if boxes or longest <= size_px:
+            break
+    return sorted(boxes, key=lambda box: box.area, reverse=True)
+
+
+def _detect_at(image: Image, scale: float, *, upsample: int, threshold: float) -> list[FaceBox]:
+    small = image
+    if scale < 1.0:
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    rectangles, scores, _ = _hog().run(np.ascontiguousarray(small), upsample, threshold)
+    return [
+        FaceBox(r.left() / scale, r.top() / scale, (r.right() + 1) / scale, (r.bottom() + 1) / scale, float(score))
+        for r, score in zip(rectangles, scores, strict=True)
+    ]
+
+
+def find_landmarks(image: Image, box: FaceBox, *, steady: bool = False) -> Points:
+    """Place the 68 landmarks of the face in ``box``.
+
+    The regressor sees a patch scaled so that the face is at most ~200 px wide: the same cost and the same answer for a
+    50-megapixel photo as for its thumbnail.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        box: the face, in source pixels.
+        steady: average over five slightly shifted boxes: five times the cost, about half the jitter.
+
+    Returns:
+        (68, 2) float32, source pixels.
+    """
+    if steady:
+        shifts = ((0.0, 0.0), (0.04, 0.0), (-0.04, 0.0), (0.0, 0.04), (0.0, -0.04))
+        return np.mean([find_landmarks(image, _shifted(box, dx, dy)) for dx, dy in shifts], axis=0, dtype=np.float32)
+    height, width = image.shape[:2]
+    margin = 0.5 * max(box.right - box.left, box.bottom - box.top)
+    left, top = max(0, int(box.left - margin)), max(0, int(box.top - margin))
+    right, bottom = min(width, int(box.right + margin) + 1), min(height, int(box.bottom + margin) + 1)
+    patch = image[top:bottom, left:right]
+    scale = min(1.0, 200.0 / max(1.0, box.right - box.left))
+    if scale < 1.0:
+        patch = cv2.resize(patch, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    rectangle = dlib.rectangle(
+        round((box.left - left) * scale),
+        round((box.top - top) * scale),
+        round((box.right - left) * scale) - 1,
+        round((box.bottom - top) * scale) - 1,
+    )
+    shape = _shape_predictor()(np.ascontiguousarray(patch), rectangle)
+    points = np.array([(shape.part(i).x, shape.part(i).y) for i in range(LANDMARKS)], np.float32)
+    # dlib's pixel centres are whole numbers, as are ours: undo the area-resize convention and the crop
+    return ((points + 0.5) / scale - 0.5 + (left, top)).astype(np.float32)
+
+
+def detect_faces(image: Image, *, threshold: float = HOG_THRESHOLD) -> list[Face]:
+    """Find every frontal face with its landmarks, largest first."""
+    return [Face(box, find_landmarks(image, box)) for box in detect_boxes(image, threshold=threshold)]
+
+
+def box_of_landmarks(points: Points) -> FaceBox:
+    """The box HOG would have drawn round these landmarks: lets the next frame be tracked without a detection.
+
+    HOG boxes are square, centred a tenth above the middle of the landmarks, and a little larger than their extent.
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    extent = float((high - low).mean())
+    centre_x, centre_y = (low + high) / 2 - (0.0, 0.10 * extent)
+    half = 0.535 * extent  # both constants: mean over HOG boxes of the training faces
+    return FaceBox(centre_x - half, centre_y - half, centre_x + half, centre_y + half)
+
+
+def _shifted(box: FaceBox, dx: float, dy: float) -> FaceBox:
+    """The box moved by a share of its width and height."""
+    x, y = dx * (box.right - box.left), dy * (box.bottom - box.top)
+    return FaceBox(box.left + x, box.top + y, box.right + x, box.bottom + y, box.score)
