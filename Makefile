@@ -1,0 +1,25 @@
+# What people run by hand; `make ci` is what must be green.
+.PHONY: setup test lint types ci docs demo
+
+setup:           ## an editable install with everything for development, into the active environment
+	pip install -c constraints.txt -e '.[dev]'
+
+test:            ## all tests; `make test ARGS='-m "not slow"'` for the quick ones
+	pytest $(ARGS)
+
+lint:            ## style and layers
+	ruff check .
+	ruff format --check .
+	lint-imports
+
+types:
+	mypy
+
+ci:              ## everything, in fresh environments
+	bash .ci/run
+
+docs:            ## regenerate what is generated
+	python -m speech2vid.cli.reference > docs/cli.md
+
+demo:
+	speech2vid demo

@@ -1,0 +1,24 @@
+"""The command line: a thin skin over functions of the same names. One file per command.
+
+A command file imports only Typer and this package at its top; the work is imported when the command runs, so that
+``speech2vid --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+
+def main() -> None:
+    """Entry point of the ``speech2vid`` program. Ends with exit code 0, 1, 2 or 3 (130 after Ctrl-C)."""
+    signal.signal(signal.SIGTERM, _terminate)
+    from speech2vid.cli.program import program
+
+    program(prog_name="speech2vid")
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End through the ``finally`` clauses, so that a terminated run leaves no half-written file behind."""
+    sys.exit(128 + number)

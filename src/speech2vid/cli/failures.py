@@ -1,0 +1,64 @@
+"""How a failure talks to a person: one line that says what and where, one that says what to do; never a traceback.
+
+Exit codes: 1 for a failure, 130 after Ctrl-C. Wrong usage (2) is reported by Typer.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from speech2vid.errors import Speech2VidError
+
+FAILED = 1
+SKIPPED_SOME = 3
+INTERRUPTED = 130
+
+
+class ReportingGroup(TyperGroup):
+    """A command group that turns exceptions into a reason, a hint and an exit code. ``--debug`` adds the traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.TyperException, typer.Exit, typer.Abort, BrokenPipeError):
+            raise  # Typer's own: usage errors, exits, a closed pipe
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            message, hint = explain(error)
+            report(message, hint)
+            raise typer.Exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED) from error
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """Reason and hint for any exception, each one line."""
+    if isinstance(error, Speech2VidError):
+        reason, hint = error.message, error.hint
+    elif isinstance(error, KeyboardInterrupt):
+        reason, hint = "stopped", "nothing half-written was left behind"
+    elif isinstance(error, MemoryError):
+        reason, hint = "not enough memory", "close other programs, or use a smaller picture or video"
+    elif isinstance(error, OSError) and error.filename:
+        reason, hint = f"{error.filename}: {error.strerror}", "check the path, the permissions and the free space"
+    elif isinstance(error, OSError) and error.strerror:
+        reason, hint = error.strerror, "check the permissions and the free space"
+    else:
+        reason = f"unexpected {type(error).__name__}: {error}"
+        hint = "this is a defect of speech2vid: run `speech2vid --debug …` again and report what it prints"
+    return _one_line(reason), _one_line(hint)
+
+
+def report(message: str, hint: str = "") -> None:
+    """Print a reason, and a hint below it, on standard error."""
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,87 @@
+"""``speech2vid info``: versions, devices, weights with their hashes, licences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import struct
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from speech2vid import __version__
+from speech2vid.cli.licences import LICENCES
+from speech2vid.cli.output import JsonFlag, print_json, print_table
+
+PACKAGES = ("numpy", "onnxruntime", "av", "opencv-python-headless", "dlib-bin", "safetensors", "pillow", "torch")
+NOT_INSTALLED = "not installed"
+
+
+def info(as_json: JsonFlag = False) -> None:
+    """Show versions, devices, weights with their hashes, and licences."""
+    record = collect()
+    if as_json:
+        print_json(record)
+        return
+    typer.echo(f"speech2vid {record['version']} on Python {record['python']}, {record['platform']}, {record['cpu_cores']} cores")
+    print_table("Packages", ("name", "version"), list(record["packages"].items()))
+    print_table("Devices", ("engine", "runs on"), [(name, ", ".join(on)) for name, on in record["devices"].items()])
+    weights = [(w["file"], f"{w['bytes'] / 1e6:.1f}", w["sha256"]) for w in record["weights"]]
+    print_table("Weights", ("file", "MB", "sha256"), weights)
+    licences = [(entry["part"], entry["terms"], entry["note"]) for entry in record["licences"]]
+    print_table("Licences", ("part", "terms", "note"), licences)
+
+
+def collect() -> dict[str, Any]:
+    """Everything that ``info`` shows, as plain values."""
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "cpu_cores": os.cpu_count(),
+        "devices": _devices(),
+        "weights": [describe_weights(path) for path in weight_files()],
+        "licences": [entry._asdict() for entry in LICENCES],
+    }
+
+
+def weight_files() -> list[Path]:
+    """The weight files shipped in the package, by name."""
+    folder = Path(str(resources.files("speech2vid") / "weights"))
+    return sorted(path for path in folder.glob("*") if path.suffix in {".safetensors", ".onnx"})
+
+
+def describe_weights(path: Path) -> dict[str, Any]:
+    """Name, size, sha256 and, for safetensors, the header's metadata of a weight file."""
+    content = path.read_bytes()
+    return {
+        "file": path.name,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "metadata": _safetensors_metadata(content) if path.suffix == ".safetensors" else {},
+    }
+
+
+def _safetensors_metadata(content: bytes) -> dict[str, str]:
+    (length,) = struct.unpack("<Q", content[:8])
+    header: dict[str, Any] = json.loads(content[8 : 8 + length])
+    return dict(header.get("__metadata__", {}))
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return NOT_INSTALLED
+
+
+def _devices() -> dict[str, list[str]]:
+    import onnxruntime
+
+    local = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
+    return {"onnx": [name.removesuffix("ExecutionProvider") for name in local]}

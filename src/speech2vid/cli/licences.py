@@ -1,0 +1,44 @@
+"""What speech2vid is made of, and under which terms: shown by ``info``, and the table in MODEL_CARD.md."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Licence(NamedTuple):
+    """One part: what it is, its terms, and what they mean for a user."""
+
+    part: str
+    terms: str
+    note: str
+
+
+LICENCES = (
+    Licence("speech2vid (code)", "MIT", "the program; not the weights"),
+    Licence(
+        "speech2vid weights",
+        "research use only",
+        "trained on video collections offered for research; see MODEL_CARD.md",
+    ),
+    Licence("assets/astronaut.jpg", "public domain", "NASA portrait of Eileen Collins; no endorsement is implied"),
+    Licence("assets/demo_speech.wav", "CC0-1.0", "synthetic voice, made for this project with eSpeak NG"),
+    Licence(
+        "dlib 68-landmark model",
+        "no commercial use",
+        "trained on iBUG 300-W, whose licence excludes commercial use; replaceable: any function that returns 68 points",
+    ),
+    Licence("dlib face-recognition model", "CC0-1.0", "public domain dedication by its author"),
+    Licence("dlib and its HOG face detector", "BSL-1.0", ""),
+    Licence("ONNX Runtime", "MIT", ""),
+    Licence("NumPy", "BSD-3-Clause", ""),
+    Licence("OpenCV (wheel)", "Apache-2.0", "bundles FFmpeg under LGPL-2.1"),
+    Licence(
+        "PyAV (wheel)",
+        "BSD-3-Clause",
+        "bundles FFmpeg (LGPL-3.0) with x264 and x265 (GPL-2.0): whoever passes these libraries on follows the GPL",
+    ),
+    Licence("Pillow", "MIT-CMU", ""),
+    Licence("safetensors", "Apache-2.0", ""),
+    Licence("Typer, Rich", "MIT", ""),
+    Licence("PyTorch (extra `train`)", "BSD-3-Clause", "not part of the core install"),
+)

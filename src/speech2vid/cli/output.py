@@ -1,0 +1,52 @@
+"""What a command prints: results on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+Advance = Callable[[int, int | None], None]  # (units done, units in all if known)
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """Print ``record`` as one JSON object on standard output."""
+    typer.echo(json.dumps(record, ensure_ascii=False, default=str))
+
+
+def print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print a table on standard output; long cells wrap."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    Console(soft_wrap=False).print(table)
+
+
+@contextlib.contextmanager
+def progress_bar(title: str, unit: str = "frames") -> Iterator[Advance]:
+    """Show a bar with the speed and the time left on standard error, if that is a terminal.
+
+    Yields:
+        A function to call with the number of units done and, if known, their total.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+
+        def advance(done: int, total: int | None = None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield advance

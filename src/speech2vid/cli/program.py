@@ -1,0 +1,46 @@
+"""The program: its commands, its global options, and the order in which they are shown."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from speech2vid import __version__
+from speech2vid.cli.failures import ReportingGroup
+from speech2vid.cli.info import info
+from speech2vid.cli.verify import verify
+
+COMMANDS = (verify, info)
+
+program = typer.Typer(
+    name="speech2vid",
+    cls=ReportingGroup,
+    help="A photo and a voice become a video of that face saying it.",
+    epilog="Exit codes: 0 done; 1 failed, with a reason; 2 wrong usage; 3 done, but some inputs were skipped.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"speech2vid {__version__}")
+        raise typer.Exit
+
+
+@program.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", hidden=True, help="Show tracebacks and every log line.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s: %(message)s")
+
+
+for command in COMMANDS:
+    program.command()(command)
