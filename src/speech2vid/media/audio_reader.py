@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError
-from speech2vid.media.container import Clock, Frame, Stream, decode, find_audio, open_media, origin_of_time
+from speech2vid.media.container import Clock, Frame, Stream, decode, exact, find_audio, open_media, origin_of_time
 from speech2vid.records import Waveform
 
 GAP_S = Fraction(1, 50)  # time stamps that are off by less are rounding (Matroska: 1 ms); beyond, sound is missing
@@ -59,12 +59,10 @@ def sound_blocks(path: str | Path) -> Generator[SoundBlock, None, None]:
     heard = False
     with open_media(path) as container:
         stream = require_audio(find_audio(container), path)
-        for frame in decode(container, stream, path):
-            if not frame.samples:
-                continue
+        for frame, kept in _without_padding(decode(container, stream, path), stream):
             rate_hz = int(frame.sample_rate)
             start_s = clock.start_of(frame, Fraction(frame.samples, rate_hz))
-            block = SoundBlock(_as_float(frame), rate_hz, frame.layout.name)
+            block = SoundBlock(_as_float(frame)[:, :kept], rate_hz, frame.layout.name)
             if filled_s is None:
                 filled_s = start_s
             if start_s - filled_s > (GAP_S if heard else 0):
@@ -78,8 +76,32 @@ def sound_blocks(path: str | Path) -> Generator[SoundBlock, None, None]:
                 filled_s += Fraction(block.samples.shape[1], rate_hz)
                 yield block
     if not heard:
-        raise MediaError(f"{path} has a sound stream, but no sound in it can be decoded",
-                         "the file is empty, damaged or cut short; record or convert it again")
+        raise MediaError(
+            f"{path} has a sound stream, but no sound in it can be decoded",
+            "the file is empty, damaged or cut short; record or convert it again",
+        )
+
+
+def _without_padding(frames: Iterator[Frame], stream: Stream) -> Iterator[tuple[Frame, int]]:
+    """Each frame and how many of its samples count: the file's duration tells where an encoder padded the last one."""
+    end_s = None
+    if stream.duration and stream.start_time is not None:
+        end_s = (stream.start_time + stream.duration) * exact(stream.time_base)
+    held: Frame | None = None
+    for frame in frames:
+        if not frame.samples:
+            continue
+        if held is not None:
+            yield held, held.samples
+        held = frame
+    if held is None:
+        return
+    kept = held.samples
+    if end_s is not None and held.pts is not None:
+        left = round((end_s - held.pts * exact(held.time_base)) * int(held.sample_rate))
+        if left > 0:
+            kept = min(kept, left)
+    yield held, kept
 
 
 def require_audio(stream: Stream | None, path: Path) -> Stream:

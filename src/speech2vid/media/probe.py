@@ -49,8 +49,10 @@ def probe(path: str | Path) -> MediaInfo:
 def _picture_facts(container: Any, stream: Stream, path: Path) -> dict[str, Any]:
     frame = next(decode(container, stream, path), None)
     if frame is None:
-        raise MediaError(f"{path} has a video stream, but no picture in it can be decoded",
-                         "the file is damaged or cut short; copy or convert it again")
+        raise MediaError(
+            f"{path} has a video stream, but no picture in it can be decoded",
+            "the file is damaged or cut short; copy or convert it again",
+        )
     matrix = display_matrix(frame)
     rotation_deg = clockwise_deg(matrix)
     size = round(frame.width * pixel_aspect(stream)), int(frame.height)

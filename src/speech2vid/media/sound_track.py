@@ -129,7 +129,7 @@ class SoundTrack:
 
 
 def _can_copy(stream: Stream, output: Any) -> bool:
-    """AAC with its setup in the header; Matroska has no edit list, so that the encoder's lead-in would be heard there."""
+    """AAC with its setup in the header, into a container whose edit list hides the encoder's lead-in."""
     context = stream.codec_context
     return context.name == "aac" and bool(context.extradata) and output.format.name in EDIT_LISTS
 

@@ -85,8 +85,10 @@ class VideoReader:
                     origin_s = start_s
                 yield start_s - origin_s, start_s - origin_s + duration_s, frame
         if origin_s is None:
-            raise MediaError(f"{self.path} has a video stream, but no picture in it can be decoded",
-                             "the file is damaged or cut short; copy or convert it again")
+            raise MediaError(
+                f"{self.path} has a video stream, but no picture in it can be decoded",
+                "the file is damaged or cut short; copy or convert it again",
+            )
 
 
 class _Grid:
