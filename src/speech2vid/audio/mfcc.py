@@ -72,7 +72,8 @@ def _cepstral_matrix() -> Array:
     order = np.arange(MFCC_CEPSTRA)
     dct = np.cos(np.pi / MFCC_FILTERS * (np.arange(MFCC_FILTERS)[:, None] + 0.5) * order)
     scale = np.where(order == 0, np.sqrt(1.0 / MFCC_FILTERS), np.sqrt(2.0 / MFCC_FILTERS))
-    return dct * scale * (1.0 + MFCC_LIFTER / 2.0 * np.sin(np.pi * order / MFCC_LIFTER))
+    matrix: Array = dct * scale * (1.0 + MFCC_LIFTER / 2.0 * np.sin(np.pi * order / MFCC_LIFTER))
+    return matrix
 
 
 _BAND_MATRIX = np.vstack([mel_filters(), _level_weights()])[:, _BAND].T  # bins in the band → 40 filters and the level
