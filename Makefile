@@ -19,7 +19,7 @@ ci:              ## everything, in fresh environments
 	bash .ci/run
 
 docs:            ## regenerate what is generated
-	python -m speech2vid.cli.reference > docs/cli.md
+	python -m speech2vid.cli.reference docs
 
 demo:
 	speech2vid demo

@@ -108,16 +108,17 @@ def test_info_json_names_versions_weights_and_licences(speech2vid) -> None:
     assert any("300-W" in entry["note"] for entry in record["licences"])
 
 
-def test_info_reads_the_header_of_safetensors(tmp_path: Path) -> None:
+def test_info_reads_the_header_of_weights(tmp_path: Path) -> None:
     import numpy as np
-    from safetensors.numpy import save_file
 
     from speech2vid.cli.info import describe_weights
+    from speech2vid.weightfile import WeightsHeader, write_weights
 
     path = tmp_path / "tiny.safetensors"
-    save_file({"a": np.zeros(3, np.float32)}, path, metadata={"size": "compact"})
+    write_weights(path, WeightsHeader("talker", {"size": "compact"}, "made up", licence="none"), {"a": np.zeros(3)})
     described = describe_weights(path)
-    assert described["metadata"] == {"size": "compact"}
+    assert described["architecture"] == "talker"
+    assert described["config"] == {"size": "compact"}
     assert described["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -154,7 +155,9 @@ def test_closed_pipe_is_quiet() -> None:
 def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
     pipe = tmp_path / "never.mp4"
     os.mkfifo(pipe)  # reading blocks until somebody writes
-    with subprocess.Popen([*PROGRAM, "verify", pipe], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*PROGRAM, "verify", pipe], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         time.sleep(2)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)

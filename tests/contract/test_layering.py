@@ -47,7 +47,7 @@ def test_the_source_keeps_the_rules(copy: Path) -> None:
         ("constants.py", "import speech2vid.records", "imports go down only"),
         ("frontend", "import av", "av only in media"),
         ("inference", "import dlib", "dlib only in face"),
-        ("engine", "import torch", "torch only in models, training and evaluation"),
+        ("engine", "import torch", "torch only in models, losses, training and evaluation"),
         ("inference", "import rich.console", "typer and rich only in cli"),
     ],
 )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
-import struct
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,9 @@ def info(as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(record)
         return
-    typer.echo(f"speech2vid {record['version']} on Python {record['python']}, {record['platform']}, {record['cpu_cores']} cores")
+    typer.echo(
+        f"speech2vid {record['version']} on Python {record['python']}, {record['platform']}, {record['cpu_cores']} cores"
+    )
     print_table("Packages", ("name", "version"), list(record["packages"].items()))
     print_table("Devices", ("engine", "runs on"), [(name, ", ".join(on)) for name, on in record["devices"].items()])
     weights = [(w["file"], f"{w['bytes'] / 1e6:.1f}", w["sha256"]) for w in record["weights"]]
@@ -57,20 +57,21 @@ def weight_files() -> list[Path]:
 
 
 def describe_weights(path: Path) -> dict[str, Any]:
-    """Name, size, sha256 and, for safetensors, the header's metadata of a weight file."""
-    content = path.read_bytes()
+    """Name, size and sha256 of a weight file, and what its header says of it."""
+    record = {"file": path.name, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    if path.suffix != ".safetensors":
+        return record
+    from speech2vid.weightfile import read_header  # numpy: not needed for --help
+
+    header = read_header(path)
     return {
-        "file": path.name,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "metadata": _safetensors_metadata(content) if path.suffix == ".safetensors" else {},
+        **record,
+        "architecture": header.architecture,
+        "config": header.config,
+        "data": header.data,
+        "metrics": header.metrics,
+        "licence": header.licence,
     }
-
-
-def _safetensors_metadata(content: bytes) -> dict[str, str]:
-    (length,) = struct.unpack("<Q", content[:8])
-    header: dict[str, Any] = json.loads(content[8 : 8 + length])
-    return dict(header.get("__metadata__", {}))
 
 
 def _version(package: str) -> str:

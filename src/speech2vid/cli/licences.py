@@ -1,4 +1,4 @@
-"""What speech2vid is made of, and under which terms: shown by ``info``, and the table in MODEL_CARD.md."""
+"""What speech2vid is made of, and under which terms: shown by ``info``, and written by ``make docs`` to docs/licences.md."""
 
 from __future__ import annotations
 
