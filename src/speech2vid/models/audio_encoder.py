@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..constants import WINDOW_COEFFICIENTS, WINDOW_STEPS
-from .layers import ConvNormReLU, MaxPool
+from speech2vid.constants import WINDOW_COEFFICIENTS, WINDOW_STEPS
+from speech2vid.models.layers import ConvNormReLU, MaxPool
 
 
 class AudioEncoder(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from ..errors import ConfigError
+from speech2vid.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .identity_encoder import IdentityMaps
-from .network import he_initialise
+from speech2vid.models.identity_encoder import IdentityMaps
+from speech2vid.models.network import he_initialise
 
 UNEVEN = (2, 1, 2, 1)  # left, right, top, bottom
 
-# layer that reads a skip → the identity encoder's map it reads, its channels at width 1 (Fig. 4; v201 is the 2017 release)
+# Layer that reads a skip → the identity encoder's map it reads, and its channels at width 1 (Fig. 4; v201 is the 2017
+# release).
 SKIPS: dict[str, dict[str, tuple[str, int]]] = {
     "none": {},
     "paper": {"up5": ("conv2", 256), "up6": ("pool1", 96)},
@@ -34,12 +35,13 @@ class UpsampleConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, pads: tuple[int, int, int, int], bias: bool = True) -> None:
         super().__init__()
-        self.pads = pads
-        self.conv = nn.Conv2d(inputs, outputs, 3, bias=bias)
+        even = len(set(pads)) == 1  # the convolution pads by itself
+        self.pad = nn.Identity() if even else nn.ZeroPad2d(pads)
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=pads[0] if even else 0, bias=bias)
 
     def forward(self, maps: Tensor) -> Tensor:
         maps = functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=True)
-        grown: Tensor = self.conv(functional.pad(maps, self.pads))
+        grown: Tensor = self.conv(self.pad(maps))
         return grown
 
 
@@ -51,7 +53,7 @@ class TransposedConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, pads: tuple[int, int, int, int], bias: bool = True) -> None:
         super().__init__()
-        # Unpadded output is 2n + 1; the table wants 2n − 2 + (left + right): cut evenly, and give back one if it is odd.
+        # Uncut, it is 2n + 1; the table wants 2n − 2 + (left + right): cut evenly, and give back one if that is odd.
         surplus = 3 - (pads[0] + pads[1])
         cut = (surplus + 1) // 2
         self.conv = nn.ConvTranspose2d(
@@ -87,8 +89,8 @@ class FaceDecoder(nn.Module):
         self.conv5 = nn.Conv2d(c256, c96, 5, padding=3)  # 26
         self.up6 = rise(c96, c96, UNEVEN)  # 53
         self.up7 = rise(c96, c64, UNEVEN)  # 107
-        self.conv8 = nn.Conv2d(c64, c32, 3)  # 108 after uneven pads
-        self.conv9 = nn.Conv2d(c32, 3, 3)  # 109 after uneven pads
+        self.conv8 = nn.Sequential(nn.ZeroPad2d(UNEVEN), nn.Conv2d(c64, c32, 3))  # 108
+        self.conv9 = nn.Sequential(nn.ZeroPad2d(UNEVEN), nn.Conv2d(c32, 3, 3))  # 109
         outputs = {"up5": (c256, even), "up6": (c96, UNEVEN), "up7": (c64, UNEVEN)}
         self.skips = {layer: name for layer, (name, _) in SKIPS[skips].items()}
         self.identity_halves = nn.ModuleDict(
@@ -100,11 +102,11 @@ class FaceDecoder(nn.Module):
         he_initialise(self)
         for layer in self.skips:  # two halves sum to one convolution: each carries half of the variance
             for half in (getattr(self, layer), self.identity_halves[layer]):
-                half.conv.weight.data.mul_(0.5**0.5)
-        self.conv9.weight.data.mul_(0.1)  # start near grey, where the sigmoid is steep
+                half.get_parameter("conv.weight").data.mul_(0.5**0.5)
+        self.conv9.get_parameter("1.weight").data.mul_(0.1)  # start near grey, where the sigmoid is steep
 
     def prepare(self, identity: IdentityMaps) -> dict[str, Tensor]:
-        """The identity's share of each post-skip convolution, by layer name: all that :meth:`forward` needs of a person."""
+        """The identity's share of each post-skip convolution, by layer name: all that decoding needs of a person."""
         return {layer: half(getattr(identity, self.skips[layer])) for layer, half in self.identity_halves.items()}
 
     def forward(self, code: Tensor, prepared: Mapping[str, Tensor]) -> Tensor:
@@ -114,16 +116,11 @@ class FaceDecoder(nn.Module):
             code: (N, 512 · width), audio code then identity code.
             prepared: from :meth:`prepare`, N persons, or one for all.
         """
-        relu = functional.relu
-
-        def rise(layer: str, maps: Tensor) -> Tensor:
-            grown: Tensor = getattr(self, layer)(maps)
-            return relu(grown + prepared[layer] if layer in self.skips else grown)
-
-        maps = relu(self.fc(code[:, :, None, None]))
-        for layer in ("up1", "up2", "up3", "up4", "up5"):
-            maps = rise(layer, maps)
-        maps = relu(self.conv5(maps))
-        maps = rise("up7", rise("up6", maps))
-        maps = relu(self.conv8(functional.pad(maps, UNEVEN)))
-        return self.conv9(functional.pad(maps, UNEVEN)).sigmoid()
+        maps = self.fc(code[:, :, None, None]).relu()
+        for layer in ("up1", "up2", "up3", "up4", "up5", "conv5", "up6", "up7", "conv8"):
+            maps = getattr(self, layer)(maps)
+            if layer in self.skips:
+                maps = maps + prepared[layer]
+            maps = maps.relu()
+        faces: Tensor = self.conv9(maps).sigmoid()
+        return faces

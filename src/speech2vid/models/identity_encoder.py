@@ -1,4 +1,4 @@
-"""Identity encoder (Fig. 4, Sect. 3.1): aligned stills of one person → one code and the maps the decoder looks back at."""
+"""Identity encoder (Fig. 4, Sect. 3.1): aligned stills of one person → one code, and maps for the decoder's skips."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..constants import FACE_PX
-from .layers import ConvNormReLU, MaxPool
+from speech2vid.constants import FACE_PX
+from speech2vid.models.layers import ConvNormReLU, MaxPool
 
 
 class IdentityMaps(NamedTuple):
@@ -65,8 +65,9 @@ class IdentityEncoder(nn.Module):
         self.pixel_std.copy_(std.reshape(1, 3, 1, 1).repeat(1, self.images, 1, 1))
 
     def forward(self, stills: Tensor) -> IdentityMaps:
-        if stills.shape[1:] != (3 * self.images, FACE_PX, FACE_PX):
-            raise ValueError(f"stills must be (B, {3 * self.images}, {FACE_PX}, {FACE_PX}), not {tuple(stills.shape)}")
+        size = (3 * self.images, FACE_PX, FACE_PX)
+        if stills.shape[1:] != size:
+            raise ValueError(f"stills must be (B, *{size}), not {tuple(stills.shape)}")
         conv1 = self.conv1((stills * 255.0 - self.pixel_mean) / self.pixel_std)
         pool1 = self.pool1(conv1)
         conv2 = self.conv2(pool1)

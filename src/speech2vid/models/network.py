@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from .config import NetworkConfig
+from speech2vid.models.config import NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,9 @@ class Network(nn.Module):
 
 
 def he_initialise(module: nn.Module) -> None:
-    """He-normal weights and zero biases for every convolution inside, so that ReLU stacks without batch norm start alive.
+    """He-normal weights and zero biases for every convolution inside: ReLU stacks without batch norm start alive.
 
-    Transposed convolutions of stride 2 spread each input over a quarter of the outputs' taps; their fan is divided
-    by the stride accordingly.
+    With a transposed convolution of stride 2 a quarter of the kernel reaches each output: its fan is that much smaller.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):

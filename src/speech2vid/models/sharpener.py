@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from ..constants import TARGET_PX
-from .config import NetworkConfig
-from .network import Graph, Network, he_initialise
+from speech2vid.constants import TARGET_PX
+from speech2vid.models.config import NetworkConfig
+from speech2vid.models.network import Graph, Network, he_initialise
 
 
 @dataclass(frozen=True)
@@ -33,22 +34,21 @@ class Sharpener(Network):
     def __init__(self, config: SharpenerConfig) -> None:
         super().__init__(config)
         channels = config.channels
-        middle = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(config.layers - 2)]
-        self.convs = nn.ModuleList(
-            [nn.Conv2d(3, channels, 3, padding=1), *middle, nn.Conv2d(channels, 3, 3, padding=1)]
-        )
+        widths = [3, *[channels] * (config.layers - 1)]
+        self.hidden = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(widths))
+        self.residual = nn.Conv2d(channels, 3, 3, padding=1)
         he_initialise(self)
-        nn.init.zeros_(self.convs[-1].weight)
+        nn.init.zeros_(self.residual.weight)
 
     def forward(self, faces: Tensor) -> Tensor:
         maps = faces
-        for conv in self.convs[:-1]:
+        for conv in self.hidden:
             maps = torch.relu(conv(maps))
-        residual: Tensor = self.convs[-1](maps)
+        residual: Tensor = self.residual(maps)
         return faces + residual
 
     def graphs(self) -> tuple[Graph]:
-        frames = self.convs[0].weight.new_zeros(2, 3, TARGET_PX, TARGET_PX)
+        frames = self.residual.weight.new_zeros(2, 3, TARGET_PX, TARGET_PX)
         free = {0: "frames", 2: "height", 3: "width"}
         return (
             Graph(

@@ -8,15 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..constants import FACE_PX, WINDOW_COEFFICIENTS, WINDOW_STEPS
-from .audio_encoder import AudioEncoder
-from .config import NetworkConfig
-from .face_decoder import FaceDecoder, TransposedConv, UpsampleConv
-from .identity_encoder import IdentityEncoder
-from .network import Graph, Network, he_initialise
+from speech2vid.constants import FACE_PX, WINDOW_COEFFICIENTS, WINDOW_STEPS
+from speech2vid.models.audio_encoder import AudioEncoder
+from speech2vid.models.config import NetworkConfig
+from speech2vid.models.face_decoder import FaceDecoder, TransposedConv, UpsampleConv
+from speech2vid.models.identity_encoder import IdentityEncoder
+from speech2vid.models.network import Graph, Network, he_initialise
 
 WIDTHS = {"paper": 1.0, "compact": 0.5}
-RISES = {"upsample": UpsampleConv, "transposed": TransposedConv}
+RISES: dict[str, type[UpsampleConv] | type[TransposedConv]] = {"upsample": UpsampleConv, "transposed": TransposedConv}
 
 IdentityFeatures = dict[str, Tensor]
 """All that generation needs of B persons, by name: ``code`` and the decoder's prepared maps, first axis B."""
@@ -40,7 +40,7 @@ class TalkerConfig(NetworkConfig):
 
 
 class Talker(Network):
-    """Windows (N, 1, 12, 35) and stills (B, 3·K, 112, 112) float32 in [0, 1] → faces (N, 3, 109, 109) float32 in [0, 1].
+    """Windows (N, 1, 12, 35) and stills (B, 3·K, 112, 112) in [0, 1] → faces (N, 3, 109, 109) in [0, 1], all float32.
 
     N is B times a whole number T: the first T windows belong to the first person, and so on. What depends on a person
     only is computed once: ``generate(encode_identity(stills), windows)``.
@@ -64,11 +64,12 @@ class Talker(Network):
         return {"code": identity.code, **self.face_decoder.prepare(identity)}
 
     def generate(self, features: IdentityFeatures, windows: Tensor) -> Tensor:
-        """Faces (N, 3, 109, 109) of the persons of ``features`` saying ``windows``; one person may serve all windows."""
+        """Faces (N, 3, 109, 109) of the persons of ``features`` saying ``windows`` (N, 1, 12, 35)."""
         audio = self.audio_encoder(windows)
         spread = {name: _spread(maps, len(windows)) for name, maps in features.items()}
         identity = spread.pop("code").expand(audio.shape[0], -1)
-        return self.face_decoder(torch.cat([audio, identity], dim=1), spread)
+        faces: Tensor = self.face_decoder(torch.cat([audio, identity], dim=1), spread)
+        return faces
 
     def forward(self, windows: Tensor, stills: Tensor) -> Tensor:
         return self.generate(self.encode_identity(stills), windows)

@@ -1,0 +1,66 @@
+"""Losses against values worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from speech2vid.losses import content_loss, gradient_l1, l1, total, weighted_l1
+
+
+def picture(*rows: list[float]) -> torch.Tensor:
+    return torch.tensor(rows)[None, None]
+
+
+def test_l1() -> None:
+    assert l1(picture([0.0, 1.0]), picture([0.5, 0.5])).item() == 0.5
+
+
+def test_l1_refuses_to_broadcast() -> None:
+    with pytest.raises(ValueError, match="shapes differ"):
+        l1(torch.zeros(2, 3, 4, 4), torch.zeros(2, 1, 4, 4))
+
+
+def test_weighted_l1_counts_what_the_mask_shows() -> None:
+    predicted, target = picture([1.0, 0.0], [0.0, 0.0]), picture([0.0, 0.5], [9.0, 9.0])
+    assert weighted_l1(predicted, target, picture([1.0, 1.0], [0.0, 0.0])).item() == 0.75
+    assert weighted_l1(predicted, target, picture([3.0, 1.0], [0.0, 0.0])).item() == pytest.approx(3.5 / 4)
+
+
+def test_weighted_l1_shares_a_mask_among_colours() -> None:
+    predicted, target = torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2)
+    assert weighted_l1(predicted, target, picture([1.0, 0.0])).item() == 1.0
+
+
+def test_gradient_l1_sees_edges_not_brightness() -> None:
+    step = picture([0.0, 0.0, 1.0], [0.0, 0.0, 1.0])
+    assert gradient_l1(step + 0.3, step).item() == pytest.approx(0, abs=1e-6)
+    assert gradient_l1(torch.zeros_like(step), step).item() == 0.5  # one of two horizontal differences in each row
+    assert gradient_l1(torch.zeros_like(step.mT), step.mT).item() == 0.5
+
+
+def test_content_loss_weights_each_term_by_its_elements() -> None:
+    predicted, target = torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.25)
+    ours = [torch.zeros(2, 8, 4, 4), torch.zeros(2, 1, 2, 2)]
+    theirs = [torch.ones(2, 8, 4, 4), torch.tensor([4.0, 0, 0, 0]).reshape(1, 1, 2, 2).repeat(2, 1, 1, 1)]
+    terms = content_loss(predicted, target, ours, theirs)
+    assert {name: term.item() for name, term in terms.items()} == {"image": 0.25, "conv1": 1.0, "conv2": 1.0}
+    assert total(terms).item() == 2.25
+    assert total(terms, {"image": 2.0, "conv2": 0.0}).item() == 1.5
+
+
+def test_content_loss_trains_the_prediction_only() -> None:
+    predicted = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    target = torch.ones(1, 3, 2, 2, requires_grad=True)
+    terms = content_loss(predicted, target.detach(), [predicted * 2], [target * 2])
+    total(terms).backward()
+    assert predicted.grad is not None
+    assert target.grad is None
+
+
+def test_mistakes_are_refused() -> None:
+    image = torch.zeros(1, 3, 2, 2)
+    with pytest.raises(ValueError, match="1 activations"):
+        content_loss(image, image, [image], [])
+    with pytest.raises(ValueError, match="unknown terms"):
+        total({"image": image.mean()}, {"imgae": 1.0})
