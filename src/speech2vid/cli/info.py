@@ -25,9 +25,8 @@ def info(as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(record)
         return
-    typer.echo(
-        f"speech2vid {record['version']} on Python {record['python']}, {record['platform']}, {record['cpu_cores']} cores"
-    )
+    machine = f"{record['platform']}, {record['cpu_cores']} cores"
+    typer.echo(f"speech2vid {record['version']} on Python {record['python']}, {machine}")
     print_table("Packages", ("name", "version"), list(record["packages"].items()))
     print_table("Devices", ("engine", "runs on"), [(name, ", ".join(on)) for name, on in record["devices"].items()])
     weights = [(w["file"], f"{w['bytes'] / 1e6:.1f}", w["sha256"]) for w in record["weights"]]

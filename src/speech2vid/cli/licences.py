@@ -1,4 +1,4 @@
-"""What speech2vid is made of, and under which terms: shown by ``info``, and written by ``make docs`` to docs/licences.md."""
+"""What speech2vid is made of, and under which terms: shown by ``info`` and in docs/licences.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LICENCES = (
     Licence(
         "dlib 68-landmark model",
         "no commercial use",
-        "trained on iBUG 300-W, whose licence excludes commercial use; replaceable: any function that returns 68 points",
+        "trained on iBUG 300-W, whose licence excludes commercial use; the landmarker is replaceable",
     ),
     Licence("dlib face-recognition model", "CC0-1.0", "public domain dedication by its author"),
     Licence("dlib and its HOG face detector", "BSL-1.0", ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +18,7 @@ def print_json(record: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(record, ensure_ascii=False, default=str))
 
 
-def print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print a table on standard output; long cells wrap."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
