@@ -49,6 +49,7 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors come as exceptions
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoding and encoding need the cores
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", os.fspath(weights.parent.resolve())
         )
