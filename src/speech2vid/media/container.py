@@ -104,6 +104,17 @@ def decode(container: Any, stream: Stream, path: Path) -> Iterator[Frame]:
             return
 
 
+def first_picture(container: Any, stream: Stream, path: Path) -> Frame:
+    """The first picture that can be decoded."""
+    frame = next(decode(container, stream, path), None)
+    if frame is None:
+        raise MediaError(
+            f"{path} has a video stream, but no picture in it can be decoded",
+            "the file is damaged or cut short; copy or convert it again",
+        )
+    return frame
+
+
 @dataclass
 class Clock:
     """Turns the time stamps of successive frames into seconds that never run far backwards.

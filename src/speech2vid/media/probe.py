@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from speech2vid.errors import MediaError
-from speech2vid.media.container import Stream, decode, exact, find_audio, find_video, open_media
-from speech2vid.media.picture import clockwise_deg, display_matrix, pixel_aspect
+from speech2vid.media.container import Stream, exact, find_audio, find_video, first_picture, open_media
+from speech2vid.media.picture import Display
 from speech2vid.records import MediaInfo
 
 MICROSECONDS_HZ = 1_000_000  # FFmpeg's unit for the duration of a file
@@ -47,15 +47,10 @@ def probe(path: str | Path) -> MediaInfo:
 
 
 def _picture_facts(container: Any, stream: Stream, path: Path) -> dict[str, Any]:
-    frame = next(decode(container, stream, path), None)
-    if frame is None:
-        raise MediaError(
-            f"{path} has a video stream, but no picture in it can be decoded",
-            "the file is damaged or cut short; copy or convert it again",
-        )
-    matrix = display_matrix(frame)
-    rotation_deg = clockwise_deg(matrix)
-    size = round(frame.width * pixel_aspect(stream)), int(frame.height)
+    frame = first_picture(container, stream, path)
+    display = Display.of(stream, frame)
+    rotation_deg = display.clockwise_deg
+    size = round(frame.width * display.pixel_aspect), int(frame.height)
     rate = stream.average_rate or stream.guessed_rate
     return {
         "width_px": size[1] if rotation_deg in (90, 270) else size[0],

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import MediaError
-from speech2vid.media.container import Clock, Frame, Stream, decode, exact, find_video, open_media
-from speech2vid.media.picture import pixel_aspect, upright_rgb
-from speech2vid.records import Image, VideoFrame
+from speech2vid.media.container import Clock, Frame, Stream, decode, exact, find_video, first_picture, open_media
+from speech2vid.media.picture import Display
+from speech2vid.records import VideoFrame
 
-TICK_S = Fraction(1, 1000)  # Matroska rounds time stamps to 1 ms: a frame that is later by less is on time
+COARSE_TICK_S = Fraction(1, 1000)  # ticks up to this long round the time stamps (Matroska), longer ones count frames
 
 
 class VideoReader:
@@ -38,7 +38,10 @@ class VideoReader:
         self.frame_rate_hz = None if frame_rate_hz is None else Fraction(frame_rate_hz)
         self._open: list[Generator[VideoFrame, None, None]] = []
         with open_media(self.path) as container:
-            self._pixel_aspect = pixel_aspect(_require_video(find_video(container), self.path))
+            stream = _require_video(find_video(container), self.path)
+            first = first_picture(container, stream, self.path)
+            self._display = Display.of(stream, first)
+            self._tick_s = exact(stream.time_base)
 
     def __enter__(self) -> VideoReader:
         return self
@@ -60,16 +63,11 @@ class VideoReader:
 
     def _native(self) -> Generator[VideoFrame, None, None]:
         for index, (start_s, _, frame) in enumerate(self._timed()):
-            yield VideoFrame(index, start_s, self._rgb(frame))
+            yield VideoFrame(index, start_s, self._display.rgb(frame))
 
     def _on_grid(self, rate_hz: Fraction) -> Generator[VideoFrame, None, None]:
-        grid = _Grid(rate_hz, self._rgb)
-        for start_s, end_s, frame in self._timed():
-            yield from grid.push(start_s, end_s, frame)
-        yield from grid.flush()
-
-    def _rgb(self, frame: Frame) -> Image:
-        return upright_rgb(frame, self._pixel_aspect)
+        for index, frame in _on_grid(self._timed(), rate_hz, self._tick_s):
+            yield VideoFrame(index, index / rate_hz, self._display.rgb(frame))
 
     def _timed(self) -> Iterator[tuple[Fraction, Fraction, Frame]]:
         """Start and end in seconds, counted from the first picture, and the frame."""
@@ -84,55 +82,32 @@ class VideoReader:
                 if origin_s is None:
                     origin_s = start_s
                 yield start_s - origin_s, start_s - origin_s + duration_s, frame
-        if origin_s is None:
-            raise MediaError(
-                f"{self.path} has a video stream, but no picture in it can be decoded",
-                "the file is damaged or cut short; copy or convert it again",
-            )
 
 
-class _Grid:
-    """Picks the frame on screen at each grid time.
+def _on_grid(
+    frames: Iterable[tuple[Fraction, Fraction, Frame]], rate_hz: Fraction, tick_s: Fraction
+) -> Iterator[tuple[int, Frame]]:
+    """Grid index and the frame on screen then.
 
     A picked frame waits until the video is known to last past the middle of its grid step: the count is then the
     rounded duration.
     """
-
-    def __init__(self, rate_hz: Fraction, rgb: Callable[[Frame], Image]) -> None:
-        self.rate_hz = rate_hz
-        self.rgb = rgb
-        self.shown: Frame | None = None
-        self.end_s = Fraction(0)
-        self.next_index = 0  # first grid time not decided yet
-        self.waiting: deque[tuple[int, Frame]] = deque()
-        self.last: tuple[Frame, Image] | None = None
-
-    def push(self, start_s: Fraction, end_s: Fraction, frame: Frame) -> Iterator[VideoFrame]:
-        self._decide_before(start_s - TICK_S)
-        yield from self._emit(round(start_s * self.rate_hz))
-        self.shown = frame
-        self.end_s = max(self.end_s, end_s)
-
-    def flush(self) -> Iterator[VideoFrame]:
-        count = max(1, round(self.end_s * self.rate_hz))
-        self._decide_before(count / self.rate_hz)
-        yield from self._emit(count)
-
-    def _decide_before(self, time_s: Fraction) -> None:
-        """Every undecided grid time earlier than ``time_s`` shows the current frame."""
-        while self.shown is not None and self.next_index / self.rate_hz < time_s:
-            self.waiting.append((self.next_index, self.shown))
-            self.next_index += 1
-
-    def _emit(self, count: int) -> Iterator[VideoFrame]:
-        while self.waiting and self.waiting[0][0] < count:
-            index, frame = self.waiting.popleft()
-            if self.last is None or self.last[0] is not frame:
-                self.last = (frame, self.rgb(frame))
-                image = self.last[1]
-            else:
-                image = self.last[1].copy()
-            yield VideoFrame(index, index / self.rate_hz, image)
+    rounding_s = tick_s if tick_s <= COARSE_TICK_S else 0
+    waiting: deque[tuple[int, Frame]] = deque()
+    index = 0  # the first grid time without a picked frame
+    shown: Frame = None
+    last_end_s = Fraction(0)
+    for start_s, end_s, frame in frames:
+        while shown is not None and index / rate_hz < start_s - rounding_s:
+            waiting.append((index, shown))
+            index += 1
+        while waiting and waiting[0][0] < round(start_s * rate_hz):
+            yield waiting.popleft()
+        shown = frame
+        last_end_s = max(last_end_s, end_s)
+    count = max(1, round(last_end_s * rate_hz))
+    waiting.extend((late, shown) for late in range(index, count))
+    yield from (pick for pick in waiting if pick[0] < count)
 
 
 def _require_video(stream: Stream | None, path: Path) -> Stream:
