@@ -90,6 +90,29 @@ def test_it_rises_and_falls_about_the_speech() -> None:
     assert (np.diff(activity[60:]) <= 0).all()
 
 
+def test_a_sound_cut_within_speech_does_not_fade() -> None:
+    activity = waveform_activity(speech(4, -20)[2000:-2000])
+    assert activity[0] == activity[-1] == 1.0
+
+
+def test_what_nobody_can_hear_is_0_even_above_a_perfect_floor() -> None:
+    nothing, inaudible, quiet = (
+        np.full(100, -88, np.float32),
+        np.full(50, -65, np.float32),
+        np.full(50, -55, np.float32),
+    )
+    assert speech_activity(np.concatenate([nothing, inaudible, nothing])).max() == 0.0
+    assert speech_activity(np.concatenate([nothing, quiet, nothing])).max() == 1.0
+
+
+def test_a_sound_between_the_two_thresholds_neither_starts_nor_ends_speech() -> None:
+    room, faint, loud = np.full(100, -60, np.float32), np.full(100, -52, np.float32), np.full(50, -30, np.float32)
+    activity = speech_activity(np.concatenate([room, faint, loud, faint, room]))
+    assert activity[:45].max() == 0.0
+    assert activity[50:85].min() == 1.0
+    assert activity[95:].max() == 0.0
+
+
 def test_a_click_is_not_speech() -> None:
     wave = np.zeros(48000, np.float32)
     wave[24000] = 0.9
