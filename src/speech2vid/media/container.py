@@ -91,17 +91,15 @@ def decode(container: Any, stream: Stream, path: Path) -> Iterator[Frame]:
             log.warning("%s: reading stopped early: %s", path, reason(error))
             packet = None
         try:
-            frames = stream.decode(packet)
-        except EOFError:
-            return
+            yield from stream.decode(packet)
+        except EOFError:  # also an FFmpegError: the decoder has given everything
+            break
         except av.FFmpegError:
             lost += 1
-            frames = []
-        yield from frames
         if packet is None:
-            if lost:
-                log.warning("%s: %d damaged %s packets were skipped", path, lost, stream.type)
-            return
+            break
+    if lost:
+        log.warning("%s: %d damaged %s packets were skipped", path, lost, stream.type)
 
 
 def first_picture(container: Any, stream: Stream, path: Path) -> Frame:

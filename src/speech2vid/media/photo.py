@@ -46,7 +46,7 @@ def load_photo(path: str | Path) -> Image:
         except DAMAGED as error:
             hint = "copy it again, or save it as JPEG or PNG"
             raise MediaError(f"{path} is damaged: {reason(error)}", hint) from error
-    return np.asarray(rgb)
+    return np.array(rgb)  # a copy: Pillow's own memory is read-only
 
 
 def is_photo(path: str | Path) -> bool:
