@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from torch.nn import functional
 
 from speech2vid.engine.onnx import OnnxNetwork
 from speech2vid.errors import WeightsError
 from speech2vid.models import checkpoint
+from speech2vid.models.config import NetworkConfig
 from speech2vid.models.export import export_graphs
+from speech2vid.models.network import Graph, Network
 from speech2vid.models.sharpener import Sharpener, SharpenerConfig
 from speech2vid.models.talker import Talker, TalkerConfig
 from speech2vid.models.torch_network import TorchNetwork
@@ -37,7 +41,7 @@ def random_talker(seed: int, **settings: object) -> Talker:
 def export(folder: Path, network: Talker, *, half: bool) -> tuple[Path, Path, Path]:
     weights = folder / "talker.safetensors"
     checkpoint.save(network, weights, half=half)
-    identity, frames = export_graphs(network, weights)
+    identity, frames = export_graphs(weights, Talker)
     return weights, identity, frames
 
 
@@ -80,7 +84,7 @@ def test_sharpener_at_any_size(tmp_path: Path) -> None:
     torch.nn.init.normal_(network.residual.weight, std=0.1)
     weights = tmp_path / "sharpener.safetensors"
     checkpoint.save(network, weights)
-    (graph,) = export_graphs(network, weights)
+    (graph,) = export_graphs(weights, Sharpener)
     ours, theirs = OnnxNetwork(graph, weights, threads=1), TorchNetwork(network, "sharpen")
     for size in ((1, 3, 109, 109), (2, 3, 20, 31)):
         faces = RANDOM.random(size, dtype=np.float32)
@@ -125,23 +129,66 @@ def test_graph_of_other_weights_is_refused(exported: tuple[Path, Path, Path], tm
         OnnxNetwork(identity, others, threads=1)
 
 
-def test_export_refuses_weights_of_another_network(exported: tuple[Path, Path, Path]) -> None:
-    weights, *_ = exported
-    before = sorted(weights.parent.iterdir())
-    with pytest.raises(WeightsError, match="the network as"):
-        export_graphs(random_talker(0, size="paper"), weights)
-    assert sorted(weights.parent.iterdir()) == before
+@dataclass(frozen=True)
+class LayersConfig(NetworkConfig):
+    frozen_size: bool = False
 
 
-def test_export_leaves_the_network_as_it_was(exported: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    network = random_talker(0).train()
-    weights = tmp_path / "talker.safetensors"
-    checkpoint.save(network, weights, half=True)
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    export_graphs(network, weights)
-    assert network.training
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, state[name]), name
+class Layers(Network):
+    """Kinds of layers that the talker has not, and a constant that is no weight."""
+
+    architecture = "layers"
+    Config = LayersConfig
+    config: LayersConfig
+    ramp: torch.Tensor
+
+    def __init__(self, config: LayersConfig) -> None:
+        super().__init__(config)
+        self.linear = torch.nn.Linear(6, 4)
+        self.conv = torch.nn.Conv1d(4, 4, 3)
+        self.register_buffer("ramp", torch.linspace(-1, 1, 4), persistent=False)
+
+    def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        rows = self.linear(inputs["rows"])  # (N, T, 4): a matrix product, not a Gemm
+        rows = rows.reshape(int(rows.shape[0]), -1, 4) if self.config.frozen_size else rows
+        maps = self.conv(rows.transpose(1, 2) + self.ramp[:, None])[:, None]
+        grid = torch.stack(torch.meshgrid(self.ramp, self.ramp, indexing="xy"), dim=-1)
+        grid = 0.7 * grid + inputs["shift"][:, None, None]
+        return {"maps": maps, "sampled": functional.grid_sample(maps, grid, align_corners=False)}
+
+    def graphs(self) -> tuple[Graph]:
+        example = {"rows": torch.randn(2, 7, 6), "shift": 0.3 * torch.randn(2, 2)}
+        free = {"shift": {0: "n"}, "sampled": {0: "n"}, "rows": {0: "n", 1: "time"}, "maps": {0: "n", 3: "valid"}}
+        return (
+            Graph("all", self.run, example, {**free, "rows": {0: "items", 1: "time"}, "maps": {0: "items", 3: "t"}}),
+        )
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_any_network_can_be_exported(tmp_path: Path, half: bool) -> None:
+    torch.manual_seed(0)
+    weights = tmp_path / "layers.safetensors"
+    checkpoint.save(Layers(LayersConfig()), weights, half=half)
+    (graph,) = export_graphs(weights, Layers)
+    loaded, _ = checkpoint.load(weights, Layers)
+    ours, theirs = OnnxNetwork(graph, weights, threads=1), TorchNetwork(loaded, "all")
+    inputs = {
+        "rows": RANDOM.standard_normal((5, 9, 6), dtype=np.float32),
+        "shift": RANDOM.standard_normal((5, 2), dtype=np.float32),
+    }
+    for name, array in ours(inputs).items():
+        expected = theirs(inputs)[name]
+        assert expected.std() > 0.1
+        assert array.shape == expected.shape
+        assert np.abs(array - expected).max() <= 1e-3
+
+
+def test_export_refuses_code_whose_sizes_freeze_in_the_trace(tmp_path: Path) -> None:
+    weights = tmp_path / "layers.safetensors"
+    checkpoint.save(Layers(LayersConfig(frozen_size=True)), weights)
+    with pytest.raises(RuntimeError, match="constants in the trace"):
+        export_graphs(weights, Layers)
+    assert [path.name for path in tmp_path.iterdir()] == [weights.name]
 
 
 def test_damaged_and_missing_files(exported: tuple[Path, Path, Path], tmp_path: Path) -> None:

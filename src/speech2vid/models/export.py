@@ -10,36 +10,41 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from speech2vid.errors import WeightsError
+from speech2vid.models.checkpoint import load
 from speech2vid.models.network import Graph, Network
-from speech2vid.weightfile import Span, read_header, tensor_spans, write_whole
+from speech2vid.weightfile import Span, WeightsHeader, tensor_spans, write_whole
 
 OPSET = 17
 PREFIX = "network."
 ONNX_TYPES = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "I64": TensorProto.INT64}
 
 
-def export_graphs(network: Network, weights: Path) -> tuple[Path, ...]:
-    """Write ``<weights stem>.<graph name>.onnx`` beside the weight file, for each of the network's graphs.
+def export_graphs(weights: Path, network_class: type[Network]) -> tuple[Path, ...]:
+    """Write ``<weights stem>.<graph name>.onnx`` beside a weight file, for each of its network's graphs.
 
-    Args:
-        network: as loaded from ``weights``, on the CPU; only its structure is used.
-        weights: a file written by :func:`speech2vid.models.checkpoint.save`.
+    Each graph is run once, with its free axes a step longer than in the example it was traced with, and must give what
+    the network gives.
 
     Raises:
-        WeightsError: the weight file lacks a tensor that a graph reads, or has it in another shape.
+        WeightsError: as :func:`speech2vid.models.checkpoint.load`.
+        RuntimeError: the network's code cannot be traced as it is; no graph of it is left behind.
     """
-    was_training = network.training
-    network.eval()
-    try:
-        return tuple(_export(network, graph, weights) for graph in network.graphs())
-    finally:
-        network.train(was_training)
+    network, header = load(weights, network_class)
+    models = {}
+    for graph in network.graphs():
+        path = weights.with_name(f"{weights.stem}.{graph.name}.onnx")
+        models[path] = _trace(network, graph, weights, header)
+        _check(models[path], network, graph, weights)
+    for path, model in models.items():
+        write_whole(path, model)
+    return tuple(models)
 
 
 class _Flat(nn.Module):
@@ -54,7 +59,7 @@ class _Flat(nn.Module):
         return tuple(self.graph.run(dict(zip(self.graph.example, tensors, strict=True))).values())
 
 
-def _export(network: Network, graph: Graph, weights: Path) -> Path:
+def _trace(network: Network, graph: Graph, weights: Path, header: WeightsHeader) -> bytes:
     with torch.no_grad():
         outputs = graph.run(dict(graph.example))
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
@@ -81,14 +86,35 @@ def _export(network: Network, graph: Graph, weights: Path) -> Path:
         free = graph.free_axes.get(name, {})
         shape = [free.get(axis, size) for axis, size in enumerate(tensor.shape)]
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-    header = read_header(weights)
     helper.set_model_props(
         model,
         {"architecture": network.architecture, "weights_file": weights.name, "weights_sha256": header.sha256},
     )
-    path = weights.with_name(f"{weights.stem}.{graph.name}.onnx")
-    write_whole(path, model.SerializeToString())
-    return path
+    blob: bytes = model.SerializeToString()
+    return blob
+
+
+def _check(model: bytes, network: Network, graph: Graph, weights: Path) -> None:
+    inputs = {}
+    for name, tensor in graph.example.items():
+        for axis in graph.free_axes.get(name, {}):
+            tensor = torch.cat([tensor, tensor.narrow(axis, 0, 1)], dim=axis)
+        inputs[name] = tensor
+    with torch.no_grad():
+        wanted = graph.run(dict(inputs))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights.parent.resolve()))
+    where = f"{network.architecture}, graph {graph.name}"
+    hint = "sizes read from a tensor may have become constants in the trace: prefer reshape with -1, expand_as, flatten"
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        found = session.run(list(wanted), {name: tensor.numpy() for name, tensor in inputs.items()})
+    except Exception as error:
+        raise RuntimeError(f"{where}: {error} ({hint})") from error
+    for (name, tensor), array in zip(wanted.items(), found, strict=True):
+        if array.shape != tuple(tensor.shape) or not np.allclose(array, tensor.numpy(), rtol=1e-3, atol=1e-3):
+            raise RuntimeError(f"{where}: {name} differs from the network's ({hint})")
 
 
 def _point_into(model: onnx.ModelProto, weights: Path, state: set[str]) -> None:
@@ -106,12 +132,7 @@ def _point_into(model: onnx.ModelProto, weights: Path, state: set[str]) -> None:
         if name not in state:  # a constant of the computation
             graph.initializer.append(tensor)
             continue
-        span = spans.get(name)
-        if span is None or span.shape != tuple(tensor.dims):
-            raise WeightsError(
-                f"{weights} has {name} as {span.shape if span else 'nothing'}, the network as {tuple(tensor.dims)}",
-                "export with the weight file that was saved from this network",
-            )
+        span = spans[name]
         stored = ONNX_TYPES[span.dtype]
         if stored == tensor.data_type:
             graph.initializer.append(_external(tensor.name, stored, span, weights.name))
