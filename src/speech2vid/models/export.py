@@ -104,7 +104,9 @@ def _check(model: bytes, network: Network, graph: Graph, weights: Path) -> None:
         wanted = graph.run(dict(inputs))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights.parent.resolve()))
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(weights.parent.resolve())
+    )
     where = f"{network.architecture}, graph {graph.name}"
     hint = "sizes read from a tensor may have become constants in the trace: prefer reshape with -1, expand_as, flatten"
     try:
