@@ -1,3 +1,26 @@
-"""A photo and a voice become a video of that face saying it (Speech2Vid, IJCV 2019)."""
+"""A photo and a voice become a video of that face saying it (Speech2Vid, IJCV 2019).
+
+::
+
+    from speech2vid import talk
+
+    talk("photo.jpg", "speech.wav", "out.mp4")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speech2vid.inference import TalkResult, talk
 
 __version__ = "0.1.0"
+__all__ = ["TalkResult", "__version__", "talk"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the work when it is first asked for: ``import speech2vid`` alone loads nothing heavy."""
+    if name in ("TalkResult", "talk"):
+        return getattr(import_module("speech2vid.inference"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,131 @@
+"""Fields → pictures at the photo's own resolution, in one resampling.
+
+For a pixel p of the canvas, a = M p is its place on the aligned face. The fields, upsampled smoothly, say at a which
+still shows it and where: still k's pixel is inv(M_k) (a + flow_k(a)). What no still shows comes from the residual. A
+soft mask of mouth and chin blends the result into the canvas; outside it the canvas is untouched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from speech2vid.face.registration import compose, invert, transform_points
+from speech2vid.frontend import Still
+from speech2vid.inference.fields import REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH, Fields, Floats
+from speech2vid.inference.identity import Identity
+from speech2vid.records import Affine, Image
+
+STRIDE = 2  # one cell of the flow is 2 × 2 px
+BLEND_SIDE_PX, BLEND_TOP_PX, BLEND_BOTTOM_PX = 14.0, 14.0, 8.0  # widths of the soft border, within the region
+NEGLIGIBLE = 0.02  # a mask that stays below this is left out
+NO_SECOND_MAP = np.empty(0, np.float32)
+DENSER = 1.5  # a still this much denser than the canvas is made smaller first, against aliasing
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A still: picture, where the box samples it at zero flow (h, w, 2), and aligned px → its px, linear (2, 2)."""
+
+    image: Image
+    base: Floats
+    linear: NDArray[np.float64]
+
+
+class Composer:
+    """Makes the pictures of one identity. Everything that does not change from frame to frame is computed here."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.canvas = np.ascontiguousarray(identity.canvas)
+        inverse = invert(identity.canvas_transform)
+        height, width = self.canvas.shape[:2]
+        corners = transform_points(
+            inverse,
+            np.array(
+                [
+                    [x, y]
+                    for x in (REGION_LEFT, REGION_LEFT + REGION_WIDTH - 1)
+                    for y in (REGION_TOP, REGION_TOP + REGION_HEIGHT - 1)
+                ]
+            ),
+        )
+        left, top = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, (width - 1, height - 1))
+        right, bottom = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, (left + 1, top + 1), (width, height))
+        self._box = np.s_[top:bottom, left:right]
+        self._size = int(right - left), int(bottom - top)
+        to_face = compose(identity.canvas_transform, np.array([[1.0, 0, left], [0, 1.0, top]]))  # box px → aligned px
+        self._to_cells = _to_grid(to_face, STRIDE)
+        self._to_pixels = _to_grid(to_face, 1)
+        x, y = np.meshgrid(np.arange(right - left), np.arange(bottom - top))
+        aligned = transform_points(to_face, np.stack([x, y], axis=-1))
+        self._blend = blend_mask(aligned)[..., None]
+        self._background = self.canvas[self._box].astype(np.float32) * (1 - self._blend)
+        known: dict[int, _Source] = {}
+        density = float(np.hypot(*inverse[:, 0]))
+        for still in identity.stills:
+            if id(still) not in known:
+                known[id(still)] = _source(still, aligned, density)
+        self._sources = [known[id(still)] for still in identity.stills]
+
+    def frame(self, fields: Fields, index: int) -> Image:
+        """The picture of frame ``index`` of ``fields``: (H, W, 3) uint8 RGB, a new array."""
+        masks, residual = fields.masks[index], fields.residual[index]
+        painted = np.concatenate([residual * masks[-1], masks[-1:]]).transpose(1, 2, 0)
+        total = np.ascontiguousarray(self._enlarge(painted, self._to_pixels)[..., :3])
+        total *= 255
+        for source, flow, mask in zip(self._sources, fields.flow[index], masks, strict=False):
+            if mask.max() < NEGLIGIBLE:
+                continue
+            shift = np.tensordot(source.linear, flow, axes=1).transpose(1, 2, 0).astype(np.float32)
+            where = self._enlarge(shift, self._to_cells)
+            cv2.add(where, source.base, where)
+            seen = cv2.remap(source.image, where, NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            total += seen * self._enlarge(mask, self._to_pixels)[..., None]
+        total *= self._blend
+        total += self._background
+        picture = self.canvas.copy()
+        picture[self._box] = cv2.convertScaleAbs(total)
+        return picture
+
+    def _enlarge(self, grid: Floats, transform: Affine) -> Floats:
+        """Sample a small grid (h, w[, c]) at every pixel of the box."""
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        enlarged = cv2.warpAffine(
+            np.ascontiguousarray(grid), transform, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(enlarged, np.float32)
+
+
+def blend_mask(aligned: Floats) -> Floats:
+    """How much of the generated picture shows at aligned points (..., 2): 1 inside, 0 at the region's border."""
+    x, y = aligned[..., 0], aligned[..., 1]
+    right, bottom = REGION_LEFT + REGION_WIDTH - 1, REGION_TOP + REGION_HEIGHT - 1
+    side = _smooth_step(np.minimum(x - REGION_LEFT, right - x) / BLEND_SIDE_PX)
+    return side * _smooth_step((y - REGION_TOP) / BLEND_TOP_PX) * _smooth_step((bottom - y) / BLEND_BOTTOM_PX)
+
+
+def _smooth_step(x: NDArray[np.floating]) -> Floats:
+    x = np.clip(x, 0, 1).astype(np.float32)
+    return x * x * (3 - 2 * x)
+
+
+def _to_grid(to_face: Affine, stride: int) -> Affine:
+    """Box pixels → cells of a grid over the region with ``stride`` px a cell."""
+    shift = np.array([REGION_LEFT, REGION_TOP]) - 0.5
+    offset = (to_face[:, 2] - shift) / stride - 0.5
+    return np.column_stack([to_face[:, :2] / stride, offset])
+
+
+def _source(still: Still, aligned: Floats, density: float) -> _Source:
+    image, inverse = still.image, invert(still.transform)
+    denser = float(np.hypot(*inverse[:, 0])) / density
+    if denser > DENSER:
+        height, width = image.shape[:2]
+        size = max(1, round(width / denser)), max(1, round(height / denser))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        sx, sy = size[0] / width, size[1] / height
+        inverse = compose(np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2]]), inverse)
+    return _Source(np.ascontiguousarray(image), transform_points(inverse, aligned), inverse[:, :2])

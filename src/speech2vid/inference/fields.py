@@ -1,0 +1,90 @@
+"""The warp talker as numpy → numpy: which networks there are, where they lie, how they are run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from speech2vid.constants import IDENTITY_STILLS
+from speech2vid.engine.onnx import Arrays, OnnxNetwork
+from speech2vid.errors import ConfigError
+from speech2vid.weightfile import read_weights
+
+Floats = NDArray[np.float32]
+
+# The generated part of the 112 px aligned face, as the network was trained
+REGION_TOP, REGION_LEFT, REGION_HEIGHT, REGION_WIDTH = 48, 8, 64, 96
+BATCH = 16  # frames computed at once
+
+TALKER, VOICE = "warp_talker", "voice"  # stems of the weight files
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What is predicted for N frames.
+
+    Attributes:
+        flow: (N, K, 2, 32, 48) float32: an output pixel is sampled from this far away in still k; x, y, px of the
+            aligned face. One cell is 2 × 2 px.
+        masks: (N, K + 1, 64, 96) float32, non-negative, sum 1; the last one is the residual's.
+        residual: (N, 3, 64, 96) float32 RGB in [0, 1].
+    """
+
+    flow: Floats
+    masks: Floats
+    residual: Floats
+
+
+class TalkerNetworks:
+    """The talker's graphs, loaded.
+
+    Args:
+        folder: holds the weight files and their graphs; None for those of the package.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: for one call; 0 for one a core.
+
+    Raises:
+        WeightsError: a file is missing or damaged.
+        ConfigError: no such device here.
+    """
+
+    def __init__(self, folder: Path | None = None, device: str = "auto", threads: int = 0) -> None:
+        folder = folder or Path(str(resources.files("speech2vid") / "weights"))
+        providers = list(dict.fromkeys((_provider(device), PROVIDERS["cpu"])))
+
+        def graph(stem: str, name: str) -> OnnxNetwork:
+            return OnnxNetwork(folder / f"{stem}.{name}.onnx", folder / f"{stem}.safetensors", threads, providers)
+
+        self._identity, self._frames = graph(TALKER, "identity"), graph(TALKER, "frames")
+        self.voice = graph(VOICE, "shapes")
+        _, tensors = read_weights(folder / f"{TALKER}.safetensors")
+        self.rest_weight: Floats = tensors["rest.weight"].astype(np.float32)
+
+    def identity(self, faces: NDArray[np.uint8], mouths: Floats) -> Arrays:
+        """Features of a person: aligned faces (5, 112, 112, 3) RGB, their mouths (5, 20, 2) px → maps by name."""
+        rows, columns = slice(REGION_TOP, REGION_TOP + REGION_HEIGHT), slice(REGION_LEFT, REGION_LEFT + REGION_WIDTH)
+        stills = faces[:, rows, columns].transpose(0, 3, 1, 2).astype(np.float32) / 255
+        assert len(stills) == IDENTITY_STILLS
+        return self._identity({"stills": stills[None], "mouths": mouths[None]})
+
+    def frames(self, features: Arrays, mouths: Floats, targets: Floats) -> Fields:
+        """Fields for mouth shapes (N, 20, 2) px."""
+        out = self._frames({**features, "mouths": mouths[None], "targets": targets})
+        return Fields(out["flow"], out["masks"], out["residual"])
+
+
+def _provider(device: str) -> str:
+    available = onnxruntime.get_available_providers()
+    if device == "auto":
+        return PROVIDERS["cuda"] if PROVIDERS["cuda"] in available else PROVIDERS["cpu"]
+    if device not in PROVIDERS:
+        raise ConfigError(f"there is no device {device!r}", f"choose from: auto, {', '.join(PROVIDERS)}")
+    if PROVIDERS[device] not in available:
+        raise ConfigError(f"device {device} is not available here", "use --device cpu, or install onnxruntime-gpu")
+    return PROVIDERS[device]

@@ -1,0 +1,167 @@
+"""A photo and a voice become a video: the whole job as one function, and its core as an iterator of frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speech2vid.constants import FRAME_RATE_HZ
+from speech2vid.errors import OutputError
+from speech2vid.inference.compose import Composer
+from speech2vid.inference.fields import BATCH, Fields, Floats, TalkerNetworks
+from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
+from speech2vid.inference.pipeline import Stopwatch, ahead
+from speech2vid.inference.shapes import ShapeStream, Silence, batches, mouth_movements, speech_of
+from speech2vid.media import VideoWriter, probe
+from speech2vid.records import Image
+
+AnyPath = str | PathLike[str]
+Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
+
+FIELDS_AHEAD, FRAMES_AHEAD = 2, 8  # batches, pictures
+
+
+@dataclass(frozen=True)
+class TalkResult:
+    """What was made.
+
+    Attributes:
+        outfile: the video.
+        frames: in it.
+        seconds: of video.
+        fps_end_to_end: frames over all the time it took, loading of the networks included.
+        stage_seconds: work a stage (decode, front_end, network, blend, encode); stages overlap.
+        notes: what the user should know, one line each.
+    """
+
+    outfile: Path
+    frames: int
+    seconds: float
+    fps_end_to_end: float
+    stage_seconds: dict[str, float]
+    notes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "outfile": str(self.outfile), "notes": list(self.notes)}
+
+
+def talk(
+    face: AnyPath | Sequence[AnyPath],
+    audio: AnyPath,
+    outfile: AnyPath,
+    *,
+    crop: bool = False,
+    silence: Silence = "hold",
+    face_index: int | None = None,
+    crf: int = 18,
+    max_size_px: int = MAX_SIZE_PX,
+    device: str = "auto",
+    weights: AnyPath | None = None,
+    progress: Progress | None = None,
+) -> TalkResult:
+    """Make the face say the sound.
+
+    Args:
+        face: one to five photos of one person, or one video. The first photo is the one that comes alive.
+        audio: any file with sound; it goes into the video at its own quality.
+        outfile: .mp4, .mov or .mkv; appears whole or not at all.
+        crop: the aligned face alone instead of the whole picture.
+        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow every sound.
+        face_index: which face in each picture, counted from the left from 0; the largest by default.
+        crf: quality of the video, 0 (lossless) to 51.
+        max_size_px: longest side of the video; a larger photo is made smaller.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        weights: folder of weight files; those of the package by default.
+        progress: called after each frame with the number done and the number in all.
+
+    Returns:
+        a :class:`TalkResult`. The video has round(seconds of sound × 25) frames.
+
+    Raises:
+        MediaError, FaceError, OutputError, WeightsError, ConfigError.
+    """
+    start = time.perf_counter()
+    watch = Stopwatch()
+    faces = [Path(face)] if isinstance(face, str | PathLike) else [Path(each) for each in face]
+    audio, outfile = Path(audio), Path(outfile)
+    _keep_inputs([*faces, audio], outfile)
+    with watch("decode"):
+        expected = _frames_expected(audio)
+    with watch("network"):
+        networks = TalkerNetworks(None if weights is None else Path(weights), device)
+    stream = ShapeStream(networks.voice, silence)
+    with watch("front_end"):
+        identity = make_identity(faces, networks, crop=crop, face_index=face_index, max_size_px=max_size_px)
+    height, width = identity.canvas.shape[:2]
+    sound = watch.timed("decode", speech_of(audio))
+    with watch("encode"):
+        writer = VideoWriter(outfile, width, height, audio_source=audio, crf=crf, details={"command": "talk"})
+    with writer:
+        movements = mouth_movements(sound, stream)
+        with closing(generate_frames(identity, networks, movements, watch)) as frames:
+            for done, frame in enumerate(frames, 1):
+                with watch("encode"):
+                    writer.write(frame)
+                if progress is not None:
+                    progress(done, max(done, expected) if expected else None)
+        with watch("encode"):
+            writer.close()
+    elapsed_s = time.perf_counter() - start
+    return TalkResult(
+        outfile,
+        writer.frames,
+        writer.frames / FRAME_RATE_HZ,
+        writer.frames / elapsed_s,
+        {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()},
+        () if stream.spoken_frames else (f"no speech was heard in {audio}: the mouth stays closed",),
+    )
+
+
+def generate_frames(
+    identity: Identity, networks: TalkerNetworks, movements: Iterable[Floats], watch: Stopwatch | None = None
+) -> Generator[Image, None, None]:
+    """Pictures for mouth movements (blocks of (m, 20, 2) px relative to rest): (H, W, 3) uint8 RGB each.
+
+    The network and the composing work ahead in threads; close the generator to stop them early.
+    """
+    watch = watch or Stopwatch()
+    front = watch.timed("front_end", batches(movements, BATCH))
+    predicted = watch.timed("network", predict(identity, networks, front))
+    with (
+        closing(ahead(predicted, FIELDS_AHEAD)) as fields,
+        closing(ahead(compose_frames(Composer(identity), fields, watch), FRAMES_AHEAD)) as pictures,
+    ):
+        yield from pictures
+
+
+def predict(identity: Identity, networks: TalkerNetworks, movements: Iterable[Floats]) -> Iterator[Fields]:
+    """Fields for blocks of mouth movements."""
+    for block in movements:
+        yield networks.frames(identity.features, identity.mouths, np.ascontiguousarray(identity.rest + block))
+
+
+def compose_frames(composer: Composer, blocks: Iterable[Fields], watch: Stopwatch) -> Iterator[Image]:
+    """One picture for each frame of the blocks of fields."""
+    for fields in blocks:
+        for index in range(len(fields.flow)):
+            with watch("blend"):
+                picture = composer.frame(fields, index)
+            yield picture
+
+
+def _frames_expected(audio: Path) -> int | None:
+    """For the progress bar; a sound stream that is missing is reported by the reader."""
+    return round(probe(audio).duration_s * FRAME_RATE_HZ) or None
+
+
+def _keep_inputs(inputs: Sequence[Path], outfile: Path) -> None:
+    if outfile.exists() and any(path.exists() and path.samefile(outfile) for path in inputs):
+        raise OutputError(f"{outfile} is also an input", "write to another file")
