@@ -50,3 +50,8 @@ def progress_bar(title: str, unit: str = "frames") -> Iterator[Advance]:
             progress.update(task, completed=done, total=total)
 
         yield advance
+
+
+def note(line: str) -> None:
+    """Print something the user should know on standard error."""
+    typer.echo(f"note: {line}", err=True)

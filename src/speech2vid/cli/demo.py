@@ -1,0 +1,28 @@
+"""``speech2vid demo``: the main job on bundled inputs."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speech2vid.cli.output import progress_bar
+from speech2vid.cli.talk import show
+
+FACE, SPEECH = "astronaut.jpg", "demo_speech.wav"
+
+
+def demo(
+    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The video.")] = Path("talk.mp4"),
+) -> None:
+    """Make a talking-face video from a bundled photo and a bundled synthetic voice."""
+    from speech2vid.inference.talk import talk
+
+    assets = Path(str(resources.files("speech2vid") / "assets"))
+    typer.echo(f"face:  {assets / FACE} (NASA portrait of Eileen Collins, public domain)")
+    typer.echo(f"sound: {assets / SPEECH} (a synthetic voice, made with eSpeak NG)")
+    with progress_bar(f"talk → {outfile.name}") as progress:
+        result = talk(assets / FACE, assets / SPEECH, outfile, progress=progress)
+    show(result, as_json=False)

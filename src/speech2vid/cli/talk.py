@@ -1,0 +1,81 @@
+"""``speech2vid talk``: photo and sound → video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from speech2vid.inference.talk import TalkResult
+
+Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of the video: 0 is lossless, 51 the worst.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks run on.")]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", metavar="DIR", help="Folder of weight files instead of the package's own.")
+]
+
+
+def talk(
+    face: Annotated[
+        list[Path],
+        typer.Option(
+            "--face", metavar="IMG|VIDEO", help="A photo; repeat it for up to five of the same person; or one video."
+        ),
+    ],
+    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What the face says: any file with sound.")],
+    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The video: .mp4, .mov or .mkv.")],
+    crop: Annotated[bool, typer.Option("--crop", help="The aligned face alone instead of the whole picture.")] = False,
+    silence: Annotated[
+        Literal["hold", "follow"],
+        typer.Option("--silence", help="Where nobody speaks: hold the mouth closed, or follow every sound."),
+    ] = "hold",
+    face_index: Annotated[
+        int | None,
+        typer.Option("--face-index", min=0, help="Which face, counted from the left from 0; else the largest."),
+    ] = None,
+    crf: Crf = 18,
+    max_size_px: Annotated[
+        int, typer.Option("--max-size", min=64, metavar="PX", help="Longest side of the video.")
+    ] = 1920,
+    device: Device = "auto",
+    weights: Weights = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make the face in a photo say a recording.
+
+    The video has 25 frames a second, the size of the first photo, the given sound, and a mark that it is synthetic.
+    """
+    from speech2vid.inference.talk import talk as make
+
+    with progress_bar(f"talk → {outfile.name}") as progress:
+        result = make(
+            face,
+            audio,
+            outfile,
+            crop=crop,
+            silence=silence,
+            face_index=face_index,
+            crf=crf,
+            max_size_px=max_size_px,
+            device=device,
+            weights=weights,
+            progress=progress,
+        )
+    show(result, as_json=as_json)
+
+
+def show(result: TalkResult, *, as_json: bool) -> None:
+    """Print what was made and how fast."""
+    for line in result.notes:
+        note(line)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    spent = sum(result.stage_seconds.values()) or 1.0
+    shares = ", ".join(f"{stage} {seconds / spent:.0%}" for stage, seconds in result.stage_seconds.items())
+    typer.echo(f"{result.outfile}: {result.frames} frames, {result.seconds:.2f} s")
+    typer.echo(f"{result.fps_end_to_end:.1f} frames a second, everything included; work: {shares}")
