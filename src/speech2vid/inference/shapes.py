@@ -63,7 +63,8 @@ class ShapeStream:
         self._rows = np.concatenate([self._rows, self._logmel.flush(), tail])
         levels = self._activity.push(self._levels.flush().level_db)
         self._active = np.concatenate([self._active, levels, self._activity.flush()])
-        return self._advance(1)[: frame_count(self._samples) - self._given]
+        missing = frame_count(self._samples) - self._given  # before the last step counts its own
+        return self._advance(1)[:missing]
 
     def _advance(self, least: int) -> Floats:
         frames = max(0, (len(self._rows) - self._window) // MFCC_PER_FRAME + 1)
