@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from speech2vid.cli.info import weight_files
+from speech2vid.cli.program import program
 from speech2vid.cli.talk import talk as command
 from speech2vid.inference.talk import talk as function
 from speech2vid.media import probe
@@ -117,7 +119,7 @@ def test_demo_makes_a_marked_video_and_says_from_what(weights, speech2vid, out: 
     ],
 )
 def test_bad_input_is_one_reason_one_hint_and_an_untouched_output(
-    weights, speech2vid, photo: Path, second: Path, tmp_path: Path, out: Path, what: str, reason: str
+    weights, photo: Path, second: Path, tmp_path: Path, out: Path, what: str, reason: str
 ) -> None:
     text, blank, missing = tmp_path / "text.wav", tmp_path / "blank.png", tmp_path / "missing"
     text.write_text("not sound")
@@ -138,8 +140,10 @@ def test_bad_input_is_one_reason_one_hint_and_an_untouched_output(
     existing = Path(str(options["--outfile"]))
     if existing.parent == out:
         existing.write_bytes(b"before")
-    result = speech2vid("talk", *(str(word) for option in options.items() for word in option), "--json")
-    assert result.returncode == 1
+    result = CliRunner().invoke(
+        program, ["talk", *(str(word) for option in options.items() for word in option), "--json"]
+    )
+    assert result.exit_code == 1
     assert result.stdout == ""
     lines = result.stderr.splitlines()
     assert [line.split(": ")[0] for line in lines] == ["error", "hint"], result.stderr
@@ -149,8 +153,8 @@ def test_bad_input_is_one_reason_one_hint_and_an_untouched_output(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_midway_leaves_nothing_behind(weights, out: Path, number: int, code: int) -> None:
-    program = [sys.executable, "-c", "from speech2vid.cli import main; main()", "demo"]
-    with subprocess.Popen(program, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    demo = [sys.executable, "-c", "from speech2vid.cli import main; main()", "demo"]
+    with subprocess.Popen(demo, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         deadline_s = time.monotonic() + 60
         while not list(out.iterdir()) and process.poll() is None and time.monotonic() < deadline_s:
             time.sleep(0.02)

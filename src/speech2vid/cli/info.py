@@ -29,7 +29,7 @@ def info(as_json: JsonFlag = False) -> None:
     typer.echo(f"speech2vid {record['version']} on Python {record['python']}, {machine}")
     print_table("Packages", ("name", "version"), list(record["packages"].items()))
     print_table("Devices", ("engine", "runs on"), [(name, ", ".join(on)) for name, on in record["devices"].items()])
-    weights = [(w["file"], f"{w['bytes'] / 1e6:.1f}", w["sha256"]) for w in record["weights"]]
+    weights = [(w["file"], f"{w['bytes'] / 1e6:.2f}", w["sha256"]) for w in record["weights"]]
     print_table("Weights", ("file", "MB", "sha256"), weights)
     licences = [(entry["part"], entry["terms"], entry["note"]) for entry in record["licences"]]
     print_table("Licences", ("part", "terms", "note"), licences)
