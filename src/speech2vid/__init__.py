@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from speech2vid.inference import TalkResult, talk
+    from speech2vid.inference.talk import TalkResult, talk
 
 __version__ = "0.1.0"
 __all__ = ["TalkResult", "__version__", "talk"]

@@ -22,7 +22,6 @@ from speech2vid.records import Affine, Image
 STRIDE = 2  # one cell of the flow is 2 × 2 px
 BLEND_SIDE_PX, BLEND_TOP_PX, BLEND_BOTTOM_PX = 14.0, 14.0, 8.0  # widths of the soft border, within the region
 NEGLIGIBLE = 0.02  # a mask that stays below this is left out
-NO_SECOND_MAP = np.empty(0, np.float32)
 DENSER = 1.5  # a still this much denser than the canvas is made smaller first, against aliasing
 
 
@@ -61,7 +60,7 @@ class Composer:
         self._to_pixels = _to_grid(to_face, 1)
         x, y = np.meshgrid(np.arange(right - left), np.arange(bottom - top))
         aligned = transform_points(to_face, np.stack([x, y], axis=-1))
-        self._blend = blend_mask(aligned)[..., None]
+        self._blend = np.repeat(blend_mask(aligned)[..., None], 3, axis=2)
         self._background = self.canvas[self._box].astype(np.float32) * (1 - self._blend)
         known: dict[int, _Source] = {}
         density = float(np.hypot(*inverse[:, 0]))
@@ -73,19 +72,17 @@ class Composer:
     def frame(self, fields: Fields, index: int) -> Image:
         """The picture of frame ``index`` of ``fields``: (H, W, 3) uint8 RGB, a new array."""
         masks, residual = fields.masks[index], fields.residual[index]
-        painted = np.concatenate([residual * masks[-1], masks[-1:]]).transpose(1, 2, 0)
-        total = np.ascontiguousarray(self._enlarge(painted, self._to_pixels)[..., :3])
-        total *= 255
+        total = self._enlarge((255 * masks[-1] * residual).transpose(1, 2, 0), self._to_pixels)
         for source, flow, mask in zip(self._sources, fields.flow[index], masks, strict=False):
             if mask.max() < NEGLIGIBLE:
                 continue
             shift = np.tensordot(source.linear, flow, axes=1).transpose(1, 2, 0).astype(np.float32)
             where = self._enlarge(shift, self._to_cells)
             cv2.add(where, source.base, where)
-            seen = cv2.remap(source.image, where, NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            total += seen * self._enlarge(mask, self._to_pixels)[..., None]
-        total *= self._blend
-        total += self._background
+            seen = cv2.remap(source.image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+            weight = self._enlarge(mask, self._to_pixels)
+            cv2.add(total, cv2.multiply(seen, cv2.merge([weight] * 3), dtype=cv2.CV_32F), total)
+        cv2.add(cv2.multiply(total, self._blend), self._background, total)
         picture = self.canvas.copy()
         picture[self._box] = cv2.convertScaleAbs(total)
         return picture
@@ -104,12 +101,13 @@ def blend_mask(aligned: Floats) -> Floats:
     x, y = aligned[..., 0], aligned[..., 1]
     right, bottom = REGION_LEFT + REGION_WIDTH - 1, REGION_TOP + REGION_HEIGHT - 1
     side = _smooth_step(np.minimum(x - REGION_LEFT, right - x) / BLEND_SIDE_PX)
-    return side * _smooth_step((y - REGION_TOP) / BLEND_TOP_PX) * _smooth_step((bottom - y) / BLEND_BOTTOM_PX)
+    mask: Floats = side * _smooth_step((y - REGION_TOP) / BLEND_TOP_PX) * _smooth_step((bottom - y) / BLEND_BOTTOM_PX)
+    return mask
 
 
 def _smooth_step(x: NDArray[np.floating]) -> Floats:
-    x = np.clip(x, 0, 1).astype(np.float32)
-    return x * x * (3 - 2 * x)
+    x = np.clip(x, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x), np.float32)
 
 
 def _to_grid(to_face: Affine, stride: int) -> Affine:

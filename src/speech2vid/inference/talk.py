@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from speech2vid.constants import FRAME_RATE_HZ
-from speech2vid.errors import OutputError
+from speech2vid.errors import MediaError, OutputError
 from speech2vid.inference.compose import Composer
 from speech2vid.inference.fields import BATCH, Fields, Floats, TalkerNetworks
 from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
@@ -158,8 +158,11 @@ def compose_frames(composer: Composer, blocks: Iterable[Fields], watch: Stopwatc
 
 
 def _frames_expected(audio: Path) -> int | None:
-    """For the progress bar; a sound stream that is missing is reported by the reader."""
-    return round(probe(audio).duration_s * FRAME_RATE_HZ) or None
+    """For the progress bar. Fails before any work where there is no sound."""
+    info = probe(audio)
+    if not info.has_audio:
+        raise MediaError(f"{audio} has no sound stream", "give a sound file, or a video with sound")
+    return round(info.duration_s * FRAME_RATE_HZ) or None
 
 
 def _keep_inputs(inputs: Sequence[Path], outfile: Path) -> None:
