@@ -11,10 +11,11 @@ from speech2vid import __version__
 from speech2vid.cli.demo import demo
 from speech2vid.cli.failures import ReportingGroup
 from speech2vid.cli.info import info
+from speech2vid.cli.prepare import prepare
 from speech2vid.cli.talk import talk
 from speech2vid.cli.verify import verify
 
-COMMANDS = (demo, talk, verify, info)
+COMMANDS = (demo, talk, prepare, verify, info)
 
 program = typer.Typer(
     name="speech2vid",

@@ -1,0 +1,59 @@
+"""``speech2vid prepare``: raw video → sample store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from speech2vid.cli.failures import FAILED, SKIPPED_SOME
+from speech2vid.cli.failures import report as report_failure
+from speech2vid.cli.output import JsonFlag, note, print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from speech2vid.data.report import PrepareReport
+
+
+def prepare(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE", help="Video files, folders, globs in quotes, or a .tsv/.csv with a path column."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the store. Run again to carry on.")],
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that work side by side.")] = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """Prepare videos of one speaker each for training.
+
+    A file that cannot be used never stops the run: it is named, with its reason, and the exit code is 3.
+    """
+    from speech2vid.data.prepare import prepare as work
+
+    with progress_bar(f"prepare → {out}", "files") as progress:
+        report = work(sources, out, jobs=jobs, on_progress=progress)
+    for entry in report.skipped:
+        reasons = ", ".join(entry.outcome.dropped)
+        note(f"{entry.source} skipped: {reasons}" + (f" ({entry.outcome.detail})" if entry.outcome.detail else ""))
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        _show(report, out)
+    if not report.tracks:
+        report_failure("nothing was kept", "the notes above say why; the faces must be frontal and speak")
+        raise typer.Exit(FAILED)
+    if report.skipped:
+        raise typer.Exit(SKIPPED_SOME)
+
+
+def _show(report: PrepareReport, out: Path) -> None:
+    record = report.as_dict()
+    typer.echo(f"{out}: {record['tracks_kept']} tracks of {record['files_kept']} files out of {record['files_in']}")
+    typer.echo(f"{record['hours_kept']} hours kept of {record['hours_in']}")
+    rows = [(split, *(str(value) for value in column.values())) for split, column in record["splits"].items()]
+    print_table("Splits", ("split", "speakers", "tracks", "samples", "hours"), rows)
+    dropped = [(reason, str(count)) for reason, count in record["tracks_dropped"].items()]
+    if dropped:
+        print_table("Dropped", ("reason", "tracks"), dropped)
