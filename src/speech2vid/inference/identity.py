@@ -74,6 +74,24 @@ def make_identity(
         MediaError, FaceError, ConfigError.
     """
     canvas, stills = _stills(faces, face_index, None if crop else max_size_px)
+    return identity_of(canvas, stills, networks, crop=crop, max_size_px=max_size_px)
+
+
+def identity_of(
+    canvas: Still,
+    stills: Sequence[Still],
+    networks: TalkerNetworks,
+    *,
+    crop: bool = False,
+    max_size_px: int = MAX_SIZE_PX,
+) -> Identity:
+    """Stills → :class:`Identity`.
+
+    Args:
+        canvas: the picture to animate.
+        stills: one to five, ascending by lip opening; ``canvas`` may be one of them.
+        networks, crop, max_size_px: as :func:`make_identity`.
+    """
     stills = [still if still is canvas else _in_colours_of(still, canvas) for still in stills]
     slots = tuple(stills[i] for i in spread(len(stills)))
     landmarks = np.stack([still.aligned.landmarks for still in slots])
