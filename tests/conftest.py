@@ -55,12 +55,15 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from torch import Tensor, nn
 
+    from speech2vid.audio.logmel import LogMelStream
     from speech2vid.constants import FACE_PX, MOUTH_COUNT, MOUTH_POINTS
     from speech2vid.models.checkpoint import save
     from speech2vid.models.config import NetworkConfig
     from speech2vid.models.export import export_graphs
     from speech2vid.models.network import Graph, Network
     from speech2vid.models.warp_talker import WarpTalker, WarpTalkerConfig
+
+    bands = LogMelStream().flush().shape[1]
 
     @dataclass(frozen=True)
     class VoiceConfig(NetworkConfig):
@@ -72,11 +75,11 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
         def __init__(self, config: VoiceConfig | None = None) -> None:
             super().__init__(config or VoiceConfig())
-            self.sum = nn.Conv1d(64, 2 * MOUTH_COUNT, 13, 4)
+            self.sum = nn.Conv1d(bands, 2 * MOUTH_COUNT, 13, 4)
 
         def graphs(self) -> tuple[Graph, ...]:
             free = {"logmel": {1: "rows"}, "deltas": {1: "frames"}}
-            return (Graph("shapes", self.run, {"logmel": torch.zeros(1, 45, 64)}, free),)
+            return (Graph("shapes", self.run, {"logmel": torch.zeros(1, 45, bands)}, free),)
 
         def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
             moved = self.sum(inputs["logmel"].transpose(1, 2)).transpose(1, 2)
@@ -97,9 +100,9 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         voice.sum.weight.zero_()
         voice.sum.bias.zero_()
-        for point in (5, 6, 7, 8, 9, 10, 11, 17, 18, 19):  # the lower lip: down 0.5 px a neper above -4
-            voice.sum.weight[2 * point + 1, 5:30, 5:8] = 0.5 / 75
-            voice.sum.bias[2 * point + 1] = 2.0
+        for point in (5, 6, 7, 8, 9, 10, 11, 17, 18, 19):  # the lower lip: down 1 px a neper
+            voice.sum.weight[2 * point + 1, :, 5:8] = 1.0 / (3 * bands)
+            voice.sum.bias[2 * point + 1] = 3.0
     save(voice, folder / "voice.safetensors")
     export_graphs(folder / "voice.safetensors", Voice)
     return folder

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speech2vid.audio.logmel import full_band_logmel
+from speech2vid.audio.logmel import LogMelStream
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError
 from speech2vid.inference.fields import TalkerNetworks
@@ -51,7 +51,8 @@ def test_the_same_however_the_sound_is_cut(networks: TalkerNetworks, voice: Wave
 
 def test_each_movement_is_of_the_window_round_its_frame(networks: TalkerNetworks, voice: Waveform) -> None:
     ours = movements(networks, [voice], silence="follow")
-    rows = full_band_logmel(voice)
+    stream = LogMelStream()
+    rows = np.concatenate([stream.push(voice), stream.flush()])
     frame, window = 40, int(networks.voice.header.config["window_rows"])
     middle = 4 * frame + 2
     around = rows[middle - window // 2 : middle + window // 2 + 1]
