@@ -37,7 +37,7 @@ class MediaInfo:
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """One frame on the output grid. ``time_s`` is the grid time; ``image`` (H, W, 3) uint8 RGB, display rotation applied."""
+    """One frame on the output grid: ``time_s`` is the grid time, ``image`` (H, W, 3) uint8 RGB, rotation applied."""
 
     index: int
     time_s: Fraction

@@ -19,7 +19,7 @@ MAX_DETECTION_PX = 2400  # and, when nothing is found, once more at up to this s
 
 
 class Landmarker(Protocol):
-    """Anything that turns a picture and a face box into 68 points. Replaceable: dlib's model is not for commercial use."""
+    """Turns a picture and a face box into 68 points. Replaceable: dlib's model is not for commercial use."""
 
     def __call__(self, image: Image, box: FaceBox) -> Points:
         """Return (68, 2) float32 points in source pixels for the face in ``box``."""
@@ -50,7 +50,8 @@ def detect_boxes(image: Image, *, threshold: float = HOG_THRESHOLD) -> list[Face
     longest = max(height, width)
     for size_px in (DETECTION_WIDTH_PX, MAX_DETECTION_PX):
         scale = min(1.0, size_px / longest)
-        boxes = _detect_at(image, scale, upsample=1 if longest * scale <= DETECTION_WIDTH_PX else 0, threshold=threshold)
+        upsample = 1 if longest * scale <= DETECTION_WIDTH_PX else 0
+        boxes = _detect_at(image, scale, upsample=upsample, threshold=threshold)
         if boxes or longest <= size_px:
             break
     return sorted(boxes, key=lambda box: box.area, reverse=True)
@@ -83,7 +84,8 @@ def find_landmarks(image: Image, box: FaceBox, *, steady: bool = False) -> Point
     """
     if steady:
         shifts = ((0.0, 0.0), (0.04, 0.0), (-0.04, 0.0), (0.0, 0.04), (0.0, -0.04))
-        return np.mean([find_landmarks(image, _shifted(box, dx, dy)) for dx, dy in shifts], axis=0, dtype=np.float32)
+        points = np.stack([find_landmarks(image, _shifted(box, dx, dy)) for dx, dy in shifts])
+        return np.asarray(points.mean(axis=0), np.float32)
     height, width = image.shape[:2]
     margin = 0.5 * max(box.right - box.left, box.bottom - box.top)
     left, top = max(0, int(box.left - margin)), max(0, int(box.top - margin))

@@ -31,7 +31,7 @@ def canonical_face() -> Points:
 
 
 def canvas_to_face(size_px: int = FACE_PX) -> Affine:
-    """Canvas pixels → pixels of the crop: the 197 px square at (22, 22), resized to ``size_px``. Pixel centres are whole."""
+    """Canvas px → px of the crop: the 197 px square at (22, 22), resized to ``size_px``. Pixel centres are whole."""
     scale = size_px / CANVAS_CROP_PX
     shift = (0.5 - CANVAS_CROP_OFFSET_PX) * scale - 0.5
     return np.array([[scale, 0.0, shift], [0.0, scale, shift]])
@@ -43,7 +43,7 @@ def canonical_points(size_px: int = FACE_PX) -> Points:
 
 
 def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> Affine:
-    """Least-squares rotation, uniform scale and shift that map ``source`` onto ``target`` (Umeyama); never a reflection.
+    """Least-squares rotation, uniform scale and shift of ``source`` onto ``target`` (Umeyama); never a reflection.
 
     Args:
         source: (N, 2) points.
@@ -77,7 +77,7 @@ def invert(transform: Affine) -> Affine:
 def compose(outer: Affine, inner: Affine) -> Affine:
     """The transform that applies ``inner``, then ``outer``."""
     full = np.vstack([inner, [0.0, 0.0, 1.0]])
-    return np.asarray(outer, np.float64) @ full
+    return np.asarray(np.asarray(outer, np.float64) @ full, np.float64)
 
 
 def transform_points(transform: Affine, points: NDArray[np.floating]) -> Points:
@@ -104,7 +104,8 @@ def warp(image: Image, transform: Affine, size_px: int = FACE_PX) -> Image:
     scale = float(np.hypot(transform[0, 0], transform[1, 0]))
     if scale < 0.5:
         # Area-average the part that is needed first: warpAffine alone would skip pixels
-        corners = transform_points(invert(transform), np.array([[0, 0], [size_px, 0], [0, size_px], [size_px, size_px]]))
+        square = np.array([[0, 0], [size_px, 0], [0, size_px], [size_px, size_px]])
+        corners = transform_points(invert(transform), square)
         height, width = image.shape[:2]
         low = np.clip(np.floor(corners.min(axis=0)) - 4, 0, [width - 1, height - 1]).astype(int)
         high = np.clip(np.ceil(corners.max(axis=0)) + 5, low + 1, [width, height])

@@ -1,7 +1,7 @@
 """Reads the mouth shape off a picture: a differentiable stand-in for the landmark regressor.
 
-Used while training ``warp``: the generated mouth must read as the shape that was asked for, which keeps the decoder from
-answering every sound with the mean mouth. Its early feature maps serve as a content loss that looks at mouths.
+Used while training ``warp``: the generated mouth must read as the shape that was asked for, which keeps the decoder
+from answering every sound with the mean mouth. Its early feature maps serve as a content loss that looks at mouths.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class ShapeReader(nn.Module):
             nn.Linear(128, 2 * MOUTH_COUNT),
         )
         centre = torch.tensor([REGION_LEFT + REGION_WIDTH / 2, REGION_TOP + REGION_HEIGHT / 2])
+        self.centre: Tensor
         self.register_buffer("centre", centre, persistent=False)
 
     def features(self, image: Tensor) -> list[Tensor]:
@@ -51,7 +52,9 @@ class ShapeReader(nn.Module):
 
     def read(self, deepest: Tensor) -> Tensor:
         """Landmarks from the last of :meth:`features`."""
-        return self.head(deepest).unflatten(1, (MOUTH_COUNT, 2)) * 8.0 + self.centre
+        offsets: Tensor = self.head(deepest).reshape(-1, MOUTH_COUNT, 2)
+        return offsets * 8.0 + self.centre
 
     def forward(self, image: Tensor) -> Tensor:
+        """Landmarks (N, 20, 2), px, of (N, 3, 64, 96) RGB in [0, 1]."""
         return self.read(self.features(image)[-1])

@@ -1,8 +1,8 @@
 """Our generation method ``warp``: a mouth shape moves the stills' own pixels.
 
-Where the paper's decoder paints every pixel (Sect. 3.1), this one predicts, for each identity still, a flow field and a
-soft mask, and an RGB residual for what no still shows (teeth, tongue, inner mouth). The picture is the masked sum of the
-warped stills and the residual, so skin and hair stay sharp, and it can be applied at the photo's own resolution.
+Where the paper's decoder paints every pixel (Sect. 3.1), this one predicts, for each identity still, a flow field and
+a soft mask, and an RGB residual for what no still shows (teeth, tongue, inner mouth). The picture is the masked sum of
+the warped stills and the residual: skin and hair stay sharp, and it can be applied at the photo's own resolution.
 
 All geometry is in pixels of the 112 px aligned face. Only the lower face is generated: rows 48..111, columns 8..103.
 """
@@ -62,7 +62,7 @@ def base_flow(target: Tensor, sources: Tensor, grid: Tensor) -> tuple[Tensor, Te
     weight = kernel / (kernel.sum(-1, keepdim=True) + 0.3)
     shift = sources - target[:, None]  # (N, K, 20, 2)
     flow = torch.einsum("npj,nkjc->nkcp", weight, shift).reshape(*shift.shape[:2], 2, h, w)
-    sharp = torch.exp(-distance / (2 * (KERNEL_PX / 2) ** 2))
+    sharp = kernel.square().square()  # the same Gaussian at half the reach
     return flow, sharp.transpose(1, 2).reshape(-1, MOUTH_COUNT, h, w)
 
 
@@ -80,20 +80,20 @@ class WarpIdentityEncoder(nn.Module):
 
     def __init__(self, width: int, stills: int = IDENTITY_STILLS) -> None:
         super().__init__()
-        self.half = nn.Sequential(_block(stills * 5, width, 2), _block(width, width))
-        self.quarter = nn.Sequential(_block(width, 2 * width, 2), _block(2 * width, 2 * width))
-        self.eighth = nn.Sequential(_block(2 * width, 4 * width, 2), _block(4 * width, 4 * width))
+        self.fine = nn.Sequential(_block(stills * 5, width, 2), _block(width, width))
+        self.middle = nn.Sequential(_block(width, 2 * width, 2), _block(2 * width, 2 * width))
+        self.coarse = nn.Sequential(_block(2 * width, 4 * width, 2), _block(4 * width, 4 * width))
+        self.grid: Tensor
         self.register_buffer("grid", region_grid(REGION_HEIGHT, REGION_WIDTH), persistent=False)
 
     def forward(self, stills: Tensor, mouths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         b, k = stills.shape[:2]
         distance = (self.grid.reshape(1, 1, -1, 1, 2) - mouths[:, :, None]).square().sum(-1)
-        kernel = torch.exp(-distance / 4.0)
-        outer = kernel[..., :12].amax(-1).reshape(b, k, 1, REGION_HEIGHT, REGION_WIDTH)
-        inner = kernel[..., 12:].amax(-1).reshape(b, k, 1, REGION_HEIGHT, REGION_WIDTH)
-        half = self.half(torch.cat([stills - 0.5, outer, inner], dim=2).flatten(1, 2))
-        quarter = self.quarter(half)
-        return half, quarter, self.eighth(quarter)
+        lips = torch.stack([distance[..., :12].amin(-1), distance[..., 12:].amin(-1)], dim=2)  # outer, inner
+        marks = torch.exp(-lips / 4.0).reshape(b, k, 2, REGION_HEIGHT, REGION_WIDTH)
+        fine = self.fine(torch.cat([stills - 0.5, marks], dim=2).flatten(1, 2))
+        middle = self.middle(fine)
+        return fine, middle, self.coarse(middle)
 
 
 class WarpDecoder(nn.Module):
@@ -107,15 +107,19 @@ class WarpDecoder(nn.Module):
         self.code = nn.Sequential(
             nn.Linear(2 * MOUTH_COUNT * (stills + 1), 2 * code), nn.ReLU(inplace=True), nn.Linear(2 * code, code)
         )
-        self.eighth = _block(4 * width + code, 4 * width)
-        self.quarter = nn.Sequential(_block(4 * width + 2 * width + geometry, 3 * width), _block(3 * width, 3 * width))
-        self.half = nn.Sequential(_block(3 * width + width + geometry, 2 * width), _block(2 * width, 2 * width))
+        self.coarse = _block(4 * width + code, 4 * width)
+        self.middle = nn.Sequential(_block(4 * width + 2 * width + geometry, 3 * width), _block(3 * width, 3 * width))
+        self.fine = nn.Sequential(_block(3 * width + width + geometry, 2 * width), _block(2 * width, 2 * width))
         self.flow = nn.Conv2d(2 * width, 2 * stills, 3, 1, 1)
         self.paint = nn.Conv2d(2 * width, STRIDE**2 * (stills + 4), 3, 1, 1)
         nn.init.zeros_(self.flow.weight)
         nn.init.zeros_(self.flow.bias)  # type: ignore[arg-type]
         nn.init.normal_(self.paint.weight, std=0.01)
         nn.init.zeros_(self.paint.bias)  # type: ignore[arg-type]
+        self.centre: Tensor
+        self.grid2: Tensor
+        self.grid4: Tensor
+        self.fade: Tensor
         self.register_buffer("centre", region_grid(1, 1).reshape(2), persistent=False)
         self.register_buffer("grid2", region_grid(REGION_HEIGHT // 2, REGION_WIDTH // 2), persistent=False)
         self.register_buffer("grid4", region_grid(REGION_HEIGHT // 4, REGION_WIDTH // 4), persistent=False)
@@ -132,20 +136,20 @@ class WarpDecoder(nn.Module):
             mouths: (N, K, 20, 2) mouths of the stills, px.
             target: (N, 20, 2) mouth wanted, px.
         """
-        half, quarter, eighth = features
+        fine, middle, coarse = features
         shift = (target[:, None] - mouths).flatten(1) / 4.0
         code = self.code(torch.cat([(target - self.centre).flatten(1) / 16.0, shift], dim=1))
-        x = self.eighth(torch.cat([eighth, code[:, :, None, None].expand(-1, -1, *eighth.shape[2:])], dim=1))
+        x = self.coarse(torch.cat([coarse, code[:, :, None, None].expand(-1, -1, *coarse.shape[2:])], dim=1))
         flow4, kernel4 = base_flow(target, mouths, self.grid4)
         x = _double(x)
-        x = self.quarter(torch.cat([x, quarter, flow4.flatten(1, 2) / 4.0, kernel4], dim=1))
+        x = self.middle(torch.cat([x, middle, flow4.flatten(1, 2) / 4.0, kernel4], dim=1))
         flow2, kernel2 = base_flow(target, mouths, self.grid2)
-        x = self.half(torch.cat([_double(x), half, flow2.flatten(1, 2) / 4.0, kernel2], dim=1))
+        x = self.fine(torch.cat([_double(x), fine, flow2.flatten(1, 2) / 4.0, kernel2], dim=1))
         flow = (flow2.flatten(1, 2) + 4.0 * self.flow(x)) * self.fade
         paint = F.pixel_shuffle(self.paint(x), STRIDE)
         masks = torch.softmax(paint[:, : self.stills + 1] * 4.0, dim=1)
         residual = torch.sigmoid(paint[:, self.stills + 1 :] * 4.0)
-        return WarpFields(flow.unflatten(1, (self.stills, 2)), masks, residual)
+        return WarpFields(flow.reshape(-1, self.stills, 2, *flow.shape[2:]), masks, residual)
 
 
 def _double(x: Tensor) -> Tensor:
@@ -162,14 +166,14 @@ def compose(fields: WarpFields, faces: Tensor) -> Tensor:
     Returns:
         (N, 3, 64, 96) RGB in [0, 1].
     """
-    n, k = fields.flow.shape[:2]
+    k = fields.flow.shape[1]
     size = faces.shape[-1]
     grid = region_grid(REGION_HEIGHT, REGION_WIDTH, faces.device)
-    flow = _double(fields.flow.flatten(1, 2)).unflatten(1, (k, 2))
+    flow = _double(fields.flow.flatten(1, 2)).reshape(-1, k, 2, REGION_HEIGHT, REGION_WIDTH)
     where = grid + flow.permute(0, 1, 3, 4, 2)  # (N, K, 64, 96, 2) px
     where = (where * 2 + 1) / size - 1
     warped = F.grid_sample(
         faces.flatten(0, 1), where.flatten(0, 1), mode="bilinear", padding_mode="border", align_corners=False
-    ).unflatten(0, (n, k))
+    ).reshape(-1, k, 3, REGION_HEIGHT, REGION_WIDTH)
     layers = torch.cat([warped, fields.residual[:, None]], dim=1)
     return (layers * fields.masks[:, :, None]).sum(1)
