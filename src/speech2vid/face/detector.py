@@ -16,6 +16,7 @@ from speech2vid.records import Face, FaceBox, Image, Points
 HOG_THRESHOLD = 0.3  # below it weak false positives appear (slides, textures)
 DETECTION_WIDTH_PX = 640  # larger pictures are searched at this width first; HOG's smallest face is 80 px there
 MAX_DETECTION_PX = 2400  # and, when nothing is found, once more at up to this size
+STEADY_SHIFTS = ((0.0, 0.0), (0.04, 0.0), (-0.04, 0.0), (0.0, 0.04), (0.0, -0.04))  # in widths of the box
 
 
 class Landmarker(Protocol):
@@ -82,10 +83,6 @@ def find_landmarks(image: Image, box: FaceBox, *, steady: bool = False) -> Point
     Returns:
         (68, 2) float32, source pixels.
     """
-    if steady:
-        shifts = ((0.0, 0.0), (0.04, 0.0), (-0.04, 0.0), (0.0, 0.04), (0.0, -0.04))
-        points = np.stack([find_landmarks(image, _shifted(box, dx, dy)) for dx, dy in shifts])
-        return np.asarray(points.mean(axis=0), np.float32)
     height, width = image.shape[:2]
     margin = 0.5 * max(box.right - box.left, box.bottom - box.top)
     left, top = max(0, int(box.left - margin)), max(0, int(box.top - margin))
@@ -94,16 +91,23 @@ def find_landmarks(image: Image, box: FaceBox, *, steady: bool = False) -> Point
     scale = min(1.0, 200.0 / max(1.0, box.right - box.left))
     if scale < 1.0:
         patch = cv2.resize(patch, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    patch = np.ascontiguousarray(patch)
+    boxes = [_shifted(box, dx, dy) for dx, dy in STEADY_SHIFTS] if steady else [box]
+    points = np.mean([_regress(patch, each, scale, left, top) for each in boxes], axis=0)
+    # dlib's pixel centres are whole numbers, as are ours: undo the area-resize convention and the crop
+    return ((points + 0.5) / scale - 0.5 + (left, top)).astype(np.float32)
+
+
+def _regress(patch: Image, box: FaceBox, scale: float, left: int, top: int) -> Points:
+    """Landmarks in the pixels of a patch that was cut out at (left, top) and scaled; ``box`` is in source pixels."""
     rectangle = dlib.rectangle(
         round((box.left - left) * scale),
         round((box.top - top) * scale),
         round((box.right - left) * scale) - 1,
         round((box.bottom - top) * scale) - 1,
     )
-    shape = _shape_predictor()(np.ascontiguousarray(patch), rectangle)
-    points = np.array([(shape.part(i).x, shape.part(i).y) for i in range(LANDMARKS)], np.float32)
-    # dlib's pixel centres are whole numbers, as are ours: undo the area-resize convention and the crop
-    return ((points + 0.5) / scale - 0.5 + (left, top)).astype(np.float32)
+    shape = _shape_predictor()(patch, rectangle)
+    return np.array([(shape.part(i).x, shape.part(i).y) for i in range(LANDMARKS)], np.float32)
 
 
 def detect_faces(image: Image, *, threshold: float = HOG_THRESHOLD) -> list[Face]:
