@@ -50,12 +50,20 @@ def load_photo(path: str | Path) -> Image:
 
 
 def is_photo(path: str | Path) -> bool:
-    """Whether the file's content (not its name) is a picture that ``load_photo`` would try to read."""
+    """Whether the file's content (not its name) is a picture, be it one that ``load_photo`` refuses."""
     try:
         with _open(Path(path)):
             return True
-    except (MediaError, OSError):
+    except _NotAPicture:
         return False
+    except MediaError:  # too large, HEIC
+        return True
+    except OSError:
+        return False
+
+
+class _NotAPicture(MediaError):
+    """The file holds something else."""
 
 
 def _open(path: Path) -> PIL.Image.Image:
@@ -70,7 +78,7 @@ def _open(path: Path) -> PIL.Image.Image:
             head = file.read(12)
         if head[4:8] == b"ftyp" and head[8:12] in APPLE_BRANDS:
             raise MediaError(f"{path} is a HEIC picture, which is not supported", "save it as JPEG or PNG") from error
-        raise MediaError(f"{path} is not a picture that can be read", "give a JPEG, PNG or WebP file") from error
+        raise _NotAPicture(f"{path} is not a picture that can be read", "give a JPEG, PNG or WebP file") from error
 
 
 def _too_large(path: Path, size: str) -> MediaError:

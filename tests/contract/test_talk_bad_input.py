@@ -1,0 +1,251 @@
+"""Everything people give ``talk`` that it cannot use: one reason, one hint, exit code 1, the old output untouched."""
+
+from __future__ import annotations
+
+import resource
+import struct
+import subprocess
+import sys
+import threading
+import wave
+import zlib
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from typer.testing import CliRunner
+
+from speech2vid.cli.program import program
+from speech2vid.inference.talk import talk
+from speech2vid.media import VideoWriter, load_photo, probe
+
+BEFORE = b"an older video"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the output goes, with an older output in it."""
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "a.mp4").write_bytes(BEFORE)
+    return path
+
+
+def tone(path: Path, seconds: float, level: float = 0.3) -> Path:
+    time = np.arange(round(seconds * 16_000)) / 16_000
+    samples = level * 32767 * np.sin(2 * np.pi * 600 * time) * (1 + np.sin(2 * np.pi * 3 * time)) / 2
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return path
+
+
+def two_faces(path: Path, photo: Path) -> Path:
+    portrait = load_photo(photo)[:260, 90:350]
+    PIL.Image.fromarray(np.concatenate([portrait, portrait], axis=1)).save(path)
+    return path
+
+
+def lying_face(path: Path, photo: Path) -> Path:
+    PIL.Image.fromarray(np.rot90(load_photo(photo))).save(path)
+    return path
+
+
+def cut_short(path: Path, source: Path, share: float) -> Path:
+    content = source.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    return path
+
+
+def video(path: Path, photo: Path, *, sound: Path | None) -> Path:
+    image = load_photo(photo)[:256, :256]
+    with VideoWriter(path, 256, 256, audio_source=sound) as writer:
+        for _ in range(10):
+            writer.write(image)
+    return path
+
+
+def huge_png(path: Path) -> Path:
+    """A valid header of 30,000 × 30,000 pixels and 2.7 GB of zeros that were never decoded."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1000))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+    return path
+
+
+Maker = Callable[[Path, Path, Path], dict[str, Path]]
+BAD: dict[str, tuple[Maker, str, str]] = {
+    "two equal faces": (
+        lambda at, photo, sound: {"--face": two_faces(at / "two.png", photo)},
+        "two.png shows 2 faces of nearly equal size",
+        "--face-index",
+    ),
+    "no upright face": (
+        lambda at, photo, sound: {"--face": lying_face(at / "lying.png", photo)},
+        "no frontal face was found in",
+        "looks at the camera",
+    ),
+    "unreadable picture": (
+        lambda at, photo, sound: {"--face": cut_short(at / "cut.jpg", photo, 0.3)},
+        "cut.jpg is damaged",
+        "save it",
+    ),
+    "huge picture": (
+        lambda at, photo, sound: {"--face": huge_png(at / "huge.png")},
+        "huge.png is too large: ",
+        "smaller",
+    ),
+    "empty file as sound": (
+        lambda at, photo, sound: {"--audio": cut_short(at / "empty.wav", sound, 0)},
+        "empty.wav is empty",
+        "again",
+    ),
+    "no samples in the sound": (lambda at, photo, sound: {"--audio": tone(at / "none.wav", 0)}, "none.wav", " "),
+    "sound shorter than a frame": (
+        lambda at, photo, sound: {"--audio": tone(at / "click.wav", 0.01)},
+        "click.wav lasts 10 ms, too short",
+        "longer",
+    ),
+    "video without sound": (
+        lambda at, photo, sound: {"--audio": video(at / "mute.mp4", photo, sound=None)},
+        "mute.mp4 has no sound stream",
+        "with sound",
+    ),
+    "truncated mp4 as sound": (
+        lambda at, photo, sound: {
+            "--audio": cut_short(at / "cut.mp4", video(at / "whole.mp4", photo, sound=sound), 0.02)
+        },
+        "cut.mp4 is not a media file that can be read",
+        "damaged",
+    ),
+    "truncated mp4 as face": (
+        lambda at, photo, sound: {
+            "--face": cut_short(at / "cut.mp4", video(at / "whole.mp4", photo, sound=sound), 0.02)
+        },
+        "cut.mp4 is not a media file that can be read",
+        "damaged",
+    ),
+    "output in a file": (
+        lambda at, photo, sound: {"--outfile": sound / "a.mp4"},
+        "folder",
+        "create it",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input(what: str, folder: Path, tmp_path: Path, photo: Path, drawn_weights: Path) -> None:
+    make, reason, hint = BAD[what]
+    sound = tone(tmp_path / "good.wav", 0.4)
+    options = {"--face": photo, "--audio": sound, "--outfile": folder / "a.mp4", "--weights": drawn_weights}
+    options |= make(tmp_path, photo, sound)
+    words = [str(word) for option in options.items() for word in option]
+    result = CliRunner().invoke(program, ["talk", *words, "--json"])
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    first, second = result.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert reason in first
+    assert second.startswith("hint: ")
+    assert hint in second
+    assert [path.name for path in folder.iterdir()] == ["a.mp4"]
+    assert (folder / "a.mp4").read_bytes() == BEFORE
+
+
+@pytest.mark.parametrize("role", ["--face", "--audio"])
+def test_an_input_is_never_overwritten(role: str, tmp_path: Path, photo: Path, drawn_weights: Path) -> None:
+    given = tmp_path / "given.mp4"
+    given.write_bytes((photo if role == "--face" else tone(tmp_path / "tone.wav", 0.4)).read_bytes())
+    before = given.read_bytes()
+    options = {"--face": photo, "--audio": tone(tmp_path / "tone.wav", 0.4), role: given, "--outfile": given}
+    words = [str(word) for option in options.items() for word in option]
+    result = CliRunner().invoke(program, ["talk", *words, "--weights", str(drawn_weights)])
+    assert result.exit_code == 1
+    assert "is also an input" in result.stderr
+    assert given.read_bytes() == before
+
+
+def test_ctrl_c_midway(folder: Path, tmp_path: Path, photo: Path, drawn_weights: Path) -> None:
+    threads = threading.active_count()
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        talk(photo, tone(tmp_path / "t.wav", 4), folder / "a.mp4", weights=drawn_weights, progress=stop)
+    assert [path.name for path in folder.iterdir()] == ["a.mp4"]
+    assert (folder / "a.mp4").read_bytes() == BEFORE
+    assert threading.active_count() == threads
+
+
+def test_a_failing_network_midway(
+    folder: Path, tmp_path: Path, photo: Path, drawn_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from speech2vid.inference.fields import TalkerNetworks
+
+    frames, calls = TalkerNetworks.frames, []
+
+    def fail_later(self: TalkerNetworks, *arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise MemoryError
+        return frames(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TalkerNetworks, "frames", fail_later)
+    threads = threading.active_count()
+    words = ["--face", photo, "--audio", tone(tmp_path / "t.wav", 4), "--outfile", folder / "a.mp4"]
+    result = CliRunner().invoke(program, ["talk", *map(str, words), "--weights", str(drawn_weights)])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == "error: not enough memory"
+    assert [path.name for path in folder.iterdir()] == ["a.mp4"]
+    assert threading.active_count() == threads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the size of files")
+def test_disk_full(folder: Path, tmp_path: Path, photo: Path, drawn_weights: Path) -> None:
+    sound = tone(tmp_path / "t.wav", 3)
+    words = ["talk", "--face", photo, "--audio", sound, "--outfile", folder / "a.mp4", "--weights", drawn_weights]
+    code = (
+        "import resource, signal; from speech2vid.cli import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, {resource.RLIM_INFINITY})); main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    first, second = result.stderr.splitlines()
+    assert "a.mp4 could not be written" in first
+    assert "free some space" in second
+    assert [path.name for path in folder.iterdir()] == ["a.mp4"]
+    assert (folder / "a.mp4").read_bytes() == BEFORE
+
+
+@pytest.mark.parametrize(("seconds", "level", "noted"), [(0.1, 0.3, False), (1.0, 0.0, True)])
+def test_short_and_silent_sound_work(
+    seconds: float, level: float, noted: bool, tmp_path: Path, photo: Path, drawn_weights: Path
+) -> None:
+    outfile = tmp_path / "a.mp4"
+    result = talk(photo, tone(tmp_path / "t.wav", seconds, level), outfile, weights=drawn_weights)
+    assert abs(result.frames - seconds * 25) <= 0.5
+    assert abs(probe(outfile).duration_s - seconds) <= 0.04 + 1e-6
+    assert [("mouth stays closed" in note) for note in result.notes] == ([True] if noted else [])
+
+
+def test_a_truncated_video_gives_what_can_be_decoded(tmp_path: Path, photo: Path, drawn_weights: Path) -> None:
+    whole = tmp_path / "whole.mkv"
+    image = load_photo(photo)[:256, 60:316]
+    with VideoWriter(whole, 256, 256, Fraction(25), audio_source=tone(tmp_path / "t.wav", 4)) as writer:
+        for index in range(100):
+            writer.write(np.roll(image, index % 5, axis=1))
+    half = cut_short(tmp_path / "half.mkv", whole, 0.7)
+    result = talk(half, half, tmp_path / "a.mp4", weights=drawn_weights)
+    assert 5 <= result.frames < 90
