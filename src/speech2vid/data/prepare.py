@@ -1,0 +1,256 @@
+"""Raw video → sample store (Sect. 4): the run over all sources, which can be stopped at any moment and carried on.
+
+Each file's fragment is kept in ``OUT/.work`` under the hash of the file's content until the store is whole; then the
+fragments become shards, the text files are written, and ``.work`` goes. Preparing other sources into a whole store
+takes it apart into fragments first: only what is new is worked on. The same sources give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from speech2vid.data.file_work import (
+    FileTask,
+    fragment_path,
+    outcome_path,
+    prepare_file,
+    write_outcome,
+)
+from speech2vid.data.records import FileEntry, FileOutcome, FileWork, Reason, Shard, Source, TrackEntry, TrackRecord
+from speech2vid.data.report import FILES, FORMAT, MANIFEST, REPORT, PrepareReport, outcome_from_json
+from speech2vid.data.shards import RECORD, Members, TarWriter, read_samples, record_bytes, record_of
+from speech2vid.data.sources import SPLIT_NAME, expand
+from speech2vid.data.workers import Died, work_through
+from speech2vid.errors import DataError, OutputError
+
+log = logging.getLogger(__name__)
+
+WORK = ".work"
+SHARD_BYTES = 256 * 2**20
+SHARD_NAME = re.compile(rf"{SPLIT_NAME.pattern}-[0-9]{{6}}\.tar")
+
+Progress = Callable[[int, int | None], None]  # (files done, files in all)
+
+
+@dataclass(frozen=True)
+class _Identified:
+    """A source and the hash of its content, "" where it cannot be read."""
+
+    source: Source
+    sha256: str
+
+
+def prepare(
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    shard_bytes: int = SHARD_BYTES,
+    on_progress: Progress = lambda done, total: None,
+) -> PrepareReport:
+    """Prepare videos of one speaker each into a sample store. A file that cannot be used never stops the run.
+
+    Args:
+        sources: video files, folders, globs, or manifests; see :func:`speech2vid.data.sources.expand`.
+        out: folder of the store. Run again with the same folder to carry on, or to add sources.
+        jobs: processes that work side by side. The store is the same for any number.
+        shard_bytes: a tar file that has reached this size is followed by another one.
+        on_progress: called with the number of files done and of all files.
+
+    Returns:
+        what is in the store, and what was left out and why.
+
+    Raises:
+        DataError: no source is found.
+        OutputError: the store cannot be written.
+    """
+    out = Path(out)
+    work = out / WORK / FORMAT
+    identified = _identify(expand(sources), jobs)
+    finished = _finished(out)
+    if finished is not None and _is_of(finished, identified):
+        shutil.rmtree(out / WORK, ignore_errors=True)
+        return finished
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made a folder: {error.strerror}", "choose another --out") from error
+    if finished is not None:
+        _take_apart(finished, out, work)
+    stage_s, frames = _work(identified, work, jobs, on_progress)
+    report = replace(_assemble(identified, work, out, shard_bytes), stage_s=stage_s, frames=frames)
+    report.write(out)
+    shutil.rmtree(out / WORK, ignore_errors=True)
+    return report
+
+
+def _identify(sources: Sequence[Source], threads: int) -> list[_Identified]:
+    def content_hash(source: Source) -> str:
+        try:
+            with source.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return ""
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [_Identified(*each) for each in zip(sources, pool.map(content_hash, sources), strict=True)]
+
+
+def _finished(out: Path) -> PrepareReport | None:
+    """The whole store that stands in ``out``, if any."""
+    if not (out / MANIFEST).exists():
+        return None
+    try:
+        report = PrepareReport.read(out)
+    except DataError as error:
+        log.warning("%s; it is prepared from the beginning", error.message)
+        return None
+    whole = all(_size(out / shard.name) == shard.size_bytes for shard in report.shards)
+    return report if whole else None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
+def _is_of(report: PrepareReport, identified: Sequence[_Identified]) -> bool:
+    """Whether a store was made from these sources."""
+    made_from = [(entry.source, entry.sha256, entry.speaker, entry.split) for entry in report.files]
+    return made_from == [(each.source.name, each.sha256, each.source.speaker, each.source.split) for each in identified]
+
+
+def _take_apart(report: PrepareReport, out: Path, work: Path) -> None:
+    """Turn a store back into fragments, and only then remove it."""
+    samples = (sample for shard in report.shards for sample in read_samples(out / shard.name))
+    try:
+        for sha256, group in groupby(samples, key=lambda sample: record_of(sample[1]).sha256):
+            with TarWriter(fragment_path(work, sha256)) as fragment:
+                for number, (_, members) in enumerate(group):
+                    fragment.add(f"{number:03d}", members)
+                fragment.keep()
+        for entry in report.files:
+            if entry.sha256 and Reason.DUPLICATE not in entry.outcome.dropped:
+                write_outcome(work, entry.sha256, entry.outcome)
+    except DataError as error:
+        log.warning("%s; its files are prepared again", error.message)
+    for name in (MANIFEST, REPORT, FILES, *(shard.name for shard in report.shards)):
+        (out / name).unlink(missing_ok=True)
+
+
+def _work(
+    identified: Sequence[_Identified], work: Path, jobs: int, on_progress: Progress
+) -> tuple[dict[str, float], int]:
+    """Make the fragments that are missing. Returns seconds of each stage, and frames."""
+    tasks = {each.sha256: FileTask(each.source.path, each.sha256, work) for each in identified if each.sha256}
+    missing = [task for task in tasks.values() if not outcome_path(work, task.sha256).exists()]
+    done = len(identified) - len(missing)
+    stage_s: dict[str, float] = {}
+    frames = 0
+    on_progress(done, len(identified))
+    for index, result in work_through(prepare_file, missing, jobs):
+        if isinstance(result, Died):
+            detail = "the process ended while it worked on this file: out of memory, or a defect in a decoder"
+            result = FileWork(_dropped(Reason.CRASHED, detail))
+            write_outcome(work, missing[index].sha256, result.outcome)
+        for stage, seconds in result.stage_s.items():
+            stage_s[stage] = stage_s.get(stage, 0.0) + seconds
+        frames += result.frames
+        done += 1
+        on_progress(done, len(identified))
+    return stage_s, frames
+
+
+def _assemble(identified: Sequence[_Identified], work: Path, out: Path, shard_bytes: int) -> PrepareReport:
+    """Fragments → shards. Shards hold the files in the order of their hashes: a shuffle that is always the same."""
+    entries = _entries(identified, work)
+    in_order = sorted(
+        (entry for entry in entries if entry.outcome.tracks), key=lambda entry: (entry.split, entry.sha256)
+    )
+    tracks: dict[str, list[TrackEntry]] = {}  # by the hash of their source
+    shards: list[Shard] = []
+    for split, group in groupby(in_order, key=lambda entry: entry.split):
+        samples = _samples(group, work)
+        for writer in _shard_writers(out, split):
+            with writer:
+                for record, members in samples:
+                    writer.add(record.key, members)
+                    tracks.setdefault(record.sha256, []).append(_track_entry(record, writer.path.name))
+                    if writer.size_bytes >= shard_bytes:
+                        break
+                if not writer.tracks:
+                    break
+                shards.append(writer.keep())
+    for path in out.glob("*.tar"):
+        if SHARD_NAME.fullmatch(path.name) and path.name not in {shard.name for shard in shards}:
+            path.unlink()  # of a store that stood here before
+    rows = [track for entry in entries if entry.outcome.tracks for track in tracks[entry.sha256]]
+    return PrepareReport(entries, rows, shards)
+
+
+def _entries(identified: Sequence[_Identified], work: Path) -> list[FileEntry]:
+    first: dict[str, str] = {}  # hash → name
+    entries = []
+    for each in identified:
+        source = each.source
+        if not each.sha256:
+            outcome = _dropped(Reason.MISSING, "the file does not exist")
+            if source.path.exists():
+                outcome = _dropped(Reason.UNREADABLE, "the file cannot be opened: check its permissions")
+        elif each.sha256 in first:
+            outcome = _dropped(Reason.DUPLICATE, f"the same bytes as {first[each.sha256]}")
+        else:
+            first[each.sha256] = source.name
+            outcome = outcome_from_json(outcome_path(work, each.sha256).read_bytes())
+        assert source.split is not None
+        entries.append(FileEntry(source.name, each.sha256, source.speaker, source.split, outcome))
+    return entries
+
+
+def _dropped(reason: Reason, detail: str) -> FileOutcome:
+    return FileOutcome(dropped={reason.value: 1}, detail=detail)
+
+
+def _shard_writers(out: Path, split: str) -> Iterator[TarWriter]:
+    number = 0
+    while True:
+        yield TarWriter(out / f"{split}-{number:06d}.tar")
+        number += 1
+
+
+def _samples(entries: Iterable[FileEntry], work: Path) -> Iterator[tuple[TrackRecord, Members]]:
+    """The samples of these files under their final names."""
+    for entry in entries:
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(entry.source).with_suffix("").as_posix().replace("/", "__"))
+        for number, members in read_samples(fragment_path(work, entry.sha256)):
+            record = replace(
+                record_of(members),
+                key=f"{stem[-48:]}-{entry.sha256[:8]}-{number}",
+                source=entry.source,
+                speaker=entry.speaker,
+                split=entry.split,
+            )
+            yield record, {**members, RECORD: record_bytes(record)}
+
+
+def _track_entry(record: TrackRecord, shard: str) -> TrackEntry:
+    return TrackEntry(
+        key=record.key,
+        shard=shard,
+        split=record.split,
+        speaker=record.speaker,
+        source=record.source,
+        start_s=record.start_s,
+        frames=record.frames,
+        face_px=record.face_px,
+        turn=record.turn,
+        sharpness=record.sharpness,
+        opening_std=record.opening_std,
+    )

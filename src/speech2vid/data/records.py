@@ -1,0 +1,225 @@
+"""What passes between the stages of preparation, and what a store holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speech2vid.constants import FRAME_RATE_HZ, SAMPLES_PER_FRAME
+from speech2vid.records import Frames, Points, Waveform
+
+
+class Reason(StrEnum):
+    """Why a file or a track was left out."""
+
+    MISSING = "missing"  # no such file
+    UNREADABLE = "unreadable"  # not a media file, or damaged beyond use
+    NO_PICTURE = "no_picture"  # no video stream
+    NO_SOUND = "no_sound"  # no sound stream, or none while the face is seen
+    LOW_FRAME_RATE = "low_frame_rate"  # too few pictures a second to see speech
+    NO_FACE = "no_face"  # no frontal face in any frame looked at
+    TOO_SHORT = "too_short"  # the face is seen, with sound, for too short a time
+    SILENT = "silent"  # digital silence throughout
+    DUPLICATE = "duplicate"  # the same bytes as a file before it
+    CRASHED = "crashed"  # the process died on it (a defect in a decoder, or no memory left)
+    FAILED = "failed"  # an unexpected error: a defect of the program
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to prepare.
+
+    Attributes:
+        name: what the store calls it: its path below the folder or manifest that named it, with ``/``.
+        path: where it is now. Never stored: a store can move.
+        speaker: who speaks.
+        split: the part of the data it belongs to, or None to have it chosen by speaker.
+    """
+
+    name: str
+    path: Path
+    speaker: str
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """A face followed through a stretch of a video, before its sound is known.
+
+    Attributes:
+        start: number of its first frame on the source's 25 Hz grid.
+        pictures: one JPEG of the aligned 112 px face a frame.
+        landmarks: (T, 68, 2) float32 in the 112 px frame.
+        source_landmarks: (T, 68, 2) float32 in the source's pixels.
+        transforms: (T, 2, 3) float64, source pixels → 112 px frame.
+        sharpness: mean over the frames of ``frontend.sharpness``.
+    """
+
+    start: int
+    pictures: list[bytes]
+    landmarks: Points
+    source_landmarks: Points
+    transforms: NDArray[np.float64]
+    sharpness: float
+
+    def first(self, frames: int) -> FaceTrack:
+        """The track's first so many frames."""
+        return replace(
+            self,
+            pictures=self.pictures[:frames],
+            landmarks=self.landmarks[:frames],
+            source_landmarks=self.source_landmarks[:frames],
+            transforms=self.transforms[:frames],
+        )
+
+
+@dataclass(frozen=True)
+class TrackSound:
+    """The sound of a track, with some of what was heard just before and after it, so that windows at its ends are true.
+
+    Attributes:
+        samples: (N,) int16, 16 kHz mono; N is a multiple of 640.
+        lead_frames: video frames' worth of sound before the first frame of the track.
+    """
+
+    samples: NDArray[np.int16]
+    lead_frames: int
+
+
+@dataclass(frozen=True)
+class TrackRecord:
+    """The facts of a track, its JSON in the store.
+
+    Attributes:
+        key: its name in the store.
+        sha256: of the source file.
+        start_s: presentation time of the first frame in the source.
+        face_px: median side of the source square that became the 112 px face: how much detail there was.
+        turn: mean sideways turn of the head, 0 frontal – 1.
+        sharpness: mean over the frames of ``frontend.sharpness``.
+        opening_std: standard deviation of the lip opening, px of the aligned face.
+        versions: of the format and of the programs that made it.
+    """
+
+    key: str
+    source: str
+    sha256: str
+    speaker: str
+    split: str
+    start_s: float
+    frames: int
+    sound_lead_frames: int
+    face_px: float
+    turn: float
+    sharpness: float
+    opening_std: float
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One face track of a store.
+
+    Attributes:
+        record: its facts.
+        frames: (T, 112, 112, 3) uint8 RGB.
+        landmarks: (T, 68, 2) float32 in the 112 px frame.
+        source_landmarks: (T, 68, 2) float32 in the source's pixels.
+        transforms: (T, 2, 3) float64, source pixels → 112 px frame.
+        sound: (N,) int16, 16 kHz mono, with ``record.sound_lead_frames`` frames of sound before the first frame and
+            up to as many after the last. For true windows at the ends of the track, compute them from all of it and
+            take T from number ``sound_lead_frames`` on.
+    """
+
+    record: TrackRecord
+    frames: Frames
+    landmarks: Points
+    source_landmarks: Points
+    transforms: NDArray[np.float64]
+    sound: NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return self.record.frames
+
+    @property
+    def sound_with_context(self) -> Waveform:
+        """All of ``sound``, (N,) float32 -1–1."""
+        return self.sound.astype(np.float32) / np.float32(32767)
+
+    @property
+    def waveform(self) -> Waveform:
+        """The sound of exactly these frames, (T × 640,) float32 -1–1."""
+        start = self.record.sound_lead_frames * SAMPLES_PER_FRAME
+        return self.sound_with_context[start : start + len(self) * SAMPLES_PER_FRAME]
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What became of one source file.
+
+    Attributes:
+        seconds: duration, 0 where it could not be told.
+        tracks: how many were kept.
+        dropped: reason → count, of tracks; a file in which there is none to count counts as one.
+        detail: what was wrong, in a sentence.
+    """
+
+    seconds: float = 0.0
+    tracks: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class FileWork:
+    """An outcome, and what it took: seconds of each stage, frames decoded."""
+
+    outcome: FileOutcome
+    stage_s: dict[str, float] = field(default_factory=dict)
+    frames: int = 0
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A row of ``files.tsv``: a source, the hash of its content ("" where it cannot be read), and what became of it."""
+
+    source: str
+    sha256: str
+    speaker: str
+    split: str
+    outcome: FileOutcome
+
+
+@dataclass(frozen=True)
+class TrackEntry:
+    """A row of ``manifest.tsv``: a track, and the tar file that holds it. Fields as in :class:`TrackRecord`."""
+
+    key: str
+    shard: str
+    split: str
+    speaker: str
+    source: str
+    start_s: float
+    frames: int
+    face_px: float
+    turn: float
+    sharpness: float
+    opening_std: float
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / FRAME_RATE_HZ
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A tar file of a store."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    tracks: int

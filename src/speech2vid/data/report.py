@@ -1,0 +1,176 @@
+"""The text files of a store: ``manifest.tsv`` (its tracks), ``files.tsv`` (its sources), ``report.json`` (totals).
+
+The same input gives the same bytes. The manifest is written last: a folder with one is a whole store.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from speech2vid.constants import SAMPLE_EVERY_FRAMES
+from speech2vid.data.records import FileEntry, FileOutcome, Shard, TrackEntry
+from speech2vid.errors import DataError
+
+FORMAT = "1"  # of the store and of what is in it: a change makes earlier work count no more
+MANIFEST, FILES, REPORT = "manifest.tsv", "files.tsv", "report.json"
+SECONDS_PER_HOUR = 3600
+
+_TRACK_COLUMNS = [each.name for each in fields(TrackEntry)]
+_FILE_COLUMNS = ["source", "sha256", "speaker", "split", "seconds", "tracks", "dropped", "detail"]
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What a store holds and where it came from.
+
+    Attributes:
+        files: every source, in the order of its name.
+        tracks: every track kept, in the order of its source.
+        shards: the tar files.
+        stage_s: stage → seconds of work in this run; not stored.
+        frames: frames decoded in this run; not stored.
+    """
+
+    files: list[FileEntry]
+    tracks: list[TrackEntry]
+    shards: list[Shard]
+    stage_s: dict[str, float] = field(default_factory=dict)
+    frames: int = 0
+
+    @property
+    def skipped(self) -> list[FileEntry]:
+        """Files of which nothing was kept."""
+        return [entry for entry in self.files if not entry.outcome.tracks]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of ``report.json``."""
+        dropped: Counter[str] = Counter()
+        for entry in self.files:
+            dropped.update(entry.outcome.dropped)
+        return {
+            "format": FORMAT,
+            "files_in": len(self.files),
+            "files_kept": len(self.files) - len(self.skipped),
+            "tracks_kept": len(self.tracks),
+            "tracks_dropped": dict(sorted(dropped.items())),
+            "hours_in": _hours(sum(entry.outcome.seconds for entry in self.files)),
+            "hours_kept": _hours(sum(entry.seconds for entry in self.tracks)),
+            "splits": {split: self._split(split) for split in sorted({entry.split for entry in self.tracks})},
+            "skipped": [
+                {"source": entry.source, "reason": next(iter(entry.outcome.dropped)), "detail": entry.outcome.detail}
+                for entry in self.skipped
+            ],
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+
+    def _split(self, split: str) -> dict[str, float]:
+        """A column of the paper's Table 1."""
+        tracks = [entry for entry in self.tracks if entry.split == split]
+        return {
+            "speakers": len({entry.speaker for entry in tracks}),
+            "tracks": len(tracks),
+            "samples": sum(-(-entry.frames // SAMPLE_EVERY_FRAMES) for entry in tracks),
+            "hours": _hours(sum(entry.seconds for entry in tracks)),
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write the three text files, each whole or not at all, the manifest last."""
+        replace_file(folder / FILES, _table(_FILE_COLUMNS, [_file_row(entry) for entry in self.files]))
+        replace_file(folder / REPORT, (json.dumps(self.as_dict(), ensure_ascii=False, indent=1) + "\n").encode())
+        replace_file(folder / MANIFEST, _table(_TRACK_COLUMNS, [_track_row(entry) for entry in self.tracks]))
+
+    @classmethod
+    def read(cls, folder: Path) -> PrepareReport:
+        """Read what ``write`` wrote.
+
+        Raises:
+            DataError: not a whole store, or one of another format.
+        """
+        if not (folder / MANIFEST).is_file():
+            raise DataError(f"{folder} is not a whole sample store: it has no {MANIFEST}", _hint(folder))
+        try:
+            report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+            if report["format"] != FORMAT:
+                raise DataError(
+                    f"{folder} is a sample store of format {report['format']}, not {FORMAT}", "prepare it again"
+                )
+            files = [_file_entry(row) for row in _rows(folder / FILES, _FILE_COLUMNS)]
+            tracks = [_track_entry(row) for row in _rows(folder / MANIFEST, _TRACK_COLUMNS)]
+            shards = [Shard(**shard) for shard in report["shards"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"the text files of {folder} are damaged: {error}", _hint(folder)) from error
+        return cls(files, tracks, shards)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def outcome_as_json(outcome: FileOutcome) -> bytes:
+    return json.dumps(asdict(outcome), ensure_ascii=False).encode()
+
+
+def outcome_from_json(text: bytes) -> FileOutcome:
+    return FileOutcome(**json.loads(text))
+
+
+def _hint(folder: Path) -> str:
+    return f"run `speech2vid prepare … --out {folder}`; what is done already is not done again"
+
+
+def _track_row(entry: TrackEntry) -> list[str]:
+    return [f"{value:.3f}" if isinstance(value, float) else str(value) for value in vars(entry).values()]
+
+
+def _track_entry(row: dict[str, str]) -> TrackEntry:
+    values: dict[str, Any] = dict(row)
+    values |= {name: float(row[name]) for name in ("start_s", "face_px", "turn", "sharpness", "opening_std")}
+    return TrackEntry(**{**values, "frames": int(row["frames"])})
+
+
+def _file_row(entry: FileEntry) -> list[str]:
+    outcome = entry.outcome
+    dropped = " ".join(f"{reason}={count}" for reason, count in outcome.dropped.items())
+    facts = [entry.source, entry.sha256, entry.speaker, entry.split]
+    return [*facts, f"{outcome.seconds:.3f}", str(outcome.tracks), dropped, outcome.detail]
+
+
+def _file_entry(row: dict[str, str]) -> FileEntry:
+    dropped = {reason: int(count) for reason, count in (each.split("=") for each in row["dropped"].split())}
+    outcome = FileOutcome(float(row["seconds"]), int(row["tracks"]), dropped, row["detail"])
+    return FileEntry(row["source"], row["sha256"], row["speaker"], row["split"], outcome)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t", lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue().encode()
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t")
+        if list(reader.fieldnames or ()) != list(columns):
+            raise ValueError(f"{path.name} has the columns {reader.fieldnames}")
+        return list(reader)
+
+
+def _hours(seconds: float) -> float:
+    return round(seconds / SECONDS_PER_HOUR, 4)

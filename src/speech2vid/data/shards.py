@@ -1,0 +1,218 @@
+"""Tracks ↔ members of tar files (WebDataset: members with the same name up to the first dot are one sample).
+
+A sample is these members, in this order::
+
+    KEY.faces.mjpg              aligned faces: one JPEG a frame, one after another (a video player shows it)
+    KEY.json                    TrackRecord
+    KEY.landmarks.npy           (T, 68, 2) float32, in the aligned face
+    KEY.sound.npy               (N,) int16, 16 kHz mono, with context
+    KEY.source_landmarks.npy    (T, 68, 2) float32, in the source
+    KEY.transforms.npy          (T, 2, 3) float64, source → aligned face
+
+Nothing but names and content is written: no time, owner or order that depends on when or where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speech2vid.constants import FACE_PX, LANDMARKS, SAMPLES_PER_FRAME
+from speech2vid.data.pictures import decode_pictures
+from speech2vid.data.records import FaceTrack, Shard, Track, TrackRecord, TrackSound
+from speech2vid.errors import DataError, OutputError
+
+FACES = "faces.mjpg"
+RECORD = "json"
+ALIGNED = "landmarks.npy"
+SOUND = "sound.npy"
+SOURCE = "source_landmarks.npy"
+TRANSFORMS = "transforms.npy"
+MEMBERS = (FACES, RECORD, ALIGNED, SOUND, SOURCE, TRANSFORMS)
+PREPARE_AGAIN = "prepare the store again; what is whole is kept"
+
+NO_FRAMES = np.empty((0, FACE_PX, FACE_PX, 3), np.uint8)
+
+Number = TypeVar("Number", bound=np.generic)
+Members = dict[str, bytes]  # extension → content
+
+
+def members_of(record: TrackRecord, track: FaceTrack, sound: TrackSound) -> Members:
+    """A track as the members of its sample."""
+    return {
+        FACES: b"".join(track.pictures),
+        RECORD: record_bytes(record),
+        ALIGNED: _npy(track.landmarks),
+        SOUND: _npy(sound.samples),
+        SOURCE: _npy(track.source_landmarks),
+        TRANSFORMS: _npy(track.transforms),
+    }
+
+
+def record_bytes(record: TrackRecord) -> bytes:
+    return (json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def record_of(members: Mapping[str, bytes]) -> TrackRecord:
+    """Read the facts of a sample.
+
+    Raises:
+        DataError: they are missing or not those of a track.
+    """
+    try:
+        return TrackRecord(**json.loads(members[RECORD]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"the record of a sample is damaged: {error!r}", PREPARE_AGAIN) from error
+
+
+def track_of(members: Mapping[str, bytes], *, pictures: bool = True) -> Track:
+    """Decode a sample.
+
+    Args:
+        pictures: False leaves the pictures undecoded; ``frames`` is then (0, 112, 112, 3).
+
+    Raises:
+        DataError: a member is missing, damaged, or disagrees with the others.
+    """
+    record = record_of(members)
+    count = record.frames
+    try:
+        landmarks = _array(members[ALIGNED], np.float32, (count, LANDMARKS, 2))
+        source_landmarks = _array(members[SOURCE], np.float32, (count, LANDMARKS, 2))
+        transforms = _array(members[TRANSFORMS], np.float64, (count, 2, 3))
+        sound = _array(members[SOUND], np.int16, None)
+        frames = decode_pictures(members[FACES], count) if pictures else NO_FRAMES
+    except KeyError as error:
+        raise DataError(f"sample {record.key} has no member {error}", PREPARE_AGAIN) from error
+    except (ValueError, DataError) as error:
+        raise DataError(f"sample {record.key} is damaged: {error}", PREPARE_AGAIN) from error
+    track = Track(record, frames, landmarks, source_landmarks, transforms, sound)
+    if len(track.waveform) != record.frames * SAMPLES_PER_FRAME:
+        raise DataError(f"sample {record.key} is damaged: its sound is too short", PREPARE_AGAIN)
+    return track
+
+
+class TarWriter:
+    """Writes samples to a tar file that appears whole, when it is left after ``keep()``, or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tracks = 0
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with _writing(path):
+            self._file = _HashingFile(self._temporary)
+            self._archive = tarfile.open(fileobj=self._file, mode="w|", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]  # noqa: SIM115
+
+    @property
+    def size_bytes(self) -> int:
+        return self._file.size_bytes
+
+    def add(self, key: str, members: Mapping[str, bytes]) -> None:
+        """Append a sample."""
+        with _writing(self.path):
+            for extension in MEMBERS:
+                info = tarfile.TarInfo(f"{key}.{extension}")
+                info.size = len(members[extension])
+                self._archive.addfile(info, io.BytesIO(members[extension]))
+        self.tracks += 1
+
+    def keep(self) -> Shard:
+        """Finish the file and give it its name."""
+        with _writing(self.path):
+            self._archive.close()
+            self._file.close()
+            self._temporary.replace(self.path)
+        return Shard(self.path.name, self._file.size_bytes, self._file.sha256.hexdigest(), self.tracks)
+
+    def __enter__(self) -> TarWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+class _HashingFile:
+    """A new file that knows its own hash and size."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self.sha256 = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        self.size_bytes += len(data)
+        return self._file.write(data)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}", "check free space and permissions") from error
+
+
+def read_samples(path: Path) -> Iterator[tuple[str, Members]]:
+    """Stream the samples of a tar file: key and members.
+
+    Raises:
+        DataError: it is missing, damaged or cut short.
+    """
+    key, members = "", Members()
+    try:
+        with tarfile.open(path, "r|") as archive:
+            for info in archive:
+                file = archive.extractfile(info)
+                if file is None:
+                    continue
+                name, _, extension = info.name.partition(".")
+                if name != key and members:
+                    yield key, members
+                    members = {}
+                key = name
+                members[extension] = file.read()
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing", PREPARE_AGAIN) from error
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"{path} is damaged or cut short: {error}", PREPARE_AGAIN) from error
+    if members:
+        yield key, members
+
+
+def _npy(array: NDArray[np.generic]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def _array(data: bytes, dtype: type[Number], shape: tuple[int, ...] | None) -> NDArray[Number]:
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    if array.dtype != dtype or (shape is not None and array.shape != shape):
+        raise ValueError(f"{array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
+    return np.asarray(array, dtype)

@@ -1,0 +1,100 @@
+"""Files, folders, globs and manifests → the list of files to prepare, who speaks in each, and its split."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
+
+from speech2vid.data.records import Source
+from speech2vid.errors import DataError
+
+VIDEO_SUFFIX = re.compile(r"\.(3gp|avi|flv|m2ts|m4v|mkv|mov|mp4|mpeg|mpg|mts|mxf|ogv|ts|vob|webm|wmv)", re.IGNORECASE)
+MANIFESTS = {".tsv": "\t", ".csv": ","}
+TRAIN, VAL = "train", "val"
+VAL_SHARE = 0.1  # of the speakers, where no manifest says
+SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def expand(sources: Sequence[str | Path]) -> list[Source]:
+    """Find every file that ``sources`` name, in an order that does not depend on theirs.
+
+    Args:
+        sources: each a video file; a folder, searched through for videos; a glob (``**`` included); or a manifest, a
+            ``.tsv`` or ``.csv`` with the columns ``path`` (relative to the manifest), and if known ``speaker`` and
+            ``split``.
+
+    Without a manifest the speaker is the subfolder a file is in, or, for a file in none, the file itself. Without a
+    split a tenth of the speakers, the same ones each time, becomes ``val`` and the others ``train``.
+
+    Raises:
+        DataError: nothing found; a manifest without a path column or with an empty cell.
+    """
+    found: dict[Path, Source] = {}
+    for source in sources:
+        for each in _expand_one(str(source)):
+            found.setdefault(each.path.absolute(), each)
+    if not found:
+        raise DataError(
+            f"no video was found in {', '.join(map(str, sources))}",
+            f"name video files, a folder of them, a glob in quotes, or a manifest ({' or '.join(MANIFESTS)})",
+        )
+    return _with_splits(sorted(found.values(), key=lambda each: (each.name, str(each.path))))
+
+
+def _expand_one(source: str) -> list[Source]:
+    path = Path(source)
+    if path.is_dir():
+        videos = (each for each in path.rglob("*") if VIDEO_SUFFIX.fullmatch(each.suffix) and each.is_file())
+        return [_below(path, each) for each in videos]
+    if path.suffix.lower() in MANIFESTS and path.is_file():
+        return _read_manifest(path)
+    if not path.exists() and glob.has_magic(source):
+        fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+        return [_below(fixed, each) for each in map(Path, glob.glob(source, recursive=True)) if each.is_file()]
+    return [_below(path.parent, path)]  # a missing one too: it is reported with the other files that gave nothing
+
+
+def _below(folder: Path, path: Path) -> Source:
+    name = path.relative_to(folder)
+    return Source(name.as_posix(), path, name.parts[0] if len(name.parts) > 1 else name.stem)
+
+
+def _read_manifest(manifest: Path) -> list[Source]:
+    with manifest.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter=MANIFESTS[manifest.suffix.lower()]))
+    if rows and "path" not in rows[0]:
+        raise DataError(
+            f"{manifest} has no column 'path', only {', '.join(map(repr, rows[0]))}",
+            "the first line names the columns: path, and if known speaker and split",
+        )
+    sources = []
+    for number, row in enumerate(rows, start=2):
+        for column in {"path", "speaker", "split"} & row.keys():
+            if not (row[column] or "").strip():
+                raise DataError(f"{manifest}, line {number}: '{column}' is empty", "fill it in, or remove the column")
+        split = row.get("split")
+        if split is not None and not SPLIT_NAME.fullmatch(split):
+            raise DataError(f"{manifest}, line {number}: split {split!r}", "use letters, digits, - and _")
+        name = Path(row["path"])
+        speaker = row.get("speaker") or name.with_suffix("").as_posix()
+        sources.append(Source(name.as_posix().lstrip("/"), manifest.parent / name, speaker, split))
+    return sources
+
+
+def _with_splits(sources: list[Source]) -> list[Source]:
+    """Choose the split of each source that has none, by speaker: no speaker is in two."""
+    speakers = sorted(
+        {each.speaker for each in sources if each.split is None},
+        key=lambda speaker: hashlib.sha256(speaker.encode()).hexdigest(),
+    )
+    held_out = set(speakers[: max(1, round(VAL_SHARE * len(speakers)))]) if len(speakers) > 1 else set()
+    return [
+        replace(each, split=VAL if each.speaker in held_out else TRAIN) if each.split is None else each
+        for each in sources
+    ]

@@ -1,0 +1,117 @@
+"""Reading a sample store: which tracks there are, one after another, or a whole split in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from speech2vid.data.records import Shard, Track, TrackEntry
+from speech2vid.data.report import MANIFEST, PrepareReport
+from speech2vid.data.shards import PREPARE_AGAIN, Members, read_samples, record_of, track_of
+from speech2vid.errors import DataError
+
+THREADS = 4  # that decode pictures while the next ones are read
+READ_AHEAD = 16  # samples
+
+
+class SampleStore:
+    """A folder that ``prepare`` made.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        DataError: it is no whole store, of another format, or a tar file is missing or of the wrong size.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.report = PrepareReport.read(self.path)
+        for shard in self.report.shards:
+            self._check_size(shard)
+
+    @property
+    def entries(self) -> list[TrackEntry]:
+        """Every track, without its arrays."""
+        return self.report.tracks
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that hold a track."""
+        return sorted({entry.split for entry in self.entries})
+
+    def speakers(self, split: str) -> list[str]:
+        """Who speaks in a split."""
+        return sorted({entry.speaker for entry in self._of(split)})
+
+    def tracks(self, split: str, *, pictures: bool = True) -> Iterator[Track]:
+        """Stream the tracks of a split, in an order that mixes speakers and is always the same.
+
+        Args:
+            split: one of ``splits``.
+            pictures: False leaves the pictures undecoded, for what needs landmarks and sound only; ``frames`` is then
+                empty.
+
+        Raises:
+            DataError: there is no such split, or a tar file is damaged.
+        """
+        shards = {entry.shard for entry in self._of(split)}
+        wanted = [shard for shard in self.report.shards if shard.name in shards]
+        samples = (members for shard in wanted for members in self._samples(shard))
+        with ThreadPoolExecutor(THREADS) as pool:
+            decoding: deque[Future[Track]] = deque()
+            for members in samples:
+                decoding.append(pool.submit(track_of, members, pictures=pictures))
+                if len(decoding) > READ_AHEAD:
+                    yield decoding.popleft().result()
+            for future in decoding:
+                yield future.result()
+
+    def load(self, split: str, *, pictures: bool = True) -> list[Track]:
+        """All tracks of a split in memory: 0.94 MB for each second with pictures, 0.06 MB without."""
+        return list(self.tracks(split, pictures=pictures))
+
+    def validate(self) -> None:
+        """Read everything: hashes, names, shapes, pictures.
+
+        Raises:
+            DataError: the first thing that is wrong.
+        """
+        for shard in self.report.shards:
+            path = self.path / shard.name
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
+                    raise DataError(f"{path} is damaged: its content is not what was written", PREPARE_AGAIN)
+        keys = {track.record.key for split in self.splits for track in self.tracks(split)}
+        missing = {entry.key for entry in self.entries} ^ keys
+        if missing:
+            raise DataError(
+                f"{self.path}: {min(missing)} is in {MANIFEST} or in a tar file, not in both", PREPARE_AGAIN
+            )
+
+    def _of(self, split: str) -> list[TrackEntry]:
+        entries = [entry for entry in self.entries if entry.split == split]
+        if not entries:
+            there = ", ".join(self.splits) or "none at all"
+            raise DataError(f"{self.path} has no track of the split {split!r}", f"its splits: {there}")
+        return entries
+
+    def _samples(self, shard: Shard) -> Iterator[Members]:
+        count = 0
+        for _, members in read_samples(self.path / shard.name):
+            record_of(members)
+            count += 1
+            yield members
+        if count != shard.tracks:
+            raise DataError(f"{self.path / shard.name} holds {count} tracks instead of {shard.tracks}", PREPARE_AGAIN)
+
+    def _check_size(self, shard: Shard) -> None:
+        path = self.path / shard.name
+        size_bytes = path.stat().st_size if path.is_file() else None
+        if size_bytes is None:
+            raise DataError(f"{path} is missing", PREPARE_AGAIN)
+        if size_bytes != shard.size_bytes:
+            raise DataError(f"{path} has {size_bytes} bytes instead of {shard.size_bytes}: cut short?", PREPARE_AGAIN)

@@ -1,0 +1,113 @@
+"""Processes that work through a list; one that dies costs only the item it was at."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Died(Exception):
+    """A process ended in the middle of an item: killed, out of memory, or crashed in a library."""
+
+
+def work_through(function: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator[tuple[int, R | Died]]:
+    """Call ``function`` with each item, in ``jobs`` processes.
+
+    Args:
+        function: importable by name; so are its argument and result.
+
+    Yields:
+        number of the item and the result, or ``Died``, in the order in which they are done.
+
+    Raises:
+        Exception: the first one that ``function`` raises; the processes are ended.
+    """
+    waiting = iter(enumerate(items))
+    workers: dict[Connection, _Worker[T, R]] = {}
+
+    def employ(worker: _Worker[T, R] | None) -> None:
+        """Give the next item to a worker, a new one if need be; or let it go."""
+        task = next(waiting, None)
+        if task is None:
+            if worker is not None:
+                workers.pop(worker.pipe).end()
+            return
+        if worker is None:
+            worker = _Worker(function)
+            workers[worker.pipe] = worker
+        worker.give(*task)
+
+    try:
+        for _ in range(min(jobs, len(items))):
+            employ(None)
+        while workers:
+            for pipe in wait(list(workers)):
+                worker = workers[pipe]  # type: ignore[index]
+                try:
+                    result: R | Died = worker.take()
+                except (EOFError, ConnectionResetError):
+                    yield worker.index, Died()
+                    workers.pop(worker.pipe).end()
+                    employ(None)
+                    continue
+                yield worker.index, result
+                employ(worker)
+    finally:
+        for worker in workers.values():
+            worker.end()
+
+
+class _Worker(Generic[T, R]):
+    """A process at the other end of a pipe."""
+
+    def __init__(self, function: Callable[[T], R]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the process's end is the only one: its death is the end of the pipe
+        self.index = -1
+
+    def give(self, index: int, item: T) -> None:
+        self.index = index
+        with contextlib.suppress(BrokenPipeError):  # it died already: take() will tell
+            self.pipe.send(item)
+
+    def take(self) -> R:
+        done, value = self.pipe.recv()
+        if not done:
+            raise value
+        return value  # type: ignore[no-any-return]
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+
+
+def _serve(pipe: Connection, function: Callable[[T], R]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    while True:
+        item = pipe.recv()
+        try:
+            pipe.send((True, function(item)))
+        except Exception as error:
+            pipe.send((False, error))
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
