@@ -59,14 +59,14 @@ def fields(flow: np.ndarray | float = 0.0, weights: tuple[float, ...] = (1, 0, 0
 @pytest.mark.parametrize("angle", [0.0, 0.3, -2.0])
 def test_no_flow_gives_the_photo_itself(angle: float) -> None:
     photo = still(texture(400, 480), placed(2.3, angle, 200, 180))
-    picture = Composer(identity([photo] * 5)).frame(fields(), 0)
+    picture = next(Composer(identity([photo] * 5)).frames(fields()))
     assert np.abs(picture.astype(int) - photo.image).max() <= 1
 
 
 def test_only_the_region_changes_and_the_input_does_not() -> None:
     photo = still(texture(400, 480), placed(2.0, 0.1, 120, 90))
     before = photo.image.copy()
-    picture = Composer(identity([photo] * 5)).frame(fields(weights=(0, 0, 0, 0, 0, 1)), 0)
+    picture = next(Composer(identity([photo] * 5)).frames(fields(weights=(0, 0, 0, 0, 0, 1))))
     changed = np.abs(picture.astype(int) - before).max(axis=2) > 1
     y, x = np.nonzero(changed)
     aligned = transform_points(photo.transform, np.stack([x, y], axis=1))
@@ -82,7 +82,7 @@ def test_only_the_region_changes_and_the_input_does_not() -> None:
 def test_flow_moves_the_picture_by_so_many_aligned_pixels(scale: float) -> None:
     photo = still(texture(480, 480), placed(scale, 0.0, 60, 60))
     shift = np.array([2.0, -3.0], np.float32)
-    picture = Composer(identity([photo] * 5)).frame(fields(shift[None, None, :, None, None]), 0)
+    picture = next(Composer(identity([photo] * 5)).frames(fields(shift[None, None, :, None, None])))
     x, y = (int(v) for v in transform_points(invert(photo.transform), np.array([56.0, 80.0])))
     dx, dy = (int(v) for v in shift * scale)
     patch = picture[y - 5 : y + 6, x - 5 : x + 6].astype(int)
@@ -98,7 +98,7 @@ def test_equals_the_networks_own_picture_at_its_own_size() -> None:
     residual = torch.from_numpy(RANDOM.random((1, 3, 64, 96), dtype=np.float32))
     faces = torch.from_numpy(np.stack([each.image for each in stills])).permute(0, 3, 1, 2)[None].float() / 255
     wanted = warp_decoder.compose(warp_decoder.WarpFields(flow, masks, residual), faces)[0].permute(1, 2, 0).numpy()
-    ours = Composer(identity(stills)).frame(Fields(flow.numpy(), masks.numpy(), residual.numpy()), 0)
+    ours = next(Composer(identity(stills)).frames(Fields(flow.numpy(), masks.numpy(), residual.numpy())))
     inside = np.s_[REGION_TOP + 16 : REGION_TOP + 54, REGION_LEFT + 16 : REGION_LEFT + 80]
     assert np.abs(ours[inside] - 255 * wanted[16:54, 16:80]).mean() < 1.5
 
@@ -111,13 +111,22 @@ def test_a_still_of_another_size_and_place_is_found() -> None:
         return still(cv2.warpAffine(face, invert(transform), (640, 640), flags=cv2.INTER_CUBIC), transform)
 
     canvas, other = photo(small), photo(large)
-    picture = Composer(identity([canvas, other, other, other, other])).frame(fields(weights=(0, 1, 0, 0, 0, 0)), 0)
+    picture = next(Composer(identity([canvas, other, other, other, other])).frames(fields(weights=(0, 1, 0, 0, 0, 0))))
     assert np.abs(picture.astype(int) - canvas.image).mean() < 1.0
+
+
+def test_copies_of_a_still_are_sampled_at_the_mean_of_their_flows() -> None:
+    photo = still(texture(480, 480), placed(2.0, 0.0, 60, 60))
+    flows = np.zeros((1, 5, 2, 1, 1), np.float32)
+    flows[0, :, 0, 0, 0] = (0, 4, 1, 99, 99)
+    mixed = next(Composer(identity([photo] * 5)).frames(fields(flows, (0.25, 0.5, 0.25, 0, 0, 0))))
+    mean = next(Composer(identity([photo] * 5)).frames(fields(np.array([2.25, 0.0])[None, None, :, None, None])))
+    assert np.abs(mixed.astype(int) - mean).max() <= 2
 
 
 def test_face_at_the_border_of_the_photo() -> None:
     photo = still(texture(200, 200), placed(3.0, 0.0, -80, -60))
-    picture = Composer(identity([photo] * 5)).frame(fields(), 0)
+    picture = next(Composer(identity([photo] * 5)).frames(fields()))
     assert picture.shape == photo.image.shape
     assert np.abs(picture.astype(int) - photo.image).max() <= 1
 

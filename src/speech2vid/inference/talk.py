@@ -151,10 +151,7 @@ def predict(identity: Identity, networks: TalkerNetworks, movements: Iterable[Fl
 def compose_frames(composer: Composer, blocks: Iterable[Fields], watch: Stopwatch) -> Iterator[Image]:
     """One picture for each frame of the blocks of fields."""
     for fields in blocks:
-        for index in range(len(fields.flow)):
-            with watch("blend"):
-                picture = composer.frame(fields, index)
-            yield picture
+        yield from watch.timed("blend", composer.frames(fields))
 
 
 def _frames_expected(audio: Path) -> int | None:
