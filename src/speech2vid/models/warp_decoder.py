@@ -20,6 +20,7 @@ from speech2vid.constants import IDENTITY_STILLS, MOUTH_COUNT
 REGION_TOP, REGION_LEFT, REGION_HEIGHT, REGION_WIDTH = 48, 8, 64, 96
 STRIDE = 2  # flows are predicted on every second pixel of the region, masks and residual on every pixel
 KERNEL_PX = 4.0  # reach of one mouth landmark in the base flow
+FARTHEST = 20.0  # exp(-20) stands for all below: subnormal numbers make convolutions four times as slow
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ def base_flow(target: Tensor, sources: Tensor, grid: Tensor) -> tuple[Tensor, Te
     """
     h, w, _ = grid.shape
     distance = (grid.reshape(1, h * w, 1, 2) - target[:, None]).square().sum(-1)  # (N, hw, 20)
-    kernel = torch.exp(-distance / (2 * KERNEL_PX**2))
+    kernel = torch.exp(-(distance / (2 * KERNEL_PX**2)).clamp(max=FARTHEST))
     weight = kernel / (kernel.sum(-1, keepdim=True) + 0.3)
     shift = sources - target[:, None]  # (N, K, 20, 2)
     flow = torch.einsum("npj,nkjc->nkcp", weight, shift).reshape(*shift.shape[:2], 2, h, w)
-    sharp = kernel.square().square()  # the same Gaussian at half the reach
+    sharp = kernel.clamp(min=1e-5).square().square()  # the same Gaussian at half the reach
     return flow, sharp.transpose(1, 2).reshape(-1, MOUTH_COUNT, h, w)
 
 
@@ -90,7 +91,7 @@ class WarpIdentityEncoder(nn.Module):
         b, k = stills.shape[:2]
         distance = (self.grid.reshape(1, 1, -1, 1, 2) - mouths[:, :, None]).square().sum(-1)
         lips = torch.stack([distance[..., :12].amin(-1), distance[..., 12:].amin(-1)], dim=2)  # outer, inner
-        marks = torch.exp(-lips / 4.0).reshape(b, k, 2, REGION_HEIGHT, REGION_WIDTH)
+        marks = torch.exp(-(lips / 4.0).clamp(max=FARTHEST)).reshape(b, k, 2, REGION_HEIGHT, REGION_WIDTH)
         fine = self.fine(torch.cat([stills - 0.5, marks], dim=2).flatten(1, 2))
         middle = self.middle(fine)
         return fine, middle, self.coarse(middle)
