@@ -8,8 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from speech2vid.data.records import Track
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = Path(str(resources.files("speech2vid") / "assets"))
@@ -89,8 +93,10 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     talker = WarpTalker(WarpTalkerConfig(width=8)).eval()
     with torch.no_grad():
-        talker.decoder.paint.bias.zero_()
-        talker.decoder.paint.bias[-16:-12] = -10.0  # the residual's mask
+        last = [layer for layer in talker.decoder.paint.modules() if isinstance(layer, nn.Conv2d)][-1]
+        last.weight.zero_()
+        last.bias.zero_()
+        last.bias[talker.config.stills] = -20.0  # the residual's mask
         talker.rest.weight.zero_()
         for coordinate in range(2 * MOUTH_COUNT):
             talker.rest.weight[coordinate, 2 * MOUTH_POINTS.start + coordinate] = FACE_PX
@@ -106,3 +112,107 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(voice, folder / "voice.safetensors")
     export_graphs(folder / "voice.safetensors", Voice)
     return folder
+
+
+@pytest.fixture(scope="session")
+def face_clip(photo: Path, speech: Path) -> Callable[..., Path]:
+    """Write a small video of a face that drifts, with sound: ``face_clip(path, frames=30)``."""
+    import cv2
+    import numpy as np
+
+    from speech2vid.media import VideoWriter, load_photo
+
+    portrait = cv2.resize(load_photo(photo)[:300, 60:360], (200, 200), interpolation=cv2.INTER_AREA)
+
+    def write(
+        path: Path,
+        *,
+        frames: int = 30,
+        hidden: range = range(0),  # frames that show no face
+        rate_hz: int = 25,
+        sound: Path | None = speech,
+        shift_px: float = 0.0,  # makes another clip of it
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(
+            path, 200, 200, rate_hz, audio_source=sound, audio_limit_s=frames / rate_hz, preset="ultrafast", crf=10
+        ) as writer:
+            for index in range(frames):
+                move = np.array([[1, 0, shift_px + 6 * np.sin(index / 9)], [0, 1, 0.1 * index]])
+                moved = cv2.warpAffine(portrait, move, (200, 200), borderMode=cv2.BORDER_REPLICATE)
+                writer.write(np.full_like(moved, 90) if index in hidden else moved)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def drawn_tracks() -> Callable[..., list[Track]]:
+    """Cartoon faces that speak: ``drawn_tracks(speakers=2, tracks=2, frames=30, first=0)``.
+
+    The mouth of speaker n opens with the loudness of a hum that comes and goes; colours and hum differ by speaker.
+    """
+    import cv2
+    import numpy as np
+
+    from speech2vid.constants import FACE_PX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+    from speech2vid.data.records import Track, TrackRecord
+    from speech2vid.face.registration import canonical_points
+
+    def make(speakers: int = 2, tracks: int = 2, frames: int = 30, first: int = 0, split: str = "train") -> list[Track]:
+        made = []
+        for speaker in range(first, first + speakers):
+            for number in range(tracks):
+                rng = np.random.default_rng([speaker, number])
+                bumps = np.abs(np.sin(np.arange(frames) * rng.uniform(0.4, 0.7) + rng.uniform(0, 3)))
+                landmarks = np.repeat(canonical_points(FACE_PX)[None], frames, axis=0).astype(np.float32)
+                closed = landmarks[:, 48:68].mean(axis=1, keepdims=True)
+                landmarks[:, 60:68, 1] = closed[..., 1]
+                landmarks[:, [65, 66, 67, 55, 56, 57, 58, 59], 1] += (6 * bumps)[:, None].astype(np.float32)
+                faces = np.empty((frames, FACE_PX, FACE_PX, 3), np.uint8)
+                for face, points in zip(faces, landmarks, strict=True):
+                    face[:] = rng.integers(60, 90, 3)
+                    cv2.ellipse(face, (56, 56), (44, 54), 0, 0, 360, (200 - 20 * speaker, 150, 120), -1)
+                    cv2.fillPoly(face, [points[48:60].round().astype(int)], (180, 60, 70 + 20 * speaker))
+                    cv2.fillPoly(face, [points[60:68].round().astype(int)], (30, 10, 10))
+                times = np.arange(frames * SAMPLES_PER_FRAME) / SAMPLE_RATE_HZ
+                hum = sum(np.sin(2 * np.pi * (110 + 20 * speaker) * k * times) / k for k in range(1, 12))
+                loud = np.interp(times * 25 - 0.5, np.arange(frames), bumps)
+                sound = (8000 * loud * hum / 3).clip(-32000, 32000).astype(np.int16)
+                key = f"speaker{speaker}-{number}"
+                record = TrackRecord(
+                    key, f"{key}.mp4", "0" * 64, f"speaker{speaker}", split, 0.0, frames, 0, 112.0, 0.0, 0.1, 2.0, {}
+                )
+                transforms = np.repeat(np.eye(2, 3)[None], frames, axis=0)
+                made.append(Track(record, faces, landmarks, landmarks.copy(), transforms, sound))
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Path]:
+    """Write a sample store of cartoon faces: three speakers in the split train, two in val."""
+    from speech2vid.data.pictures import encode_picture
+    from speech2vid.data.records import FaceTrack, TrackEntry, TrackSound
+    from speech2vid.data.report import PrepareReport
+    from speech2vid.data.shards import TarWriter, members_of
+
+    def write(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        entries, shards = [], []
+        for split, tracks in (("train", drawn_tracks(3)), ("val", drawn_tracks(2, first=3, split="val"))):
+            with TarWriter(folder / f"{split}-000000.tar") as archive:
+                for track in tracks:
+                    record = track.record
+                    pictures = [encode_picture(face) for face in track.frames]
+                    face = FaceTrack(0, pictures, track.landmarks, track.source_landmarks, track.transforms, 0.1)
+                    archive.add(record.key, members_of(record, face, TrackSound(track.sound, 0)))
+                    facts = [getattr(record, name) for name in ("face_px", "turn", "sharpness", "opening_std")]
+                    place = (record.key, archive.path.name, split, record.speaker, record.source, 0.0, record.frames)
+                    entries.append(TrackEntry(*place, *facts))
+                shards.append(archive.keep())
+        PrepareReport([], entries, shards).write(folder)
+        return folder
+
+    return write

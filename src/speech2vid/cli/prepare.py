@@ -38,7 +38,7 @@ def prepare(
         reasons = ", ".join(entry.outcome.dropped)
         note(f"{entry.source} skipped: {reasons}" + (f" ({entry.outcome.detail})" if entry.outcome.detail else ""))
     if as_json:
-        print_json(report.as_dict())
+        print_json({**report.as_dict(), "stage_seconds": report.stage_s})
     else:
         _show(report, out)
     if not report.tracks:
@@ -57,3 +57,6 @@ def _show(report: PrepareReport, out: Path) -> None:
     dropped = [(reason, str(count)) for reason, count in record["tracks_dropped"].items()]
     if dropped:
         print_table("Dropped", ("reason", "tracks"), dropped)
+    if report.frames:
+        speeds = [(stage, f"{s:.1f}", f"{report.frames / s:.0f}") for stage, s in report.stage_s.items()]
+        print_table("Work of this run", ("stage", "seconds", "frames a second"), speeds)

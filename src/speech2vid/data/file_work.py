@@ -92,6 +92,7 @@ def prepare_file(task: FileTask) -> FileWork:
             tally.drop(Reason.FAILED, f"unexpected {type(error).__name__}: {error}")
         if tally.tracks:
             fragment.keep()
+    tally.detail = tally.detail.replace(str(task.path), "the file")  # a store does not know where its sources were
     write_outcome(task.folder, task.sha256, tally.outcome())
     return FileWork(tally.outcome(), clock.seconds, tally.frames)
 

@@ -129,7 +129,7 @@ def _is_of(report: PrepareReport, identified: Sequence[_Identified]) -> bool:
 
 def _take_apart(report: PrepareReport, out: Path, work: Path) -> None:
     """Turn a store back into fragments, and only then remove it."""
-    samples = (sample for shard in report.shards for sample in read_samples(out / shard.name))
+    samples = (sample for shard in report.shards for sample in read_samples(out / shard.name, shard.sha256))
     try:
         for sha256, group in groupby(samples, key=lambda sample: record_of(sample[1]).sha256):
             with TarWriter(fragment_path(work, sha256)) as fragment:

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,31 +178,58 @@ def _writing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path} cannot be written: {error.strerror}", "check free space and permissions") from error
 
 
-def read_samples(path: Path) -> Iterator[tuple[str, Members]]:
+def read_samples(path: Path, sha256: str | None = None) -> Iterator[tuple[str, Members]]:
     """Stream the samples of a tar file: key and members.
+
+    Args:
+        sha256: of the file as it was written; compared at its end.
 
     Raises:
         DataError: it is missing, damaged or cut short.
     """
-    key, members = "", Members()
     try:
-        with tarfile.open(path, "r|") as archive:
-            for info in archive:
-                file = archive.extractfile(info)
-                if file is None:
-                    continue
-                name, _, extension = info.name.partition(".")
-                if name != key and members:
-                    yield key, members
-                    members = {}
-                key = name
-                members[extension] = file.read()
+        with path.open("rb") as raw:
+            file = _HashingReader(raw)
+            with tarfile.open(fileobj=file, mode="r|") as archive:  # type: ignore[call-overload]
+                yield from _grouped(archive)
+            while file.read(tarfile.RECORDSIZE):
+                pass  # what follows the last sample
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", PREPARE_AGAIN) from error
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError) as error:
         raise DataError(f"{path} is damaged or cut short: {error}", PREPARE_AGAIN) from error
+    if sha256 is not None and file.sha256.hexdigest() != sha256:
+        raise DataError(f"{path} is damaged: its content is not what was written", PREPARE_AGAIN)
+
+
+def _grouped(archive: tarfile.TarFile) -> Iterator[tuple[str, Members]]:
+    """Members with the same name up to the first dot, together."""
+    key, members = "", Members()
+    for info in archive:
+        file = archive.extractfile(info)
+        if file is None:
+            continue
+        name, _, extension = info.name.partition(".")
+        if name != key and members:
+            yield key, members
+            members = {}
+        key = name
+        members[extension] = file.read()
     if members:
         yield key, members
+
+
+class _HashingReader:
+    """A file that is read once, forwards, and hashed on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.sha256.update(data)
+        return data
 
 
 def _npy(array: NDArray[np.generic]) -> bytes:

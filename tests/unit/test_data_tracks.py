@@ -1,0 +1,101 @@
+"""The pieces of a sample: pictures as JPEG, sound cut out of a file, time charged to stages."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speech2vid.constants import SAMPLES_PER_FRAME
+from speech2vid.data.dropped import Dropped
+from speech2vid.data.pictures import decode_pictures, encode_picture
+from speech2vid.data.records import FaceTrack, Reason
+from speech2vid.data.stage_clock import StageClock
+from speech2vid.data.track_sound import CONTEXT_FRAMES, SoundCutter, cut_sound
+from speech2vid.errors import DataError
+from speech2vid.face.detector import detect_faces
+from speech2vid.face.registration import align
+from speech2vid.media import load_audio, load_photo
+from speech2vid.records import Image
+
+
+@pytest.fixture(scope="module")
+def face(photo: Path) -> Image:
+    image = load_photo(photo)
+    return align(image, detect_faces(image)[0].landmarks).image
+
+
+def test_pictures_come_back_nearly_as_they_were(face: Image) -> None:
+    faces = [face, face[:, ::-1], np.full_like(face, 255)]
+    back = decode_pictures(b"".join(map(encode_picture, faces)), 3)
+    error = np.mean((back.astype(float) - np.stack(faces)) ** 2, axis=(1, 2, 3))
+    assert error.max() < 255**2 / 10**4.2  # 42 dB
+
+
+def test_red_stays_red() -> None:
+    red = np.zeros((112, 112, 3), np.uint8)
+    red[..., 0] = 200
+    assert decode_pictures(encode_picture(red), 1)[0, 50, 50].tolist() == pytest.approx([200, 0, 0], abs=3)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_another_number_of_pictures_is_an_error(face: Image, count: int) -> None:
+    with pytest.raises(DataError, match="2 pictures instead of"):
+        decode_pictures(encode_picture(face) * 2, count)
+
+
+def test_a_damaged_picture_is_an_error(face: Image) -> None:
+    whole = encode_picture(face)
+    with pytest.raises(DataError, match="picture 1"):
+        decode_pictures(whole + whole[:2] + b"\0" * 40 + whole[-2:], 2)
+
+
+def test_cuts_are_the_sound_of_their_time(speech: Path) -> None:
+    whole = load_audio(speech)
+    cutter = SoundCutter(speech)
+    for start, frames in ((0, 15), (20, 30), (30, 15)):  # contexts overlap
+        cut = cutter.cut(start, frames)
+        assert cut.lead_frames == min(start, CONTEXT_FRAMES)
+        begin = (start - cut.lead_frames) * SAMPLES_PER_FRAME
+        expected = whole[begin : (start + frames + CONTEXT_FRAMES) * SAMPLES_PER_FRAME]
+        assert cut.samples / 32767 == pytest.approx(expected, abs=1 / 32767)
+
+
+def track(start: int, frames: int) -> FaceTrack:
+    points = np.zeros((frames, 68, 2), np.float32)
+    return FaceTrack(start, [b""] * frames, points, points, np.zeros((frames, 2, 3)), 0.0)
+
+
+def test_a_track_ends_with_its_sound(speech: Path) -> None:
+    total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
+    shorter, sound = cut_sound(track(total - 20, 60), SoundCutter(speech))
+    assert len(shorter.pictures) == len(shorter.landmarks) == len(shorter.transforms) == 20
+    assert len(sound.samples) == (20 + CONTEXT_FRAMES) * SAMPLES_PER_FRAME
+
+
+@pytest.mark.parametrize(("from_end", "reason"), [(10, Reason.TOO_SHORT), (0, Reason.NO_SOUND), (-50, Reason.NO_SOUND)])
+def test_a_track_without_enough_sound_is_dropped(speech: Path, from_end: int, reason: Reason) -> None:
+    total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
+    with pytest.raises(Dropped) as dropped:
+        cut_sound(track(total - from_end, 60), SoundCutter(speech))
+    assert dropped.value.reason is reason
+
+
+def test_stages_are_charged_for_their_own_work_only() -> None:
+    clock = StageClock()
+
+    def slow(count: int, each_s: float):
+        for index in range(count):
+            time.sleep(each_s)
+            yield index
+
+    def doubled(items):
+        for item in items:
+            time.sleep(0.03)
+            yield 2 * item
+
+    assert list(clock.each("outer", doubled(clock.each("inner", slow(3, 0.01))))) == [0, 2, 4]
+    assert clock.seconds["inner"] == pytest.approx(0.03, abs=0.02)
+    assert clock.seconds["outer"] == pytest.approx(0.09, abs=0.03)
