@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from speech2vid.constants import IDENTITY_STILLS, MOUTH_COUNT
 
 REGION_TOP, REGION_LEFT, REGION_HEIGHT, REGION_WIDTH = 48, 8, 64, 96
-STRIDE = 2  # flows are predicted on every second pixel of the region, masks and residual on every pixel
 KERNEL_PX = 4.0  # reach of one mouth landmark in the base flow
 FARTHEST = 20.0  # exp(-20) stands for all below: subnormal numbers make convolutions four times as slow
 
@@ -67,6 +66,37 @@ def base_flow(target: Tensor, sources: Tensor, grid: Tensor) -> tuple[Tensor, Te
     return flow, sharp.transpose(1, 2).reshape(-1, MOUTH_COUNT, h, w)
 
 
+def inside_mouth(target: Tensor, grid: Tensor) -> Tensor:
+    """How far each pixel lies between the inner lips.
+
+    Args:
+        target: (N, 20, 2) mouth, px; points 12..16 are the inner upper lip from left to right, 19..17 the lower one.
+        grid: (h, w, 2) px.
+
+    Returns:
+        (N, 1, h, w) from 0 outside to 1 inside, soft over about a pixel.
+    """
+    x, y = grid[0, :, 0], grid[:, 0, 1]
+
+    def lip(order: list[int]) -> Tensor:
+        """Height of the piecewise linear lip at every column, (N, w)."""
+        points = target[:, order]
+        start, step = points[:, :-1, :, None], (points[:, 1:] - points[:, :-1])[..., None]
+        along = ((x - start[:, :, 0]) / step[:, :, 0].clamp(min=0.1)).clamp(0, 1)
+        return points[:, :1, 1] + (along * step[:, :, 1]).sum(1)
+
+    top, bottom = lip([12, 13, 14, 15, 16])[:, None], lip([12, 19, 18, 17, 16])[:, None]
+    rows = y[None, :, None]
+    return (_beyond(x, target[:, 12, :1]) * _beyond(target[:, 16, :1], x))[:, None, None] * (
+        _beyond(rows, top) * _beyond(bottom, rows)
+    )[:, None]
+
+
+def _beyond(a: Tensor, b: Tensor) -> Tensor:
+    """1 where a > b, 0 where a < b, soft over a pixel; never subnormal, not even as a product of four."""
+    return torch.sigmoid((2 * (a - b)).clamp(-FARTHEST, FARTHEST))
+
+
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
@@ -112,16 +142,17 @@ class WarpDecoder(nn.Module):
         self.middle = nn.Sequential(_block(4 * width + 2 * width + geometry, 3 * width), _block(3 * width, 3 * width))
         self.fine = nn.Sequential(_block(3 * width + width + geometry, 2 * width), _block(2 * width, 2 * width))
         self.flow = nn.Conv2d(2 * width, 2 * stills, 3, 1, 1)
-        self.paint = nn.Conv2d(2 * width, STRIDE**2 * (stills + 4), 3, 1, 1)
+        self.narrow = nn.Conv2d(2 * width, 24, 1)
+        self.paint = nn.Sequential(_block(24 + 1, 24), nn.Conv2d(24, stills + 4, 3, 1, 1))
         nn.init.zeros_(self.flow.weight)
         nn.init.zeros_(self.flow.bias)  # type: ignore[arg-type]
-        nn.init.normal_(self.paint.weight, std=0.01)
-        nn.init.zeros_(self.paint.bias)  # type: ignore[arg-type]
         self.centre: Tensor
+        self.grid: Tensor
         self.grid2: Tensor
         self.grid4: Tensor
         self.fade: Tensor
         self.register_buffer("centre", region_grid(1, 1).reshape(2), persistent=False)
+        self.register_buffer("grid", region_grid(REGION_HEIGHT, REGION_WIDTH), persistent=False)
         self.register_buffer("grid2", region_grid(REGION_HEIGHT // 2, REGION_WIDTH // 2), persistent=False)
         self.register_buffer("grid4", region_grid(REGION_HEIGHT // 4, REGION_WIDTH // 4), persistent=False)
         y = (torch.arange(REGION_HEIGHT // 2) + 0.5) / (REGION_HEIGHT // 2)
@@ -147,9 +178,11 @@ class WarpDecoder(nn.Module):
         flow2, kernel2 = base_flow(target, mouths, self.grid2)
         x = self.fine(torch.cat([_double(x), fine, flow2.flatten(1, 2) / 4.0, kernel2], dim=1))
         flow = (flow2.flatten(1, 2) + 4.0 * self.flow(x)) * self.fade
-        paint = F.pixel_shuffle(self.paint(x), STRIDE)
-        masks = torch.softmax(paint[:, : self.stills + 1] * 4.0, dim=1)
-        residual = torch.sigmoid(paint[:, self.stills + 1 :] * 4.0)
+        inside = inside_mouth(target, self.grid)
+        paint = self.paint(torch.cat([_double(self.narrow(x)), inside], dim=1))
+        known, painted = paint[:, : self.stills], paint[:, self.stills : self.stills + 1]
+        masks = torch.softmax(torch.cat([known, painted + 6 * inside - 4], dim=1), dim=1)
+        residual = torch.sigmoid(paint[:, self.stills + 1 :])
         return WarpFields(flow.reshape(-1, self.stills, 2, *flow.shape[2:]), masks, residual)
 
 
