@@ -86,7 +86,7 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             return (Graph("shapes", self.run, {"logmel": torch.zeros(1, 45, bands)}, free),)
 
         def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-            moved = self.sum(inputs["logmel"].transpose(1, 2)).transpose(1, 2)
+            moved = torch.relu(self.sum(inputs["logmel"].transpose(1, 2)).transpose(1, 2))
             return {"deltas": moved.unflatten(2, (MOUTH_COUNT, 2))}
 
     folder = tmp_path_factory.mktemp("drawn_weights")
@@ -106,9 +106,9 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         voice.sum.weight.zero_()
         voice.sum.bias.zero_()
-        for point in (5, 6, 7, 8, 9, 10, 11, 17, 18, 19):  # the lower lip: down 1 px a neper
-            voice.sum.weight[2 * point + 1, :, 5:8] = 1.0 / (3 * bands)
-            voice.sum.bias[2 * point + 1] = 3.0
+        for point in (5, 6, 7, 8, 9, 10, 11, 17, 18, 19):  # the lower lip: down 2 px a neper
+            voice.sum.weight[2 * point + 1, :, 5:8] = 2.0 / (3 * bands)
+            voice.sum.bias[2 * point + 1] = 8.0
     save(voice, folder / "voice.safetensors")
     export_graphs(folder / "voice.safetensors", Voice)
     return folder

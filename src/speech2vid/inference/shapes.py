@@ -11,8 +11,7 @@ import numpy as np
 from speech2vid.audio.logmel import LogMelStream
 from speech2vid.audio.mfcc import FeatureStream
 from speech2vid.audio.silence import ActivityStream
-from speech2vid.audio.windows import frame_count
-from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT, SAMPLE_RATE_HZ, exact_div
+from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, exact_div
 from speech2vid.engine.onnx import OnnxNetwork
 from speech2vid.errors import ConfigError, MediaError
 from speech2vid.inference.fields import Floats
@@ -79,6 +78,11 @@ class ShapeStream:
         self._given += ready
         self.spoken_frames += int((active > SPEAKS).sum())
         return deltas * active[:, None, None] if self._silence == "hold" else deltas
+
+
+def frame_count(samples: int) -> int:
+    """Video frames for so many 16 kHz samples: round(seconds × 25), as Python rounds halves, to even."""
+    return round(samples / SAMPLES_PER_FRAME)
 
 
 def mouth_movements(sound: Iterable[Waveform], stream: ShapeStream) -> Iterator[Floats]:
