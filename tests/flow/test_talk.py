@@ -89,7 +89,7 @@ def test_the_mouth_moves_with_the_sound_and_rests_in_silence(
     silent = waveform_activity(waveform)[: len(opening)] == 0
     assert silent[70:80].all()
     assert opening[silent].std() < 0.1 * opening[~silent].std()
-    assert opening[silent].mean() < opening[~silent].mean() - opening[~silent].std()
+    assert opening[silent].mean() < opening[~silent].mean() - 0.5 * opening[~silent].std()
 
 
 def test_outside_the_mouth_region_the_photo_stands_still(made: tuple[Path, dict[str, object]], photo: Path) -> None:
