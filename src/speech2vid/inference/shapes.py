@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from speech2vid.audio.logmel import LogMelStream
+from speech2vid.audio.logmel import SILENT_ROW, LogMelStream
 from speech2vid.audio.mfcc import FeatureStream
 from speech2vid.audio.silence import ActivityStream
 from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, exact_div
@@ -44,8 +44,7 @@ class ShapeStream:
         self._window = int(voice.header.config["window_rows"])
         self._logmel, self._levels, self._activity = LogMelStream(), FeatureStream(), ActivityStream()
         middle = exact_div(MFCC_PER_FRAME, 2)  # the middle of frame i is row 4 i + 2
-        self._silent_row = LogMelStream().flush()  # (1, bands): what counts as heard before and after the sound
-        self._rows = np.repeat(self._silent_row, self._window // 2 - middle, axis=0)
+        self._rows = np.repeat(SILENT_ROW[None], self._window // 2 - middle, axis=0)
         self._deltas = np.empty((0, MOUTH_COUNT, 2), np.float32)
         self._active = np.empty(0, np.float32)
         self._samples = self._given = 0
@@ -59,7 +58,7 @@ class ShapeStream:
 
     def flush(self) -> Floats:
         """The movements of the last frames."""
-        tail = np.repeat(self._silent_row, self._window + MFCC_PER_FRAME, axis=0)
+        tail = np.repeat(SILENT_ROW[None], self._window + MFCC_PER_FRAME, axis=0)
         self._rows = np.concatenate([self._rows, self._logmel.flush(), tail])
         levels = self._activity.push(self._levels.flush().level_db)
         self._active = np.concatenate([self._active, levels, self._activity.flush()])
