@@ -101,6 +101,14 @@ def test_every_file_has_its_outcome(made: tuple[Path, PrepareReport]) -> None:
     assert all(entry.outcome.detail for entry in made[1].skipped)
 
 
+def test_a_track_ends_where_the_face_was_last_certain(made: tuple[Path, PrepareReport]) -> None:
+    """HOG looks at every 12th frame: the face that is gone from frame 30 on was last seen at frame 24."""
+    before, after = [entry for entry in made[1].tracks if entry.source == "ben/hidden.mp4"]
+    assert (before.start_s, before.frames) == (0, 25)
+    assert round(after.start_s * 25) in range(40, 45)
+    assert round(after.start_s * 25) + after.frames == 75
+
+
 def test_report_adds_up(made: tuple[Path, PrepareReport]) -> None:
     out, report = made
     record = json.loads((out / "report.json").read_text())

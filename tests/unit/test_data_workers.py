@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import operator
 import os
+import subprocess
+import sys
 import time
 from functools import partial
 
@@ -41,3 +43,16 @@ def test_stopping_early_leaves_nothing_running() -> None:
     assert next(results) == (0, 1)
     results.close()  # type: ignore[attr-defined]
     assert not multiprocessing.active_children()
+
+
+def test_workers_end_with_a_killed_parent_in_the_middle_of_an_item() -> None:
+    code = (
+        "import operator, os, time; from functools import partial; from speech2vid.data.workers import work_through; "
+        "list(work_through(operator.call, [partial(os.write, 1, b'x'), partial(time.sleep, 100)], 1))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.read(1) == b"x"
+        time.sleep(0.2)
+        parent.kill()
+        parent.communicate(timeout=20)  # the pipe ends when nobody holds it any more
