@@ -95,7 +95,7 @@ def test_the_mouth_moves_with_the_sound_and_rests_in_silence(
 def test_outside_the_mouth_region_the_photo_stands_still(made: tuple[Path, dict[str, object]], photo: Path) -> None:
     image = load_photo(photo)
     face = choose_face(image, photo)
-    frames = [frame.image.astype(int) for frame in VideoReader(made[0])][::20]
+    frames = [frame.image.astype(int) for frame in VideoReader(made[0])][::5]
     eyes = face.landmarks[36:48]
     left, top = (eyes.min(axis=0) - 10).astype(int)
     right, bottom = (eyes.max(axis=0) + 10).astype(int)
@@ -104,7 +104,7 @@ def test_outside_the_mouth_region_the_photo_stands_still(made: tuple[Path, dict[
         assert np.abs(frame[300:] - image[300:]).mean() < 4
     chin = face.landmarks[57].astype(int)
     moved = np.stack([frame[chin[1] - 5 : chin[1] + 12, chin[0] - 12 : chin[0] + 12] for frame in frames])
-    assert moved.std(axis=0).mean() > 3
+    assert moved.std(axis=0).max() > 10
 
 
 def test_crop_and_odd_sizes(photo: Path, sound: Path, drawn_weights: Path, tmp_path: Path) -> None:
