@@ -49,3 +49,7 @@ class DataError(Speech2VidError):
 
 class MissingExtraError(Speech2VidError):
     """A command needs an optional extra that is not installed."""
+
+
+class TrainingError(Speech2VidError):
+    """A training cannot go on."""

@@ -9,13 +9,16 @@ import typer
 
 from speech2vid import __version__
 from speech2vid.cli.demo import demo
+from speech2vid.cli.evaluate import evaluate
+from speech2vid.cli.export import export
 from speech2vid.cli.failures import ReportingGroup
 from speech2vid.cli.info import info
 from speech2vid.cli.prepare import prepare
 from speech2vid.cli.talk import talk
+from speech2vid.cli.train import train
 from speech2vid.cli.verify import verify
 
-COMMANDS = (demo, talk, prepare, verify, info)
+COMMANDS = (demo, talk, prepare, train, evaluate, export, verify, info)
 
 program = typer.Typer(
     name="speech2vid",

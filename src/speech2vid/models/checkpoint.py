@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speech2vid.errors import WeightsError
 from speech2vid.models.network import Network
-from speech2vid.weightfile import WeightsHeader, read_weights, write_weights
+from speech2vid.weightfile import Tensors, WeightsHeader, read_weights, write_weights
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
@@ -51,10 +51,21 @@ def load(path: Path, network_class: type[AnyNetwork]) -> tuple[AnyNetwork, Weigh
     """
     header, arrays = read_weights(path, network_class.architecture)
     network = network_class(network_class.Config.from_dict(header.config))
+    _fill(network, path, arrays)
+    return network.eval(), header
+
+
+def fill(network: nn.Module, path: Path, architecture: str) -> WeightsHeader:
+    """Put the weights of a file into a network that is there. WeightsError as for :func:`load`."""
+    header, arrays = read_weights(path, architecture)
+    _fill(network, path, arrays)
+    return header
+
+
+def _fill(network: nn.Module, path: Path, arrays: Tensors) -> None:
     wanted = network.state_dict()
     _match(path, wanted, {name: array.shape for name, array in arrays.items()})
     network.load_state_dict({name: torch.from_numpy(arrays[name]).to(tensor) for name, tensor in wanted.items()})
-    return network.eval(), header
 
 
 def _match(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, tuple[int, ...]]) -> None:

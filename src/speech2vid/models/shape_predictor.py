@@ -15,12 +15,14 @@ The answer lies in the space of the principal components of real mouth movement;
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT
 from speech2vid.models.config import NetworkConfig
+from speech2vid.models.network import Graph, Network
 
 PLAIN_BANDS, PHONE_BANDS = 64, 25  # columns of a row, in this order
 CEPSTRA, STREAMS, PHONES, GAUSSIANS, STATES = 13, 3, 42, 128, 3
@@ -41,12 +43,14 @@ class ShapePredictorConfig(NetworkConfig):
         components: principal components of the mouth shape.
         members: networks whose answers are averaged.
         dropout: share of channels dropped in training.
+        window_rows: how many rows one frame is predicted from; no other number is possible.
     """
 
     width: int = 96
     components: int = 8
     members: int = 1
     dropout: float = 0.2
+    window_rows: int = WINDOW_ROWS
 
 
 def rows_needed(frames: int) -> int:
@@ -161,20 +165,23 @@ class ShapeNetwork(nn.Module):
         return coefficients.transpose(1, 2)
 
 
-class ShapePredictor(nn.Module):
+class ShapePredictor(Network):
     """Rows of sound → movement of the mouth landmarks away from the speaker's rest.
 
     Frame i, shown from i/25 s to (i + 1)/25 s, is the middle of rows 4 i + 2 − 32 … 4 i + 2 + 32. Rows outside the
     sound are ``audio.logmel.SILENT_ROW``.
     """
 
+    architecture: ClassVar[str] = "shape_predictor"
+    Config: ClassVar[type[NetworkConfig]] = ShapePredictorConfig
+    config: ShapePredictorConfig
     plain_mean: Tensor
     plain_deviation: Tensor
     basis: Tensor
 
-    def __init__(self, config: ShapePredictorConfig) -> None:
-        super().__init__()
-        self.config = config
+    def __init__(self, config: ShapePredictorConfig | None = None) -> None:
+        config = config or ShapePredictorConfig()
+        super().__init__(config)
         self.likelihoods = PhoneLikelihoods()
         self.members = nn.ModuleList([ShapeNetwork(config) for _ in range(config.members)])
         self.register_buffer("plain_mean", torch.zeros(PLAIN_BANDS, 1))
@@ -191,3 +198,9 @@ class ShapePredictor(nn.Module):
         views = self.views(rows)
         coefficients = torch.stack([member(*views) for member in self.members]).mean(dim=0)
         return (coefficients @ self.basis).reshape(*coefficients.shape[:2], MOUTH_COUNT, 2)
+
+    def graphs(self) -> tuple[Graph]:
+        """``shapes``: rows (1, R, 89) → movements (1, T, 20, 2) px."""
+        rows = {"logmel": self.basis.new_zeros(1, rows_needed(9), PLAIN_BANDS + PHONE_BANDS)}
+        free = {"logmel": {1: "rows"}, "deltas": {1: "frames"}}
+        return (Graph("shapes", lambda given: {"deltas": self(given["logmel"].transpose(1, 2))}, rows, free),)

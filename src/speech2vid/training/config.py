@@ -1,0 +1,262 @@
+"""What a training is told: a TOML file, read into frozen dataclasses that the checkpoints carry.
+
+A file has one table a stage; a stage without a table is not trained. Keys left out take the defaults below.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, Self, get_type_hints
+
+from speech2vid.errors import ConfigError
+from speech2vid.models.config import NetworkConfig
+from speech2vid.models.shape_predictor import ShapePredictorConfig
+from speech2vid.models.talker import TalkerConfig
+from speech2vid.models.warp_talker import WarpTalkerConfig
+
+
+@dataclass(frozen=True)
+class Settings(NetworkConfig):
+    """Settings that may have tables of settings inside. Whole numbers are accepted where decimals are meant."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a mapping; keys left out take their defaults. ConfigError on unknown keys and wrong types."""
+        hints = get_type_hints(cls)
+        built = {}
+        for key, value in values.items():
+            hint = hints.get(key)
+            if isinstance(hint, type) and issubclass(hint, NetworkConfig):
+                if not isinstance(value, Mapping):
+                    raise ConfigError(f"{cls.__name__}.{key} cannot be {value!r}", f"make it a table: [… .{key}]")
+                value = hint.from_dict(value)
+            elif hint is float and type(value) is int:
+                value = float(value)
+            built[key] = value
+        return super().from_dict(built)
+
+
+@dataclass(frozen=True)
+class StageConfig(Settings):
+    """What every stage is told.
+
+    Attributes:
+        steps: how many updates. 0: as many as ``epochs`` need.
+        epochs: passes over the training samples, where ``steps`` is 0.
+        batch: people, or stretches of sound, in an update, over all processes.
+        accumulate: parts in which a batch is computed, one after the other; batch norm sees one part at a time.
+        optimiser: AdamW, or SGD with momentum 0.9.
+        learning_rate: the highest; reached after ``warmup`` steps, held, and over the last ``decay`` of the steps
+            brought to 0 along a cosine. ``decay`` 0 keeps it.
+        clip: largest norm of the gradient; 0 does not limit it.
+        average: the weights kept are a running mean over about 1/(1 − average) steps; 0 keeps the last ones.
+        precision: what CUDA multiplies in. On the CPU always float32.
+        seed: of everything drawn at random.
+        validate_every: steps between validations (a checkpoint each); 0: once an epoch.
+        patience: stop after so many validations without improvement; 0: never.
+        start: a weight file to start from.
+    """
+
+    steps: int = 0
+    epochs: float = 1.0
+    batch: int = 8
+    accumulate: int = 1
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup: int = 100
+    decay: float = 0.5
+    clip: float = 1.0
+    average: float = 0.999
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    seed: int = 0
+    validate_every: int = 0
+    patience: int = 0
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        for key in ("batch", "accumulate"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"{name}.{key} cannot be {getattr(self, key)}", "give 1 or more")
+        if self.batch % self.accumulate:
+            raise ConfigError(f"{name}: a batch of {self.batch} has no {self.accumulate} equal parts", "change either")
+        if self.steps < 0 or (self.steps == 0 and self.epochs <= 0):
+            raise ConfigError(f"{name} asks for no training", "give steps or epochs above 0")
+
+
+@dataclass(frozen=True)
+class ReaderConfig(StageConfig):
+    """Stage ``reader``: the network that reads mouth shapes off pictures. ``width``: channels of its first layer."""
+
+    batch: int = 64
+    average: float = 0.0
+    decay: float = 1.0
+    clip: float = 0.0
+    width: int = 16
+
+
+@dataclass(frozen=True)
+class PictureConfig(StageConfig):
+    """Stage ``picture``: the ``warp`` talker on true mouth shapes.
+
+    Attributes:
+        frames: target frames a person.
+        single: share of people whose slots all hold one still, of any mouth state.
+        other_track: share of people whose stills come from another of their tracks.
+        shape_noise: standard deviation of what is added to the true shape, px.
+        l1, gradient, features, shape, smooth: weights of the loss terms.
+    """
+
+    network: WarpTalkerConfig = field(default_factory=WarpTalkerConfig)
+    frames: int = 6
+    single: float = 0.45
+    other_track: float = 0.45
+    shape_noise: float = 0.15
+    l1: float = 1.0
+    gradient: float = 0.5
+    features: float = 0.05
+    shape: float = 0.03
+    smooth: float = 0.003
+
+
+@dataclass(frozen=True)
+class SoundConfig(StageConfig):
+    """Stage ``sound``: mouth shapes from speech.
+
+    Attributes:
+        frames: length of a stretch.
+        phone_model: where the acoustic model comes from: the package's own voice weights, or none is used.
+        earlier_frames: how much earlier than the training speakers' the mouth is to move.
+        silent: share of stretches that are silence or noise, for which the mouth is to rest.
+        degraded: share of stretches whose sound has noise, another level and microphone, sometimes a room.
+        voice, room, noise, speed: share of stretches with another vocal tract and colour, with echo, with noise, faster
+            or slower.
+        hide: share of stretches with bands or moments hidden.
+        likeness: how far small movers are enlarged towards the mean, and large ones reduced: 0 not, 1 all the way.
+        value, opening, correlation: weights of the loss terms.
+    """
+
+    network: ShapePredictorConfig = field(default_factory=ShapePredictorConfig)
+    batch: int = 32
+    learning_rate: float = 2e-3
+    decay: float = 1.0
+    clip: float = 5.0
+    average: float = 0.99
+    frames: int = 32
+    phone_model: Literal["package", "none"] = "package"
+    earlier_frames: float = 0.4
+    silent: float = 0.06
+    degraded: float = 0.25
+    voice: float = 0.7
+    room: float = 0.15
+    noise: float = 0.5
+    speed: float = 0.7
+    hide: float = 0.5
+    likeness: float = 0.5
+    value: float = 1.0
+    opening: float = 0.3
+    correlation: float = 1.0
+
+
+@dataclass(frozen=True)
+class TalkerStageConfig(StageConfig):
+    """Stage ``talker``: the paper's own network (Sect. 3.1), sound and stills to picture.
+
+    Attributes:
+        frames: target frames a person.
+        single: share of people whose slots all hold one still; the paper has 0.
+        l1, gradient: weights of the loss terms; the paper has 1 and 0.
+    """
+
+    network: TalkerConfig = field(default_factory=TalkerConfig)
+    frames: int = 4
+    single: float = 0.0
+    l1: float = 1.0
+    gradient: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training: the stages that are in it, in their order."""
+
+    reader: ReaderConfig | None = None
+    picture: PictureConfig | None = None
+    sound: SoundConfig | None = None
+    talker: TalkerStageConfig | None = None
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ConfigError("the config trains nothing", f"give at least one table of {', '.join(STAGES)}")
+        if self.picture and not self.reader and (self.picture.features or self.picture.shape):
+            raise ConfigError(
+                "stage picture is judged by the reader, which the config does not train",
+                "add a table [reader], or set picture.features and picture.shape to 0",
+            )
+
+    @property
+    def stages(self) -> dict[str, StageConfig]:
+        """Stage → settings, in the order in which they are trained."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: config for name, config in found.items() if config is not None}
+
+    @classmethod
+    def from_dict(cls, tables: Mapping[str, Any]) -> Self:
+        """Build from stage → settings. ConfigError names the nearest key where one is unknown."""
+        _Tables.from_dict(dict.fromkeys(tables, ""))
+        built: dict[str, Any] = {name: STAGES[name].from_dict(table) for name, table in tables.items()}
+        return cls(**built)
+
+
+STAGES: dict[str, type[StageConfig]] = {
+    "reader": ReaderConfig,
+    "picture": PictureConfig,
+    "sound": SoundConfig,
+    "talker": TalkerStageConfig,
+}
+
+
+@dataclass(frozen=True)
+class _Tables(NetworkConfig):
+    """The names of the tables, so that a misspelt one is reported as a misspelt key is."""
+
+    reader: str = ""
+    picture: str = ""
+    sound: str = ""
+    talker: str = ""
+
+
+def preset_names() -> list[str]:
+    """Names that ``--config`` knows."""
+    return sorted(path.name.removesuffix(".toml") for path in _presets().iterdir() if path.name.endswith(".toml"))
+
+
+def load_config(name: str) -> TrainConfig:
+    """Read a preset by its name, or a file that ends in ``.toml``.
+
+    Raises:
+        ConfigError: no such preset or file, not TOML, an unknown key (the nearest is named), an impossible value.
+    """
+    source = Path(name) if name.endswith(".toml") else _presets() / f"{name}.toml"
+    try:
+        tables = tomllib.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no config {name}", f"give a .toml file, or one of: {', '.join(preset_names())}"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"the config {name} cannot be read: {error}", "it must be a TOML file") from error
+    try:
+        return TrainConfig.from_dict(tables)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error.message}", error.hint) from error
+
+
+def _presets() -> Traversable:
+    return resources.files("speech2vid") / "training" / "presets"

@@ -1,0 +1,199 @@
+"""The loop: every stage, on one process or many, is trained here."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from speech2vid.errors import TrainingError
+from speech2vid.losses import total
+from speech2vid.models.checkpoint import fill
+from speech2vid.training.config import StageConfig
+from speech2vid.training.feed import Feed
+from speech2vid.training.journal import Journal
+from speech2vid.training.processes import Processes
+from speech2vid.training.stage import Stage
+from speech2vid.training.state import State, write
+
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+LOG_EVERY = 20  # steps
+MOMENTUM = 0.9
+OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
+
+
+def train_stage(
+    stage: Stage, folder: Path, here: Processes, *, resume: bool = False, on_step: OnStep | None = None
+) -> Path:
+    """Train a stage to its end.
+
+    Args:
+        folder: for checkpoint, best weights, log and pictures of this stage.
+        resume: carry on from the checkpoint there, if there is one.
+        on_step: called after each step.
+
+    Returns:
+        the file of the best weights: their running mean at the validation that was best.
+
+    Raises:
+        TrainingError: a loss is not a finite number any more. The last checkpoint is whole.
+        OutputError: nothing can be written.
+        ConfigError, WeightsError: the checkpoint is of another training, or damaged.
+    """
+    config, network = stage.config, stage.network
+    _set_precision(config, here)
+    if config.start:
+        fill(network, Path(config.start), stage.architecture)
+    mean = copy.deepcopy(network).eval().requires_grad_(False)
+    here.joined(network)
+    state = State(stage.name, config, network, mean, _optimiser(config, network))
+    checkpoint, best = folder / CHECKPOINT, folder / BEST
+    resumed = resume and checkpoint.is_file()
+    changes = state.load(checkpoint) if resumed else []
+    progress = state.progress
+
+    per_epoch = math.ceil(stage.samples / config.batch)
+    steps = config.steps or math.ceil(config.epochs * per_epoch)
+    validate_every = config.validate_every or per_epoch
+    feed = Feed(stage, here)
+    terms_wanted = [name for name, weight in stage.weights.items() if weight]
+    journal = Journal(folder, terms_wanted, progress.step) if here.first else None
+    if journal:
+        size = sum(each.numel() for each in network.parameters())
+        begins = "resumed at" if resumed else "from"
+        journal.say(f"{stage.name}: {begins} step {progress.step} of {steps}, {size:,} parameters")
+        for line in changes:
+            journal.say(line)
+    started, first_step = time.perf_counter(), progress.step
+    recent: deque[dict[str, float]] = deque(maxlen=LOG_EVERY)
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    batches = feed.batches(progress.step, steps)
+    try:
+        while progress.step < steps and not (config.patience and progress.stale >= config.patience):
+            rate = learning_rate(config, progress.step, steps)
+            for group in state.optimiser.param_groups:
+                group["lr"] = rate
+            torch.manual_seed((config.seed * 1_000_003 + progress.step) * 1009 + here.rank)  # dropout
+            network.train()
+            state.optimiser.zero_grad(set_to_none=True)
+            found = torch.zeros(len(terms_wanted), device=here.device)
+            for _ in range(config.accumulate):
+                batch = next(batches)
+                with _autocast(config, here):
+                    terms = {name: term for name, term in stage.terms(network, batch).items() if stage.weights[name]}
+                    loss = total(terms, {name: stage.weights[name] for name in terms}) / config.accumulate
+                loss.backward()  # type: ignore[no-untyped-call]
+                found += torch.stack([terms[name].detach().float() for name in terms_wanted]) / config.accumulate
+            here.average([found, *(each.grad for each in parameters if each.grad is not None)])
+            values = dict(zip(terms_wanted, found.tolist(), strict=True))
+            _check(stage.name, values, progress.step + 1, checkpoint)
+            if config.clip:
+                nn.utils.clip_grad_norm_(parameters, config.clip)
+            state.optimiser.step()
+            progress.step += 1
+            _follow(mean, network, min(config.average, (progress.step - 1) / (progress.step + 19)))
+
+            step = progress.step
+            if journal:
+                journal.losses(step, sum(stage.weights[name] * value for name, value in values.items()), values)
+                recent.append(values)
+                if step % LOG_EVERY == 0:
+                    means = {name: sum(each[name] for each in recent) / len(recent) for name in terms_wanted}
+                    seconds = time.perf_counter() - started
+                    speed = (step - first_step) * config.batch / seconds
+                    waited = feed.waited_s / seconds
+                    journal.scalars(step, "train", {**means, "learning_rate": rate})
+                    journal.scalars(step, "speed", {"items_a_second": speed, "waiting_for_data": waited})
+                    losses = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+                    journal.say(f"step {step}: {losses}; {speed:.1f} items/s, waiting for data {waited:.1%}")
+            if step % validate_every == 0 or step == steps:
+                _validate(stage, state, journal, here, best)
+                if here.first:
+                    state.save(checkpoint)
+            if on_step is not None:
+                on_step(stage.name, step, steps)
+    finally:
+        batches.close()
+        if journal:
+            journal.close()
+    return best
+
+
+def learning_rate(config: StageConfig, step: int, steps: int) -> float:
+    """Of the update after ``step`` of ``steps``: warm up, hold, fall along a cosine."""
+    rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
+    left = 1.0 - step / steps
+    return rate * (0.5 - 0.5 * math.cos(math.pi * left / config.decay)) if left < config.decay else rate
+
+
+def _validate(stage: Stage, state: State, journal: Journal | None, here: Processes, best: Path) -> None:
+    """Judge the running mean, and keep it if it is the best so far. The first process does it for all."""
+    progress, cost = state.progress, math.nan
+    if journal:
+        with torch.no_grad():
+            judged = stage.validate(state.mean)
+        journal.validation(progress.step, judged)
+        cost = judged.cost
+    cost = here.same(cost)
+    if not math.isfinite(cost):
+        raise TrainingError(
+            f"validation of stage {stage.name} gave {cost} at step {progress.step}",
+            "lower its learning_rate; the last good checkpoint is whole: carry on with --resume",
+        )
+    if cost < progress.best:
+        progress.best, progress.best_step, progress.stale = cost, progress.step, 0
+        if journal:
+            progress.metrics = judged.metrics
+            write(best, stage.header(judged.metrics), dict(state.mean.state_dict()))
+    else:
+        progress.stale += 1
+
+
+def _check(stage: str, values: dict[str, float], step: int, checkpoint: Path) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            kept = f"{checkpoint} is whole: carry on from it with --resume" if checkpoint.is_file() else "start again"
+            raise TrainingError(
+                f"the loss of stage {stage} is {value} at step {step} (term {name})", f"lower its learning_rate; {kept}"
+            )
+
+
+def _optimiser(config: StageConfig, network: nn.Module) -> torch.optim.Optimizer:
+    """Weight decay is for matrices and kernels only."""
+    trained = [each for each in network.parameters() if each.requires_grad]
+    groups = [
+        {"params": [each for each in trained if each.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [each for each in trained if each.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, config.learning_rate, momentum=MOMENTUM)
+    return torch.optim.AdamW(groups, config.learning_rate)
+
+
+def _follow(mean: nn.Module, network: nn.Module, keep: float) -> None:
+    """Move the running mean towards the network: mean ← keep · mean + (1 − keep) · network."""
+    with torch.no_grad():
+        ours, theirs = list(mean.state_dict().values()), list(network.state_dict().values())
+        moving = [number for number, each in enumerate(ours) if each.is_floating_point()]
+        torch._foreach_lerp_([ours[i] for i in moving], [theirs[i] for i in moving], 1.0 - keep)
+        for number in set(range(len(ours))) - set(moving):
+            ours[number].copy_(theirs[number])
+
+
+def _set_precision(config: StageConfig, here: Processes) -> None:
+    if here.device.type == "cuda":
+        torch.set_float32_matmul_precision("highest" if config.precision == "float32" else "high")
+        torch.backends.cudnn.allow_tf32 = config.precision != "float32"
+
+
+def _autocast(config: StageConfig, here: Processes) -> contextlib.AbstractContextManager[object]:
+    if config.precision == "bfloat16" and here.device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    return contextlib.nullcontext()

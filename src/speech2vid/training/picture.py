@@ -1,0 +1,160 @@
+"""Stage ``picture``: the ``warp`` talker learns to show true mouth shapes on stills of the person.
+
+Beside the plain difference, the picture must have the target's edges, look like it to the reader's first layers, and
+must read as the shape that was asked for: the last keeps it from answering everything with the mean mouth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speech2vid.constants import MOUTH_POINTS
+from speech2vid.data.sampling import StillMix, percentile_stills
+from speech2vid.evaluation.measures import correlation
+from speech2vid.models.shape_reader import ShapeReader
+from speech2vid.models.warp_decoder import WarpFields, compose
+from speech2vid.models.warp_talker import WarpTalker
+from speech2vid.training.config import PictureConfig
+from speech2vid.training.mouths import REGION, REGION_RGB, emphasis, mirrored, mouth_box, opening
+from speech2vid.training.rest import fit_rest
+from speech2vid.training.sheet import contact_sheet
+from speech2vid.training.stage import Batch, Item, Stage, Validation, pixels, speaker_mean
+from speech2vid.training.tracks import TrackSet, TrainingTrack
+
+GAIN, TINT, LIFT = 0.15, 0.05, 0.04  # standard deviations of contrast, of each colour's, and of brightness
+ONE_STILL_QUANTILE = 0.3
+VALIDATE_TRACKS, VALIDATE_FRAMES, SHEET_FRAMES = 2, 25, 4
+
+
+class PictureStage(Stage):
+    """Stills, their mouths and the mouth wanted → the lower face."""
+
+    name = "picture"
+    architecture = WarpTalker.architecture
+    config: PictureConfig
+    network: WarpTalker
+
+    def __init__(
+        self, config: PictureConfig, train: TrackSet, val: TrackSet, device: torch.device, reader: ShapeReader | None
+    ) -> None:
+        self.config, self.train, self.val, self.device = config, train, val, device
+        network = WarpTalker(config.network)
+        with torch.no_grad():
+            network.rest.weight.copy_(torch.from_numpy(fit_rest(train, np.random.default_rng(config.seed))))
+        network.rest.requires_grad_(False)
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.reader = None if reader is None else reader.to(device).eval().requires_grad_(False)
+        mix = StillMix(config.single, config.other_track, every=1)
+        self._sampler = train.sampler(mix)
+        self.samples = -(-train.frames // config.frames)
+        judged = {"features": config.features, "shape": config.shape} if reader is not None else {}
+        self.weights = {"l1": config.l1, "gradient": config.gradient, **judged, "smooth": config.smooth}
+
+    def draw(self, rng: np.random.Generator) -> Item:
+        example = self._sampler.draw(rng, self.config.frames)
+        source, track = self.train[example.still_track], self.train[example.track]
+        slots = example.stills[: self.config.network.stills]
+        stills, still_points = source.frames[slots], source.landmarks[slots]
+        faces, points = track.frames[example.targets], track.landmarks[example.targets]
+        if rng.random() < 0.5:
+            stills, still_points = mirrored(stills, still_points)
+            faces, points = mirrored(faces, points)
+        mouths = points[:, MOUTH_POINTS]
+        return {
+            "stills": stills,
+            "still_mouths": still_points[:, MOUTH_POINTS],
+            "faces": faces[REGION_RGB],
+            "mouths": mouths,
+            "asked": mouths + np.float32(self.config.shape_noise) * _normal(rng, len(mouths), 1, 2),
+            "gain": (1 + GAIN * _normal(rng, 1, 1, 1, 1) + TINT * _normal(rng, 1, 3, 1, 1)),
+            "lift": LIFT * _normal(rng, 1, 1, 1, 1),
+        }
+
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        gain, lift = batch["gain"], batch["lift"]
+        fields, made = _generate(network, pixels(batch["stills"]) * gain + lift, batch["still_mouths"], batch["asked"])
+        true = (pixels(batch["faces"]) * gain + lift).flatten(0, 1)
+        mouths = batch["mouths"].flatten(0, 1)
+        weight = emphasis(mouths)
+        error = (made - true) * weight
+        terms = {"l1": error.abs().mean(), "gradient": _edge_error(made - true, weight)}
+        if self.reader is not None:
+            ours = self.reader.features(made.clamp(0, 1))
+            with torch.no_grad():
+                theirs = self.reader.features(true.clamp(0, 1))
+            read = self.reader.read(ours[-1])
+            terms["features"] = torch.stack(
+                [(a - b).abs().mean() for a, b in zip(ours[:3], theirs[:3], strict=True)]
+            ).sum()
+            terms["shape"] = (read - mouths).abs().mean() + (opening(read) - opening(mouths)).abs().mean()
+        terms["smooth"] = fields.flow.diff(dim=-1).abs().mean() + fields.flow.diff(dim=-2).abs().mean()
+        return terms
+
+    def validate(self, network: nn.Module) -> Validation:
+        by_speaker, rows = {}, []
+        for speaker, own in self.val.by_speaker.items():
+            measured = []
+            for track in own[:VALIDATE_TRACKS]:
+                source = next((each for each in own if each is not track), track)
+                pictures, measures = self._measure(network, track, source)
+                measured.append(measures)
+                rows.append(pictures)
+            by_speaker[speaker] = speaker_mean(measured)
+        return Validation(by_speaker, "error", sheet=contact_sheet(rows))
+
+    def _measure(
+        self, network: nn.Module, track: TrainingTrack, source: TrainingTrack
+    ) -> tuple[list[Any], dict[str, float]]:
+        """Generate the first second of a track from five stills and from one; pictures to look at, and measures."""
+        frames = min(len(track), VALIDATE_FRAMES)
+        true = pixels(torch.from_numpy(track.frames[:frames][REGION_RGB]).to(self.device))
+        mouths = torch.from_numpy(track.landmarks[:frames, MOUTH_POINTS]).to(self.device)
+        box = mouth_box(mouths)
+
+        def error(made: Tensor) -> float:
+            return float(((made - true).abs() * box).sum() / (3 * box.sum()))
+
+        count = self.config.network.stills
+        five = percentile_stills(source.opening, np.random.default_rng(0))[:count]
+        one = int(np.argsort(source.opening, kind="stable")[int(ONE_STILL_QUANTILE * len(source))])
+        measures: dict[str, float] = {}
+        pictures = [source.frames[one][REGION_RGB]]
+        for name, slots in (("", five), ("_one_still", np.full(count, one))):
+            stills = pixels(torch.from_numpy(source.frames[slots]).to(self.device))[None]
+            still_mouths = torch.from_numpy(source.landmarks[slots][:, MOUTH_POINTS]).to(self.device)[None]
+            _, made = _generate(network, stills, still_mouths, mouths[None])
+            measures[f"error{name}"] = error(made)
+            measures[f"still_error{name}"] = min(error(still[REGION]) for still in stills[0])
+            if self.reader is not None:
+                read, asked = opening(self.reader(made.clamp(0, 1))).cpu().numpy(), opening(mouths).cpu().numpy()
+                measures[f"opening_correlation{name}"] = correlation(read, asked)
+                measures[f"opening_ratio{name}"] = float(read.std() / max(1e-3, asked.std()))
+            for frame in np.linspace(0, frames - 1, SHEET_FRAMES).astype(int):
+                if not name:
+                    pictures.append(track.frames[frame][REGION_RGB])
+                shown = made[frame].clamp(0, 1).permute(1, 2, 0) * 255
+                pictures.append(shown.round().to(torch.uint8).cpu().numpy())
+        return pictures, measures
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.network.to_dict()
+
+
+def _generate(network: nn.Module, stills: Tensor, still_mouths: Tensor, asked: Tensor) -> tuple[WarpFields, Tensor]:
+    """Stills (B, K, 3, 112, 112), their mouths (B, K, 20, 2), T mouths asked for each (B, T, 20, 2) → B·T pictures."""
+    fields = network(stills[REGION], still_mouths, asked)
+    return fields, compose(fields, stills.repeat_interleave(asked.shape[1], 0))
+
+
+def _edge_error(error: Tensor, weight: Tensor) -> Tensor:
+    """As ``losses.gradient_l1`` of made and true, with weights (N, 1, H, W) of the pixel on the upper left."""
+    across = (error.diff(dim=-1) * weight[..., :-1]).abs().mean()
+    return across + (error.diff(dim=-2) * weight[..., :-1, :]).abs().mean()
+
+
+def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return rng.standard_normal(shape, np.float32)

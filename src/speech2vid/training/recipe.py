@@ -1,0 +1,98 @@
+"""A whole training: the stages of a config, one after the other, and the weight files and graphs they end in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from speech2vid.errors import ConfigError
+from speech2vid.models.checkpoint import fill
+from speech2vid.models.shape_reader import ShapeReader
+from speech2vid.training.config import (
+    PictureConfig,
+    ReaderConfig,
+    SoundConfig,
+    StageConfig,
+    TalkerStageConfig,
+    TrainConfig,
+)
+from speech2vid.training.loop import CHECKPOINT, OnStep, train_stage
+from speech2vid.training.pack import pack
+from speech2vid.training.picture import PictureStage
+from speech2vid.training.processes import processes
+from speech2vid.training.reader import ReaderStage
+from speech2vid.training.sound import SoundStage
+from speech2vid.training.stage import Stage
+from speech2vid.training.talker import TalkerStage
+from speech2vid.training.tracks import TrackSet, load_splits
+
+WEIGHTS = "weights"  # folder of what is ready to use
+
+
+def train_talker(
+    data: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    on_step: OnStep | None = None,
+) -> list[Path]:
+    """Train everything a config names, and make of it what ``talk`` runs. Started by torchrun, on many processes.
+
+    Args:
+        data: a sample store.
+        out: folder; each stage gets one inside, the weight files and graphs come into ``weights``.
+        config: see :mod:`speech2vid.training.config`.
+        resume: carry on where it was stopped; finished stages are left as they are.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        on_step: called after each step with stage, steps done and steps in all.
+
+    Returns:
+        the files in ``weights``; an empty list in all processes but the first.
+
+    Raises:
+        DataError, ConfigError, WeightsError, OutputError, TrainingError.
+    """
+    begun = [name for name in config.stages if (out / name / CHECKPOINT).is_file()]
+    if begun and not resume:
+        raise ConfigError(f"{out} holds a training already", "carry on with --resume, or choose another --out")
+    if resume and not begun:
+        raise ConfigError(f"{out} holds no training to resume", "leave out --resume, or check --out and --config")
+    with processes(device) as here:
+        train, val = load_splits(data)
+        best: dict[str, Path] = {}
+        for name, stage_config in config.stages.items():
+            reader = _reader(config.reader, best.get("reader"))
+            stage = _stage(stage_config, train, val, here.device, reader)
+            best[name] = train_stage(stage, out / name, here, resume=resume, on_step=on_step)
+        if not here.first:
+            return []
+        speakers, tracks = len(train.by_speaker), len(train.tracks)
+        trained_on = f"{tracks:,} tracks of {speakers} speakers, {train.hours:.2f} hours"
+        return pack(best, out / WEIGHTS, data=trained_on)
+
+
+def _reader(config: ReaderConfig | None, best: Path | None) -> ShapeReader | None:
+    if config is None or best is None:
+        return None
+    reader = ShapeReader(config.width)
+    fill(reader, best, ReaderStage.architecture)
+    return reader
+
+
+def _stage(
+    config: StageConfig, train: TrackSet, val: TrackSet, device: torch.device, reader: ShapeReader | None
+) -> Stage:
+    torch.manual_seed(config.seed)  # of the first weights
+    match config:
+        case ReaderConfig():
+            return ReaderStage(config, train, val, device)
+        case PictureConfig():
+            return PictureStage(config, train, val, device, reader)
+        case SoundConfig():
+            return SoundStage(config, train, val, device)
+        case TalkerStageConfig():
+            return TalkerStage(config, train, val, device)
+    raise ValueError(f"there is no stage for {type(config).__name__}")

@@ -1,0 +1,108 @@
+"""Stage ``talker``: the paper's own network, from sound and stills to the whole face (Sect. 3.1, 3.2, 3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speech2vid.constants import IDENTITY_STILLS, SAMPLE_EVERY_FRAMES, TARGET_OFFSET_PX, TARGET_PX, WINDOW_STEPS
+from speech2vid.data.sampling import PAPER, Indices, percentile_stills
+from speech2vid.evaluation.measures import correlation
+from speech2vid.losses import gradient_l1, l1
+from speech2vid.models.talker import Talker
+from speech2vid.training.config import TalkerStageConfig
+from speech2vid.training.sheet import contact_sheet
+from speech2vid.training.stage import Batch, Item, Stage, Validation, pixels, speaker_mean
+from speech2vid.training.tracks import TrackSet, TrainingTrack
+
+TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)
+STATISTICS_TRACKS = 200  # the normalisation of sound and pictures is measured on so many
+VALIDATE_TRACKS, VALIDATE_FRAMES, SHEET_FRAMES = 2, 25, 4
+
+
+class TalkerStage(Stage):
+    """Stills and MFCC windows → faces."""
+
+    name = "talker"
+    architecture = Talker.architecture
+    config: TalkerStageConfig
+    network: Talker
+
+    def __init__(self, config: TalkerStageConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
+        self.config, self.train, self.val, self.device = config, train, val, device
+        network = Talker(config.network)
+        _normalise(network, train, np.random.default_rng(config.seed))
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        mix = replace(PAPER, one_photo=config.single)
+        self._sampler = train.sampler(mix)
+        self.samples = -(-train.frames // (SAMPLE_EVERY_FRAMES * config.frames))
+        self.weights = {"l1": config.l1, "gradient": config.gradient}
+
+    def draw(self, rng: np.random.Generator) -> Item:
+        example = self._sampler.draw(rng, self.config.frames)
+        source, track = self.train[example.still_track], self.train[example.track]
+        return {
+            "stills": source.frames[self._slots(example.stills)],
+            "windows": track.windows[example.targets],
+            "faces": track.frames[example.targets][:, TARGET, TARGET],
+        }
+
+    def _slots(self, stills: Indices) -> Indices:
+        """Five stills, or the one in the middle."""
+        return stills if self.config.network.identity_images == IDENTITY_STILLS else stills[[IDENTITY_STILLS // 2]]
+
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        made = network(batch["windows"].flatten(0, 1), pixels(batch["stills"]).flatten(1, 2))
+        true = pixels(batch["faces"]).flatten(0, 1)
+        return {"l1": l1(made, true), "gradient": gradient_l1(made, true)}
+
+    def validate(self, network: nn.Module) -> Validation:
+        by_speaker, rows = {}, []
+        for speaker, own in self.val.by_speaker.items():
+            measured = []
+            for track in own[:VALIDATE_TRACKS]:
+                made, true, still = self._generate(network, track)
+                error = (made - true) * 255
+                still_error = (still - true) * 255
+                moved = (made[:, :, TARGET_PX // 2 :].mean((1, 2, 3)), true[:, :, TARGET_PX // 2 :].mean((1, 2, 3)))
+                measured.append(
+                    {
+                        "l1": float(error.abs().mean() / 255),
+                        "mse": float(error.square().mean()),
+                        "still_mse": float(still_error.square().mean()),
+                        "brightness_correlation": correlation(moved[0].cpu().numpy(), moved[1].cpu().numpy()),
+                    }
+                )
+                chosen = np.linspace(0, len(made) - 1, SHEET_FRAMES).astype(int)
+                faces = torch.stack([still, *[each[i] for i in chosen for each in (true, made)]])
+                shown = (faces.clamp(0, 1).permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
+                rows.append(list(shown))
+            by_speaker[speaker] = speaker_mean(measured)
+        return Validation(by_speaker, "l1", sheet=contact_sheet(rows))
+
+    def _generate(self, network: nn.Module, track: TrainingTrack) -> tuple[Tensor, Tensor, Tensor]:
+        """The first second of a track, made and true (T, 3, 109, 109), and its median still, all in [0, 1]."""
+        frames = min(len(track), VALIDATE_FRAMES)
+        slots = self._slots(percentile_stills(track.opening, np.random.default_rng(0)))
+        stills = pixels(torch.from_numpy(track.frames[slots]).to(self.device))
+        windows = torch.from_numpy(track.windows[:frames]).to(self.device)
+        true = pixels(torch.from_numpy(track.frames[:frames]).to(self.device))[..., TARGET, TARGET]
+        return network(windows, stills.flatten(0, 1)[None]), true, stills[len(slots) // 2][..., TARGET, TARGET]
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.network.to_dict()
+
+
+def _normalise(network: Talker, train: TrackSet, rng: np.random.Generator) -> None:
+    """Set what the network subtracts and divides by, from the training data."""
+    chosen = rng.permutation(len(train.tracks))[:STATISTICS_TRACKS]
+    tracks = [train[number] for number in chosen]
+    coefficients = torch.from_numpy(np.concatenate([track.windows[:, 0, :, WINDOW_STEPS // 2] for track in tracks]))
+    network.audio_encoder.set_normalisation(coefficients.mean(0), coefficients.std(0))
+    faces = np.stack([track.frames[rng.integers(len(track))] for track in tracks])
+    colours = torch.from_numpy(faces.reshape(-1, 3).astype(np.float32))
+    network.identity_encoder.set_normalisation(colours.mean(0), colours.std(0))

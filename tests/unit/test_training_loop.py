@@ -1,0 +1,249 @@
+"""The loop, on a network so small that hundreds of steps take no time."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from speech2vid.errors import ConfigError, OutputError, TrainingError, WeightsError
+from speech2vid.training import state as state_module
+from speech2vid.training.config import StageConfig
+from speech2vid.training.journal import LOG, LOSSES, PICTURES
+from speech2vid.training.loop import BEST, CHECKPOINT, train_stage
+from speech2vid.training.processes import Processes, processes
+from speech2vid.training.stage import Batch, Item, Stage, Validation
+from speech2vid.weightfile import read_weights
+
+
+@dataclass(frozen=True)
+class LineConfig(StageConfig):
+    steps: int = 12
+    batch: int = 8
+    warmup: int = 0
+    validate_every: int = 4
+    width: int = 6
+
+
+class Line(Stage):
+    """Learns y = 3 x₀ − x₁, with batch norm and dropout on the way."""
+
+    name = "line"
+    architecture = "line"
+    samples = 40
+
+    def __init__(self, config: LineConfig, dropout: float = 0.2, norm: bool = True) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        middle = nn.BatchNorm1d(config.width) if norm else nn.Identity()
+        self.network = nn.Sequential(
+            nn.Linear(2, config.width), middle, nn.ReLU(), nn.Dropout(dropout), nn.Linear(config.width, 1)
+        )
+        self.weights = {"error": 1.0, "size": 0.01, "unused": 0.0}
+        self.costs: list[float] | None = None
+        self.validations = 0
+
+    def draw(self, rng: np.random.Generator) -> Item:
+        x = rng.standard_normal(2).astype(np.float32)
+        return {"x": x, "y": np.float32([3 * x[0] - x[1]])}
+
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        y = network(batch["x"])
+        return {"error": (y - batch["y"]).abs().mean(), "size": y.square().mean(), "unused": y.sum() / 0}
+
+    def validate(self, network: nn.Module) -> Validation:
+        assert not network.training
+        x = torch.tensor([[1.0, 2.0], [0.0, 1.0]])
+        cost = float((network(x) - torch.tensor([[1.0], [-1.0]])).abs().mean())
+        if self.costs is not None:
+            cost = self.costs[self.validations]
+        self.validations += 1
+        sheet = np.zeros((4, 4, 3), np.uint8)
+        return Validation(
+            {"anna": {"cost": cost, "other": 1.0}, "ben": {"cost": cost, "other": 3.0}}, "cost", sheet=sheet
+        )
+
+    def network_config(self) -> dict[str, Any]:
+        return {"width": self.network[0].out_features}
+
+
+@pytest.fixture
+def here() -> Processes:
+    return Processes(0, 1, torch.device("cpu"))
+
+
+def losses(folder: Path) -> list[str]:
+    return (folder / LOSSES).read_text().splitlines()
+
+
+def stop_after(step: int) -> Callable[[str, int, int], None]:
+    def on_step(stage: str, done: int, steps: int) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    return on_step
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimiser": "sgd", "learning_rate": 0.01, "average": 0.0, "accumulate": 2}])
+def test_a_resumed_training_repeats_an_unbroken_one(settings: dict[str, Any], here: Processes, tmp_path: Path) -> None:
+    config = LineConfig(**settings)
+    train_stage(Line(config), tmp_path / "whole", here)
+    with pytest.raises(KeyboardInterrupt):
+        train_stage(Line(config), tmp_path / "broken", here, on_step=stop_after(7))
+    torch.manual_seed(99)
+    train_stage(Line(config), tmp_path / "broken", here, resume=True)
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    assert len(losses(tmp_path / "whole")) == 1 + config.steps
+    for name in (CHECKPOINT, BEST):
+        ours, theirs = read_weights(tmp_path / "broken" / name), read_weights(tmp_path / "whole" / name)
+        assert ours[0].sha256 == theirs[0].sha256, name
+
+
+def test_another_seed_is_another_training(here: Processes, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train_stage(Line(LineConfig(seed=seed)), tmp_path / str(seed), here)
+    assert losses(tmp_path / "0")[1] != losses(tmp_path / "1")[1]
+
+
+def test_it_learns_and_writes_down_what_it_does(here: Processes, tmp_path: Path) -> None:
+    steps: list[tuple[str, int, int]] = []
+    config = LineConfig(steps=300, learning_rate=0.03, validate_every=100, average=0.9)
+    best = train_stage(Line(config, dropout=0.0), tmp_path, here, on_step=lambda *each: steps.append(each))
+    header, _ = read_weights(best, "line")
+    assert header.metrics["cost"] < 0.2
+    assert header.metrics["other"] == 2.0
+    assert header.config == {"width": 6}
+    assert steps[-1] == ("line", 300, 300)
+    assert len(steps) == 300
+    log = (tmp_path / LOG).read_text()
+    assert "waiting for data" in log
+    assert "ben: cost" in log
+    assert sorted(path.name for path in (tmp_path / PICTURES).iterdir())[-1] == "step-0000300.png"
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    rows = [row.split("\t") for row in losses(tmp_path)]
+    assert rows[0] == ["step", "loss", "error", "size"]
+    assert float(rows[1][1]) == pytest.approx(float(rows[1][2]) + 0.01 * float(rows[1][3]))
+
+
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(here: Processes, tmp_path: Path) -> None:
+    for parts in (1, 4):
+        train_stage(Line(LineConfig(accumulate=parts), dropout=0.0, norm=False), tmp_path / str(parts), here)
+    one, four = ([float(row.split("\t")[1]) for row in losses(tmp_path / str(parts))[1:]] for parts in (1, 4))
+    assert one == pytest.approx(four, rel=1e-4)
+
+
+def test_the_best_weights_are_kept_and_patience_ends(here: Processes, tmp_path: Path) -> None:
+    stage = Line(LineConfig(steps=100, patience=2))
+    stage.costs = [3.0, 1.0, 2.0, 1.5, 0.1]
+    best = train_stage(stage, tmp_path, here)
+    assert read_weights(best)[0].metrics["cost"] == 1.0
+    progress = read_weights(tmp_path / CHECKPOINT)[0].config["progress"]
+    assert (progress["step"], progress["best_step"], progress["stale"]) == (16, 8, 2)
+    again = Line(LineConfig(steps=100, patience=2))
+    train_stage(again, tmp_path, here, resume=True)
+    assert again.validations == 0
+
+
+def test_steps_follow_from_epochs(here: Processes, tmp_path: Path) -> None:
+    train_stage(Line(LineConfig(steps=0, epochs=2.0, validate_every=0)), tmp_path, here)  # 40 samples in batches of 8
+    assert len(losses(tmp_path)) == 1 + 10
+    assert [path.name for path in sorted((tmp_path / PICTURES).iterdir())] == ["step-0000005.png", "step-0000010.png"]
+
+
+def test_a_loss_that_is_no_number_ends_it_and_the_checkpoint_stays(here: Processes, tmp_path: Path) -> None:
+    class Bursts(Line):
+        def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+            terms = super().terms(network, batch)
+            return {**terms, "size": terms["size"] * (float("nan") if self.validations else 1.0)}
+
+    with pytest.raises(TrainingError, match=r"loss of stage line is nan at step 5 \(term size\).*--resume"):
+        train_stage(Bursts(LineConfig()), tmp_path, here)
+    assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
+    train_stage(Line(LineConfig()), tmp_path, here, resume=True)
+    assert len(losses(tmp_path)) == 1 + 12
+
+
+def test_a_validation_that_is_no_number_ends_it(here: Processes, tmp_path: Path) -> None:
+    stage = Line(LineConfig())
+    stage.costs = [1.0, float("nan")]
+    with pytest.raises(TrainingError, match="validation of stage line gave nan at step 8"):
+        train_stage(stage, tmp_path, here)
+    assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
+
+
+def test_a_full_disk_is_a_reason_and_the_checkpoint_stays(
+    here: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = state_module.write_weights
+
+    def full(path: Path, *rest: Any) -> Any:
+        if path.name == CHECKPOINT and path.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, *rest)
+
+    monkeypatch.setattr(state_module, "write_weights", full)
+    with pytest.raises(OutputError, match=r"checkpoint.safetensors cannot be written: No space left.*--resume"):
+        train_stage(Line(LineConfig()), tmp_path, here)
+    assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
+
+
+def test_no_folder_can_be_made(here: Processes, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        train_stage(Line(LineConfig()), tmp_path / "file" / "line", here)
+
+
+def test_another_network_cannot_be_resumed(here: Processes, tmp_path: Path) -> None:
+    train_stage(Line(LineConfig()), tmp_path, here)
+    with pytest.raises(ConfigError, match="width = 6, the config says 7"):
+        train_stage(Line(LineConfig(width=7)), tmp_path, here, resume=True)
+    other = Line(LineConfig())
+    other.name = "curve"  # type: ignore[misc]
+    with pytest.raises(WeightsError, match="checkpoint of line, not a checkpoint of curve"):
+        train_stage(other, tmp_path, here, resume=True)
+
+
+def test_other_settings_may_change_and_the_log_says_so(here: Processes, tmp_path: Path) -> None:
+    train_stage(Line(LineConfig()), tmp_path, here)
+    train_stage(Line(LineConfig(steps=16, learning_rate=1e-4)), tmp_path, here, resume=True)
+    assert "learning_rate is now 0.0001; it was 0.001" in (tmp_path / LOG).read_text()
+    assert len(losses(tmp_path)) == 1 + 16
+
+
+def test_a_cut_checkpoint_is_named(here: Processes, tmp_path: Path) -> None:
+    train_stage(Line(LineConfig()), tmp_path, here)
+    blob = (tmp_path / CHECKPOINT).read_bytes()
+    (tmp_path / CHECKPOINT).write_bytes(blob[:-20])
+    with pytest.raises(WeightsError, match=CHECKPOINT):
+        train_stage(Line(LineConfig()), tmp_path, here, resume=True)
+
+
+def test_weights_to_start_from(here: Processes, tmp_path: Path) -> None:
+    best = train_stage(Line(LineConfig()), tmp_path / "first", here)
+    stage = Line(LineConfig(steps=1, learning_rate=0.0, seed=5, start=str(best)), dropout=0.0)
+    train_stage(stage, tmp_path / "second", here)
+    _, before = read_weights(best)
+    _, after = read_weights(tmp_path / "second" / BEST)
+    np.testing.assert_array_equal(before["4.weight"], after["4.weight"])
+    stage.architecture = "curve"  # type: ignore[misc]
+    with pytest.raises(WeightsError, match="holds a line, not a curve"):
+        train_stage(stage, tmp_path / "third", here)
+
+
+def test_a_batch_must_have_equal_shares() -> None:
+    two = Processes(1, 2, torch.device("cpu"))
+    assert two.share(6) == slice(3, 6)
+    with pytest.raises(ConfigError, match="shared among 2"):
+        two.share(5)
+
+
+def test_an_unknown_device_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="choose from: auto, cpu, cuda"), processes("gpu"):
+        pass
