@@ -66,7 +66,7 @@ class VideoWriter:
         audio_source: str | Path | None = None,
         audio_limit_s: Fraction | float | None = None,
         crf: int = 18,
-        preset: str = "medium",
+        preset: str = "veryfast",
         threads: int = 0,
         synthetic: bool = True,
         details: Mapping[str, Any] | None = None,
