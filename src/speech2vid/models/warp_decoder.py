@@ -181,7 +181,7 @@ class WarpDecoder(nn.Module):
         inside = inside_mouth(target, self.grid)
         paint = self.paint(torch.cat([_double(self.narrow(x)), inside], dim=1))
         known, painted = paint[:, : self.stills], paint[:, self.stills : self.stills + 1]
-        masks = torch.softmax(torch.cat([known, painted + 6 * inside - 4], dim=1), dim=1)
+        masks = torch.softmax(torch.cat([known, painted + 10 * inside - 4], dim=1), dim=1)
         residual = torch.sigmoid(4 * paint[:, self.stills + 1 :])
         return WarpFields(flow.reshape(-1, self.stills, 2, *flow.shape[2:]), masks, residual)
 
