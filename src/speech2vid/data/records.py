@@ -21,9 +21,16 @@ class Reason(StrEnum):
     NO_PICTURE = "no_picture"  # no video stream
     NO_SOUND = "no_sound"  # no sound stream, or none while the face is seen
     LOW_FRAME_RATE = "low_frame_rate"  # too few pictures a second to see speech
-    NO_FACE = "no_face"  # no frontal face in any frame looked at
+    BLANK = "blank"  # one colour throughout
+    NO_FACE = "no_face"  # a shot without a frontal face: a slide, a landscape, somebody from behind
+    CROWD = "crowd"  # more faces at once than are followed
     TOO_SHORT = "too_short"  # the face is seen, with sound, for too short a time
+    TOO_SMALL = "too_small"  # the face has too few pixels
+    PROFILE = "profile"  # the head is turned too far
     SILENT = "silent"  # digital silence throughout
+    LISTENER = "listener"  # somebody else who is seen at the time fits the sound better
+    LOW_CONFIDENCE = "low_confidence"  # several are seen, and it cannot be told who speaks
+    OFF_SCREEN = "off_screen"  # nobody who is seen fits the sound
     DUPLICATE = "duplicate"  # the same bytes as a file before it
     CRASHED = "crashed"  # the process died on it (a defect in a decoder, or no memory left)
     FAILED = "failed"  # an unexpected error: a defect of the program
@@ -52,29 +59,28 @@ class FaceTrack:
 
     Attributes:
         start: number of its first frame on the source's 25 Hz grid.
+        shot: number of the shot it is in.
         pictures: one JPEG of the aligned 112 px face a frame.
+        contexts: one JPEG a frame of the same face at 224 px, with more around it (``registration.context_from_face``).
         landmarks: (T, 68, 2) float32 in the 112 px frame.
         source_landmarks: (T, 68, 2) float32 in the source's pixels.
         transforms: (T, 2, 3) float64, source pixels → 112 px frame.
         sharpness: mean over the frames of ``frontend.sharpness``.
+        detection: mean score of the detector.
     """
 
     start: int
+    shot: int
     pictures: list[bytes]
+    contexts: list[bytes]
     landmarks: Points
     source_landmarks: Points
     transforms: NDArray[np.float64]
     sharpness: float
+    detection: float
 
-    def first(self, frames: int) -> FaceTrack:
-        """The track's first so many frames."""
-        return replace(
-            self,
-            pictures=self.pictures[:frames],
-            landmarks=self.landmarks[:frames],
-            source_landmarks=self.source_landmarks[:frames],
-            transforms=self.transforms[:frames],
-        )
+    def __len__(self) -> int:
+        return len(self.pictures)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from speech2vid.constants import (
     CANVAS_CROP_OFFSET_PX,
     CANVAS_CROP_PX,
+    CANVAS_PX,
+    CONTEXT_FACE_PX,
     FACE_PX,
     LANDMARKS,
     REGISTRATION_POINTS,
@@ -35,6 +37,14 @@ def canvas_to_face(size_px: int = FACE_PX) -> Affine:
     scale = size_px / CANVAS_CROP_PX
     shift = (0.5 - CANVAS_CROP_OFFSET_PX) * scale - 0.5
     return np.array([[scale, 0.0, shift], [0.0, scale, shift]])
+
+
+@cache
+def context_from_face() -> Affine:
+    """112 px face → 224 px face with the context that re-dubbing needs: the whole 240 px canvas (Sect. 6.2)."""
+    scale = CONTEXT_FACE_PX / CANVAS_PX
+    canvas_to_context = np.array([[scale, 0.0, 0.5 * scale - 0.5], [0.0, scale, 0.5 * scale - 0.5]])
+    return compose(canvas_to_context, invert(canvas_to_face(FACE_PX)))
 
 
 def canonical_points(size_px: int = FACE_PX) -> Points:

@@ -3,9 +3,10 @@
 from speech2vid.frontend.measures import lip_opening, sharpness, turn
 from speech2vid.frontend.selection import choose_face
 from speech2vid.frontend.stills import Still, still_of_photo, stills_of_video
-from speech2vid.frontend.tracking import TrackedFace, aligned_track, follow, smooth_transforms
+from speech2vid.frontend.tracking import Aligner, TrackedFace, aligned_track, follow, smooth_transforms
 
 __all__ = [
+    "Aligner",
     "Still",
     "TrackedFace",
     "aligned_track",

@@ -7,7 +7,8 @@ one frame).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,31 +58,43 @@ def follow(frames: Iterable[Image], start: FaceBox) -> Iterator[tuple[Image, Poi
 
 
 def aligned_track(frames: Iterable[Image], start: FaceBox) -> Iterator[TrackedFace]:
-    """Follow one face and align it; keeps ``REACH`` frames of delay, no more.
+    """Follow one face and align it. Arguments as :func:`follow`."""
+    aligner = Aligner()
+    for image, landmarks in follow(frames, start):
+        yield from aligner.push(image, landmarks)
+    yield from aligner.flush()
 
-    Arguments as :func:`follow`. The transforms of a track are those of :func:`smooth_transforms`.
+
+class Aligner:
+    """Aligns a followed face frame by frame, ``REACH`` frames late: smoothing looks that far ahead.
+
+    The transforms of a track are those of :func:`smooth_transforms`.
     """
-    window: list[tuple[Image, Points]] = []
-    first = 0  # number of the frame at window[0]
-    done = 0
-    for item in follow(frames, start):
-        window.append(item)
-        if first + len(window) - done > REACH:
-            yield _align_one(window, first, done)
-            done += 1
-            if done - first > REACH:
-                window.pop(0)
-                first += 1
-    while window and done < first + len(window):
-        yield _align_one(window, first, done)
-        done += 1
 
+    def __init__(self) -> None:
+        self._images: deque[Image] = deque()  # not yet aligned
+        self._points: deque[Points] = deque(maxlen=2 * REACH + 1)
+        self._done = 0
 
-def _align_one(window: Sequence[tuple[Image, Points]], first: int, index: int) -> TrackedFace:
-    image, landmarks = window[index - first]
-    points = np.stack([each for _, each in window])
-    transform = _smoothed(points, index - first)
-    return TrackedFace(index, image, landmarks, align(image, landmarks, transform=transform))
+    def push(self, image: Image, landmarks: Points) -> Iterator[TrackedFace]:
+        """Take a frame and its landmarks (68, 2); give the frame that is due, if any."""
+        self._images.append(image)
+        self._points.append(landmarks)
+        if len(self._images) > REACH:
+            yield self._align()
+
+    def flush(self) -> Iterator[TrackedFace]:
+        """Give the last frames."""
+        while self._images:
+            yield self._align()
+
+    def _align(self) -> TrackedFace:
+        points = np.stack(self._points)
+        at = len(points) - len(self._images)
+        image, landmarks = self._images.popleft(), points[at]
+        self._done += 1
+        transform = _smoothed(points, at)
+        return TrackedFace(self._done - 1, image, landmarks, align(image, landmarks, transform=transform))
 
 
 def smooth_transforms(landmarks: Points) -> list[Affine]:
