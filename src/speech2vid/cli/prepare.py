@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,16 +24,20 @@ def prepare(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the store. Run again to carry on.")],
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that work side by side.")] = 1,
+    sync: Annotated[
+        Literal["on", "off"],
+        typer.Option("--sync", help="Correct the sound's offset and find who speaks, or trust the sources."),
+    ] = "on",
     as_json: JsonFlag = False,
 ) -> None:
-    """Prepare videos of one speaker each for training.
+    """Prepare raw video for training: shots, faces, who speaks, samples.
 
     A file that cannot be used never stops the run: it is named, with its reason, and the exit code is 3.
     """
     from speech2vid.data.prepare import prepare as work
 
     with progress_bar(f"prepare → {out}", "files") as progress:
-        report = work(sources, out, jobs=jobs, on_progress=progress)
+        report = work(sources, out, jobs=jobs, sync=sync, on_progress=progress)
     for entry in report.skipped:
         reasons = ", ".join(entry.outcome.dropped)
         note(f"{entry.source} skipped: {reasons}" + (f" ({entry.outcome.detail})" if entry.outcome.detail else ""))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import CONTEXT_FACE_PX
-from speech2vid.data.pictures import encode_picture
+from speech2vid.data.pictures import CONTEXT_QUALITY, encode_picture
 from speech2vid.data.records import FaceTrack, Reason
 from speech2vid.data.shots import ShotFrame
 from speech2vid.data.stage_clock import StageClock
@@ -109,8 +109,10 @@ class TrackFinder:
         self._grey, self._found_one, self._crowd = None, False, False
 
     def _count_shot(self) -> None:
-        self.dropped[Reason.NO_FACE] += not self._found_one
-        self.dropped[Reason.CROWD] += self._crowd
+        if not self._found_one:
+            self.dropped[Reason.NO_FACE] += 1
+        if self._crowd:
+            self.dropped[Reason.CROWD] += 1
 
     def _step(self, frame: ShotFrame) -> list[_Follower]:
         """Follow every face into this frame. Returns those that are lost."""
@@ -148,7 +150,9 @@ class TrackFinder:
 
     def _match(self, boxes: list[FaceBox]) -> list[_Follower]:
         """Give each face the box that overlaps it most and take it off the list. Returns faces without one."""
-        pairs = [(overlap(box, follower.box), i, j) for i, box in enumerate(boxes) for j, follower in enumerate(self._live)]
+        pairs = [
+            (overlap(box, follower.box), i, j) for i, box in enumerate(boxes) for j, follower in enumerate(self._live)
+        ]
         taken: dict[int, int] = {}  # follower → box
         for shared, i, j in sorted(pairs, reverse=True):
             if shared >= SAME_FACE_OVERLAP and j not in taken and i not in taken.values():
@@ -186,7 +190,7 @@ class TrackFinder:
             context = warp(tracked.image, compose(context_from_face(), aligned.transform), CONTEXT_FACE_PX)
             face = _Face(
                 encode_picture(aligned.image),
-                encode_picture(context),
+                encode_picture(context, CONTEXT_QUALITY),
                 aligned.landmarks,
                 tracked.landmarks,
                 aligned.transform,
@@ -208,13 +212,13 @@ class TrackFinder:
         if faces:
             yield FaceTrack(
                 follower.start,
-                follower.shot,
                 [face.picture for face in faces],
-                [face.context for face in faces],
                 np.stack([face.landmarks for face in faces]),
                 np.stack([face.source_landmarks for face in faces]),
                 np.stack([face.transform for face in faces]),
                 float(np.mean([face.sharpness for face in faces])),
+                [face.context for face in faces],
+                follower.shot,
                 float(np.mean(follower.scores)) if follower.scores else 0.0,
             )
 
@@ -234,11 +238,18 @@ def _same_points(
         return True
     scale = min(1.0, KLT_PX / max(image.shape[:2]))
     start = np.ascontiguousarray(old * scale, np.float32)[:, None]
-    settings = {"winSize": (15, 15), "maxLevel": 2}
-    moved, there, _ = cv2.calcOpticalFlowPyrLK(before, now, start, None, **settings)
-    back, again, _ = cv2.calcOpticalFlowPyrLK(now, before, moved, None, **settings)
-    followed = (there & again).ravel().astype(bool) & (np.linalg.norm(back - start, axis=2).ravel() < KLT_BACK_PX)
+    moved, there = _flow(before, now, start)
+    back, again = _flow(now, before, moved)
+    followed = there & again & (np.linalg.norm(back - start, axis=2).ravel() < KLT_BACK_PX)
     if followed.mean() < KLT_SHARE:
         return False
     apart = np.linalg.norm(moved[:, 0] - new * scale, axis=1)[followed]
     return float(np.median(apart)) < KLT_APART * float(np.ptp(new[:, 0]) * scale)
+
+
+def _flow(
+    before: NDArray[np.uint8], now: NDArray[np.uint8], points: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where (N, 1, 2) points have moved to, and which of them were found."""
+    moved, there, _ = cv2.calcOpticalFlowPyrLK(before, now, points, np.empty_like(points), winSize=(15, 15), maxLevel=2)
+    return np.asarray(moved, np.float32), np.asarray(there).ravel().astype(bool)

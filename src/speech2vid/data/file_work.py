@@ -7,7 +7,8 @@ last: where it is, the file is done, whatever happens to the process.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from importlib import metadata
@@ -19,18 +20,41 @@ import numpy as np
 from speech2vid import __version__
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ
 from speech2vid.data.dropped import Dropped
-from speech2vid.data.face_tracks import find_tracks
+from speech2vid.data.face_tracks import MAX_FACES, TrackFinder
+from speech2vid.data.meters import Sync, meter_for, meter_name
+from speech2vid.data.pictures import decode_pictures
 from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, TrackRecord, TrackSound
 from speech2vid.data.report import FORMAT, outcome_as_json, replace_file
-from speech2vid.data.shards import TarWriter, members_of
+from speech2vid.data.shards import Members, TarWriter, faces_of, members_of, read_samples, sound_of
+from speech2vid.data.shots import ShotFrame, split_shots
+from speech2vid.data.speaking import (
+    OFFSETS,
+    FileOffset,
+    Floats,
+    SeenTrack,
+    SyncMeter,
+    Verdict,
+    file_offset,
+    judge,
+    judge_by_size,
+)
 from speech2vid.data.stage_clock import StageClock
-from speech2vid.data.track_sound import SoundCutter, cut_sound
+from speech2vid.data.track_sound import FULL_SCALE, MIN_TRACK_FRAMES, SoundCutter, hear, join_sound
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.frontend import lip_opening, turn
-from speech2vid.media import probe
+from speech2vid.media import VideoReader, probe
 from speech2vid.records import MediaInfo
 
 MIN_RATE_HZ = Fraction(20)  # with fewer pictures a second lips cannot be followed
+MIN_FACE_PX = 48  # source pixels that become the 112 px face
+MAX_TURN = 0.8  # 0 frontal, 1 the nose at the edge of the face
+DETAILS = {
+    Reason.NO_FACE: "a shot without a frontal face in any frame that was looked at",
+    Reason.CROWD: f"more than {MAX_FACES} faces at once; only the largest were followed",
+    Reason.LISTENER: "somebody else who is seen at the same time fits the sound better",
+    Reason.LOW_CONFIDENCE: "several faces are seen, and it cannot be told who speaks",
+    Reason.OFF_SCREEN: "the lips do not fit the sound: a voice off screen, or another language's",
+}
 PROGRAMS = ("av", "dlib-bin", "opencv-python-headless")  # whose versions a record names
 
 
@@ -41,6 +65,7 @@ class FileTask:
     path: Path
     sha256: str
     folder: Path
+    sync: Sync = "on"
 
 
 @dataclass
@@ -53,9 +78,15 @@ class _Tally:
     dropped: Counter[str] = field(default_factory=Counter)
     detail: str = ""
 
-    def drop(self, reason: Reason, detail: str) -> None:
-        self.dropped[reason.value] += 1
+    def drop(self, reason: Reason, detail: str, count: int = 1) -> None:
+        self.dropped[reason.value] += count
         self.detail = self.detail or detail
+
+    def counted(self, frames: Iterable[ShotFrame]) -> Iterator[ShotFrame]:
+        """The same frames, counted."""
+        for frame in frames:
+            self.frames += 1
+            yield frame
 
     def outcome(self) -> FileOutcome:
         return FileOutcome(self.seconds, self.tracks, dict(sorted(self.dropped.items())), self.detail)
@@ -103,24 +134,106 @@ def write_outcome(folder: Path, sha256: str, outcome: FileOutcome) -> None:
 
 
 def _run_stages(task: FileTask, clock: StageClock, tally: _Tally, fragment: TarWriter) -> None:
+    """Two passes: all tracks into a spool on the disk; then, when the whole file is known, those that are kept."""
     with clock.during("probe"):
         info = probe_source(task.path)
     tally.seconds = round(info.duration_s, 3)
-    cutter = SoundCutter(task.path)
-    for faces in find_tracks(task.path, clock):
-        tally.frames += len(faces.pictures)
-        try:
-            with clock.during("sound"):
-                track, sound = cut_sound(faces, cutter)
-        except Dropped as dropped:
-            tally.drop(dropped.reason, dropped.detail)
-            continue
+    meter = meter_for(task.sync)
+    spool_path = task.folder / f"{task.sha256}.spool"
+    try:
+        with TarWriter(spool_path) as spool:
+            seen = list(_seen_tracks(task, meter, clock, tally, spool))
+            spool.keep()
+        with clock.during("speaker"):
+            offset = FileOffset() if meter is None else file_offset(seen, meter)
+            verdicts = judge_by_size(seen) if meter is None else judge(seen, offset, meter)
         with clock.during("store"):
-            record = describe(f"{tally.tracks:03d}", task.sha256, track, sound)
-            fragment.add(record.key, members_of(record, track, sound))
-        tally.tracks += 1
-    if not tally.frames:
-        raise Dropped(Reason.NO_FACE, "no frontal face in any frame that was looked at")
+            for verdict, (_, members) in zip(verdicts, read_samples(spool_path), strict=True):
+                _keep_or_drop(verdict, offset, members, task, tally, fragment)
+    finally:
+        spool_path.unlink(missing_ok=True)
+
+
+def _seen_tracks(
+    task: FileTask, meter: SyncMeter | None, clock: StageClock, tally: _Tally, spool: TarWriter
+) -> Iterator[SeenTrack]:
+    """First pass: every track that can be used goes to the spool, with more sound around it than it will keep."""
+    cutter = SoundCutter(task.path)
+    finder = TrackFinder(clock)
+    with VideoReader(task.path, FRAME_RATE_HZ) as reader:
+        images = (frame.image for frame in clock.each("decode", reader))
+        for track in finder.find(tally.counted(clock.each("shots", split_shots(images)))):
+            try:
+                face_px = usable_size(track)
+                with clock.during("sound"):
+                    sound = hear(track, cutter)
+            except Dropped as dropped:
+                tally.drop(dropped.reason, dropped.detail)
+                continue
+            with clock.during("sync"):
+                fits = _fits(track, sound, meter)
+            with clock.during("store"):
+                key = f"{spool.tracks:05d}"
+                spool.add(key, members_of(describe(key, task.sha256, track, sound), track, sound))
+            yield SeenTrack(track.start, face_px, fits)
+    for reason, count in finder.dropped.items():
+        tally.drop(reason, DETAILS[reason], count)
+
+
+def _fits(track: FaceTrack, sound: TrackSound, meter: SyncMeter | None) -> Floats:
+    """How well each frame fits the sound at each offset, (T, 31)."""
+    if meter is None:
+        return np.zeros((len(track), len(OFFSETS)), np.float32)
+    faces = decode_pictures(b"".join(track.pictures), len(track))
+    waveform = sound.samples.astype(np.float32) / np.float32(FULL_SCALE)
+    return meter(faces, track.landmarks, waveform, sound.lead_frames)
+
+
+def _keep_or_drop(
+    verdict: Verdict, offset: FileOffset, members: Members, task: FileTask, tally: _Tally, fragment: TarWriter
+) -> None:
+    """Second pass: a track that speaks gets the sound of its lips."""
+    if verdict.reason is not None:
+        tally.drop(verdict.reason, DETAILS[verdict.reason])
+        return
+    shift = offset.frames if offset.sure else 0
+    try:
+        track, sound = join_sound(faces_of(members), sound_of(members), shift)
+    except Dropped as dropped:
+        tally.drop(dropped.reason, dropped.detail)
+        return
+    record = replace(
+        describe(f"{tally.tracks:03d}", task.sha256, track, sound), offset_frames=shift, confidence=verdict.confidence
+    )
+    record = replace(record, versions=record.versions | {"sync": meter_name(task.sync)})
+    fragment.add(record.key, members_of(record, track, sound))
+    tally.tracks += 1
+
+
+def usable_size(track: FaceTrack) -> float:
+    """Side in source pixels of the square that becomes the face.
+
+    Raises:
+        Dropped: the track is too short, the face too small or turned too far.
+    """
+    if len(track) < MIN_TRACK_FRAMES:
+        raise Dropped(Reason.TOO_SHORT, f"a face for {len(track)} frames; {MIN_TRACK_FRAMES} are needed")
+    face_px = face_size_px(track)
+    if face_px < MIN_FACE_PX:
+        raise Dropped(Reason.TOO_SMALL, f"a face of {face_px:.0f} px; {MIN_FACE_PX} are needed")
+    turned = mean_turn(track)
+    if turned > MAX_TURN:
+        raise Dropped(Reason.PROFILE, f"the head is turned by {turned:.2f}; up to {MAX_TURN} can be used")
+    return face_px
+
+
+def face_size_px(track: FaceTrack) -> float:
+    scale = np.hypot(track.transforms[:, 0, 0], track.transforms[:, 1, 0])
+    return float(np.median(FACE_PX / scale))
+
+
+def mean_turn(track: FaceTrack) -> float:
+    return float(np.mean([turn(points) for points in track.landmarks]))
 
 
 def probe_source(path: Path) -> MediaInfo:
@@ -143,7 +256,6 @@ def probe_source(path: Path) -> MediaInfo:
 
 def describe(key: str, sha256: str, track: FaceTrack, sound: TrackSound) -> TrackRecord:
     """The facts of a track that follow from its source's content; name, speaker and split are filled in later."""
-    scale = np.hypot(track.transforms[:, 0, 0], track.transforms[:, 1, 0])
     return TrackRecord(
         key=key,
         source="",
@@ -153,11 +265,13 @@ def describe(key: str, sha256: str, track: FaceTrack, sound: TrackSound) -> Trac
         start_s=track.start / FRAME_RATE_HZ,
         frames=len(track.pictures),
         sound_lead_frames=sound.lead_frames,
-        face_px=round(float(np.median(FACE_PX / scale)), 3),
-        turn=round(float(np.mean([turn(points) for points in track.landmarks])), 3),
+        face_px=round(face_size_px(track), 3),
+        turn=round(mean_turn(track), 3),
         sharpness=round(track.sharpness, 3),
         opening_std=round(float(lip_opening(track.landmarks).std()), 3),
         versions=_versions(),
+        shot=track.shot,
+        detection=round(track.detection, 3),
     )
 
 

@@ -14,35 +14,41 @@ from speech2vid.errors import DataError
 from speech2vid.records import Frames, Image
 
 QUALITY = 97
-_SETTINGS = [
-    cv2.IMWRITE_JPEG_QUALITY,
-    QUALITY,
-    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-]
+CONTEXT_QUALITY = 93  # of the 224 px faces: 13 KB
 _START, _END = b"\xff\xd8", b"\xff\xd9"  # never inside a picture: its data has a zero after every 0xff
 
 
-def encode_picture(image: Image) -> bytes:
+def encode_picture(image: Image, quality: int = QUALITY) -> bytes:
     """(H, W, 3) uint8 RGB → one JPEG."""
-    written, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _SETTINGS)
+    settings = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    written, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
     assert written
     return bytes(data)
 
 
-def decode_pictures(motion_jpeg: bytes, count: int) -> Frames:
-    """JPEGs one after another → (count, 112, 112, 3) uint8 RGB.
+def split_pictures(motion_jpeg: bytes) -> list[bytes]:
+    """JPEGs one after another → each alone; a damaged one may come out as none of its own."""
+    parts = motion_jpeg.removesuffix(_END).split(_END + _START) if motion_jpeg else []
+    return [(b"" if index == 0 else _START) + part + _END for index, part in enumerate(parts)]
+
+
+def decode_pictures(motion_jpeg: bytes, count: int, size_px: int = FACE_PX) -> Frames:
+    """JPEGs one after another → (count, size, size, 3) uint8 RGB.
 
     Raises:
         DataError: there are more or fewer of them, or one is damaged or of another size.
     """
-    pictures = motion_jpeg.removesuffix(_END).split(_END + _START)
+    pictures = split_pictures(motion_jpeg)
     if len(pictures) != count:
         raise DataError(f"{len(pictures)} pictures instead of {count}")
-    frames = np.empty((count, FACE_PX, FACE_PX, 3), np.uint8)
+    frames = np.empty((count, size_px, size_px, 3), np.uint8)
     for index, picture in enumerate(pictures):
-        data = (b"" if index == 0 else _START) + picture + _END
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
         if image is None or image.shape != frames.shape[1:]:
             raise DataError(f"picture {index} is damaged")
         frames[index] = image

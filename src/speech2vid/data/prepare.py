@@ -24,6 +24,7 @@ from speech2vid.data.file_work import (
     prepare_file,
     write_outcome,
 )
+from speech2vid.data.meters import Sync, meter_name
 from speech2vid.data.records import FileEntry, FileOutcome, FileWork, Reason, Shard, Source, TrackEntry, TrackRecord
 from speech2vid.data.report import FILES, FORMAT, MANIFEST, REPORT, PrepareReport, outcome_from_json
 from speech2vid.data.shards import RECORD, Members, TarWriter, read_samples, record_bytes, record_of
@@ -53,15 +54,18 @@ def prepare(
     out: str | Path,
     *,
     jobs: int = 1,
+    sync: Sync = "on",
     shard_bytes: int = SHARD_BYTES,
     on_progress: Progress = lambda done, total: None,
 ) -> PrepareReport:
-    """Prepare videos of one speaker each into a sample store. A file that cannot be used never stops the run.
+    """Prepare videos into a sample store (Sect. 4). A file that cannot be used never stops the run.
 
     Args:
         sources: video files, folders, globs, or manifests; see :func:`speech2vid.data.sources.expand`.
         out: folder of the store. Run again with the same folder to carry on, or to add sources.
         jobs: processes that work side by side. The store is the same for any number.
+        sync: ``on`` finds and corrects the offset between sound and picture, and of several faces keeps the one that
+            speaks; ``off`` trusts the sources to be in sync and to show nobody but the speaker.
         shard_bytes: a tar file that has reached this size is followed by another one.
         on_progress: called with the number of files done and of all files.
 
@@ -73,7 +77,7 @@ def prepare(
         OutputError: the store cannot be written.
     """
     out = Path(out)
-    work = out / WORK / FORMAT
+    work = out / WORK / f"{FORMAT}-{meter_name(sync)}"
     identified = _identify(expand(sources), jobs)
     finished = _finished(out)
     if finished is not None and _is_of(finished, identified):
@@ -85,7 +89,7 @@ def prepare(
         raise OutputError(f"{out} cannot be made a folder: {error.strerror}", "choose another --out") from error
     if finished is not None:
         _take_apart(finished, out, work)
-    stage_s, frames = _work(identified, work, jobs, on_progress)
+    stage_s, frames = _work(identified, work, jobs, sync, on_progress)
     report = replace(_assemble(identified, work, out, shard_bytes), stage_s=stage_s, frames=frames)
     report.write(out)
     shutil.rmtree(out / WORK, ignore_errors=True)
@@ -146,10 +150,10 @@ def _take_apart(report: PrepareReport, out: Path, work: Path) -> None:
 
 
 def _work(
-    identified: Sequence[_Identified], work: Path, jobs: int, on_progress: Progress
+    identified: Sequence[_Identified], work: Path, jobs: int, sync: Sync, on_progress: Progress
 ) -> tuple[dict[str, float], int]:
     """Make the fragments that are missing. Returns seconds of each stage, and frames."""
-    tasks = {each.sha256: FileTask(each.source.path, each.sha256, work) for each in identified if each.sha256}
+    tasks = {each.sha256: FileTask(each.source.path, each.sha256, work, sync) for each in identified if each.sha256}
     missing = [task for task in tasks.values() if not outcome_path(work, task.sha256).exists()]
     done = len(identified) - len(missing)
     stage_s: dict[str, float] = {}
@@ -253,4 +257,8 @@ def _track_entry(record: TrackRecord, shard: str) -> TrackEntry:
         turn=record.turn,
         sharpness=record.sharpness,
         opening_std=record.opening_std,
+        shot=record.shot,
+        offset_frames=record.offset_frames,
+        confidence=record.confidence,
+        detection=record.detection,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.constants import FRAME_RATE_HZ, SAMPLES_PER_FRAME
+from speech2vid.constants import CONTEXT_FACE_PX, FRAME_RATE_HZ, SAMPLES_PER_FRAME
 from speech2vid.records import Frames, Points, Waveform
 
 
@@ -59,28 +59,42 @@ class FaceTrack:
 
     Attributes:
         start: number of its first frame on the source's 25 Hz grid.
-        shot: number of the shot it is in.
         pictures: one JPEG of the aligned 112 px face a frame.
-        contexts: one JPEG a frame of the same face at 224 px, with more around it (``registration.context_from_face``).
         landmarks: (T, 68, 2) float32 in the 112 px frame.
         source_landmarks: (T, 68, 2) float32 in the source's pixels.
         transforms: (T, 2, 3) float64, source pixels → 112 px frame.
         sharpness: mean over the frames of ``frontend.sharpness``.
+        contexts: one JPEG a frame of the same face at 224 px, with more around it (``registration.context_from_face``);
+            or none.
+        shot: number of the shot it is in.
         detection: mean score of the detector.
     """
 
     start: int
-    shot: int
     pictures: list[bytes]
-    contexts: list[bytes]
     landmarks: Points
     source_landmarks: Points
     transforms: NDArray[np.float64]
     sharpness: float
-    detection: float
+    contexts: list[bytes] = field(default_factory=list)
+    shot: int = 0
+    detection: float = 0.0
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def between(self, first: int, last: int) -> FaceTrack:
+        """The track's frames from number ``first`` to before ``last``."""
+        part = slice(first, last)
+        return replace(
+            self,
+            start=self.start + first,
+            pictures=self.pictures[part],
+            landmarks=self.landmarks[part],
+            source_landmarks=self.source_landmarks[part],
+            transforms=self.transforms[part],
+            contexts=self.contexts[part],
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,10 @@ class TrackRecord:
         sharpness: mean over the frames of ``frontend.sharpness``.
         opening_std: standard deviation of the lip opening, px of the aligned face.
         versions: of the format and of the programs that made it.
+        shot: number of the shot in the source.
+        offset_frames: by how much the sound was later than the picture in the source; corrected here.
+        confidence: that this face speaks this sound, in the units of the meter named in ``versions``.
+        detection: mean score of the face detector.
     """
 
     key: str
@@ -124,6 +142,10 @@ class TrackRecord:
     sharpness: float
     opening_std: float
     versions: dict[str, str]
+    shot: int = 0
+    offset_frames: int = 0
+    confidence: float = 0.0
+    detection: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -139,6 +161,7 @@ class Track:
         sound: (N,) int16, 16 kHz mono, with ``record.sound_lead_frames`` frames of sound before the first frame and
             up to as many after the last. For true windows at the ends of the track, compute them from all of it and
             take T from number ``sound_lead_frames`` on.
+        context: (T, 224, 224, 3) uint8 RGB, the same faces with more around them, if they were asked for; else empty.
     """
 
     record: TrackRecord
@@ -147,6 +170,7 @@ class Track:
     source_landmarks: Points
     transforms: NDArray[np.float64]
     sound: NDArray[np.int16]
+    context: Frames = field(default_factory=lambda: np.empty((0, CONTEXT_FACE_PX, CONTEXT_FACE_PX, 3), np.uint8))
 
     def __len__(self) -> int:
         return self.record.frames
@@ -215,6 +239,10 @@ class TrackEntry:
     turn: float
     sharpness: float
     opening_std: float
+    shot: int = 0
+    offset_frames: int = 0
+    confidence: float = 0.0
+    detection: float = 0.0
 
     @property
     def seconds(self) -> float:

@@ -19,11 +19,13 @@ from speech2vid.constants import SAMPLE_EVERY_FRAMES
 from speech2vid.data.records import FileEntry, FileOutcome, Shard, TrackEntry
 from speech2vid.errors import DataError
 
-FORMAT = "1"  # of the store and of what is in it: a change makes earlier work count no more
+FORMAT = "2"  # of the store and of what is in it: a change makes earlier work count no more
 MANIFEST, FILES, REPORT = "manifest.tsv", "files.tsv", "report.json"
 SECONDS_PER_HOUR = 3600
 
 _TRACK_COLUMNS = [each.name for each in fields(TrackEntry)]
+_FLOATS = ("start_s", "face_px", "turn", "sharpness", "opening_std", "confidence", "detection")
+_INTEGERS = ("frames", "shot", "offset_frames")
 _FILE_COLUMNS = ["source", "sha256", "speaker", "split", "seconds", "tracks", "dropped", "detail"]
 
 
@@ -141,8 +143,8 @@ def _track_row(entry: TrackEntry) -> list[str]:
 
 def _track_entry(row: dict[str, str]) -> TrackEntry:
     values: dict[str, Any] = dict(row)
-    values |= {name: float(row[name]) for name in ("start_s", "face_px", "turn", "sharpness", "opening_std")}
-    return TrackEntry(**{**values, "frames": int(row["frames"])})
+    values |= {name: float(row[name]) for name in _FLOATS} | {name: int(row[name]) for name in _INTEGERS}
+    return TrackEntry(**values)
 
 
 def _file_row(entry: FileEntry) -> list[str]:

@@ -2,6 +2,7 @@
 
 A sample is these members, in this order::
 
+    KEY.context.mjpg            the same faces at 224 px with more around them, or nothing
     KEY.faces.mjpg              aligned faces: one JPEG a frame, one after another (a video player shows it)
     KEY.json                    TrackRecord
     KEY.landmarks.npy           (T, 68, 2) float32, in the aligned face
@@ -29,21 +30,23 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.constants import FACE_PX, LANDMARKS, SAMPLES_PER_FRAME
-from speech2vid.data.pictures import decode_pictures
+from speech2vid.constants import CONTEXT_FACE_PX, FACE_PX, FRAME_RATE_HZ, LANDMARKS, SAMPLES_PER_FRAME
+from speech2vid.data.pictures import decode_pictures, split_pictures
 from speech2vid.data.records import FaceTrack, Shard, Track, TrackRecord, TrackSound
 from speech2vid.errors import DataError, OutputError
 
+CONTEXT = "context.mjpg"
 FACES = "faces.mjpg"
 RECORD = "json"
 ALIGNED = "landmarks.npy"
 SOUND = "sound.npy"
 SOURCE = "source_landmarks.npy"
 TRANSFORMS = "transforms.npy"
-MEMBERS = (FACES, RECORD, ALIGNED, SOUND, SOURCE, TRANSFORMS)
+MEMBERS = (CONTEXT, FACES, RECORD, ALIGNED, SOUND, SOURCE, TRANSFORMS)
 PREPARE_AGAIN = "prepare the store again; what is whole is kept"
 
 NO_FRAMES = np.empty((0, FACE_PX, FACE_PX, 3), np.uint8)
+NO_CONTEXT = np.empty((0, CONTEXT_FACE_PX, CONTEXT_FACE_PX, 3), np.uint8)
 
 Number = TypeVar("Number", bound=np.generic)
 Members = dict[str, bytes]  # extension → content
@@ -52,6 +55,7 @@ Members = dict[str, bytes]  # extension → content
 def members_of(record: TrackRecord, track: FaceTrack, sound: TrackSound) -> Members:
     """A track as the members of its sample."""
     return {
+        CONTEXT: b"".join(track.contexts),
         FACES: b"".join(track.pictures),
         RECORD: record_bytes(record),
         ALIGNED: _npy(track.landmarks),
@@ -77,11 +81,33 @@ def record_of(members: Mapping[str, bytes]) -> TrackRecord:
         raise DataError(f"the record of a sample is damaged: {error!r}", PREPARE_AGAIN) from error
 
 
-def track_of(members: Mapping[str, bytes], *, pictures: bool = True) -> Track:
+def faces_of(members: Mapping[str, bytes]) -> FaceTrack:
+    """What ``members_of`` was given, its pictures still encoded; for samples that this program has just written."""
+    record = record_of(members)
+    return FaceTrack(
+        round(record.start_s * FRAME_RATE_HZ),
+        split_pictures(members[FACES]),
+        _array(members[ALIGNED], np.float32, None),
+        _array(members[SOURCE], np.float32, None),
+        _array(members[TRANSFORMS], np.float64, None),
+        record.sharpness,
+        split_pictures(members[CONTEXT]),
+        record.shot,
+        record.detection,
+    )
+
+
+def sound_of(members: Mapping[str, bytes]) -> TrackSound:
+    """The sound of such a sample."""
+    return TrackSound(_array(members[SOUND], np.int16, None), record_of(members).sound_lead_frames)
+
+
+def track_of(members: Mapping[str, bytes], *, pictures: bool = True, context: bool = False) -> Track:
     """Decode a sample.
 
     Args:
         pictures: False leaves the pictures undecoded; ``frames`` is then (0, 112, 112, 3).
+        context: decode the 224 px faces too; else ``context`` is (0, 224, 224, 3).
 
     Raises:
         DataError: a member is missing, damaged, or disagrees with the others.
@@ -94,11 +120,12 @@ def track_of(members: Mapping[str, bytes], *, pictures: bool = True) -> Track:
         transforms = _array(members[TRANSFORMS], np.float64, (count, 2, 3))
         sound = _array(members[SOUND], np.int16, None)
         frames = decode_pictures(members[FACES], count) if pictures else NO_FRAMES
+        wide = decode_pictures(members[CONTEXT], count, CONTEXT_FACE_PX) if context else NO_CONTEXT
     except KeyError as error:
         raise DataError(f"sample {record.key} has no member {error}", PREPARE_AGAIN) from error
     except (ValueError, DataError) as error:
         raise DataError(f"sample {record.key} is damaged: {error}", PREPARE_AGAIN) from error
-    track = Track(record, frames, landmarks, source_landmarks, transforms, sound)
+    track = Track(record, frames, landmarks, source_landmarks, transforms, sound, wide)
     if len(track.waveform) != record.frames * SAMPLES_PER_FRAME:
         raise DataError(f"sample {record.key} is damaged: its sound is too short", PREPARE_AGAIN)
     return track

@@ -62,7 +62,7 @@ class Look:
         height, width = image.shape[:2]
         scale = LOOK_PX / max(height, width)
         size = max(8, round(width * scale)), max(8, round(height * scale))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         quarters = [part for half in np.array_split(small, 2, axis=0) for part in np.array_split(half, 2, axis=1)]
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         thumbnail = cv2.resize(grey, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)

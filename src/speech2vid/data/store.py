@@ -46,13 +46,14 @@ class SampleStore:
         """Who speaks in a split."""
         return sorted({entry.speaker for entry in self._of(split)})
 
-    def tracks(self, split: str, *, pictures: bool = True) -> Iterator[Track]:
+    def tracks(self, split: str, *, pictures: bool = True, context: bool = False) -> Iterator[Track]:
         """Stream the tracks of a split, in an order that mixes speakers and is always the same.
 
         Args:
             split: one of ``splits``.
             pictures: False leaves the pictures undecoded, for what needs landmarks and sound only; ``frames`` is then
                 empty.
+            context: decode the 224 px faces too.
 
         Raises:
             DataError: there is no such split, or a tar file is damaged; the latter may show only at its end.
@@ -63,7 +64,7 @@ class SampleStore:
         with ThreadPoolExecutor(THREADS) as pool:
             decoding: deque[Future[Track]] = deque()
             for _, members in samples:
-                decoding.append(pool.submit(track_of, members, pictures=pictures))
+                decoding.append(pool.submit(track_of, members, pictures=pictures, context=context))
                 if len(decoding) > READ_AHEAD:
                     yield decoding.popleft().result()
             for future in decoding:
@@ -79,7 +80,7 @@ class SampleStore:
         Raises:
             DataError: the first thing that is wrong.
         """
-        keys = {track.record.key for split in self.splits for track in self.tracks(split)}
+        keys = {track.record.key for split in self.splits for track in self.tracks(split, context=True)}
         missing = {entry.key for entry in self.entries} ^ keys
         if missing:
             raise DataError(
