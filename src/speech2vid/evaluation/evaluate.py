@@ -132,10 +132,11 @@ def evaluate_tracks(
     known = {track.record.key: track for track in tracks}
     trials = plan_trials([track.record for track in tracks], seed)
     shown = _spread_over_speakers(trials)
+    firsts = {trial.clip.speaker: trial for trial in reversed(trials)}.values()  # tried in silence
     clips: dict[str, list[ClipScores]] = {column: [] for column in columns}
     examples: dict[str, list[Example]] = {column: [] for column in columns}
     for done, trial in enumerate(trials, 1):
-        for column, scores, example in _try_one(trial, known, networks, columns, silence, seed):
+        for column, scores, example in _try_one(trial, known, networks, columns, silence, seed, trial in firsts):
             clips[column].append(scores)
             if trial in shown:
                 examples[column].append(example)
@@ -161,6 +162,7 @@ def _try_one(
     columns: Sequence[str],
     silence: Silence,
     seed: int,
+    in_silence: bool,
 ) -> Iterator[tuple[str, ClipScores, Example]]:
     track, source, other = known[trial.clip.key], known[trial.stills_of.key], known[trial.other.key]
     truth = Truth.of(track)
@@ -169,7 +171,7 @@ def _try_one(
         stills = stills_at(source, chosen)
         speaker = Speaker(stills, networks, silence)
         rows, made = score_clip(track, other, speaker, truth)
-        quiet = score_silence(speaker, truth, rows[GENERATED].values)
+        quiet = score_silence(speaker, truth, rows[GENERATED].values) if in_silence else {}
         scores = ClipScores(trial.clip.key, trial.clip.speaker, len(track), trial.stills_of.key, rows, quiet)
         yield column, scores, _example(trial, stills[0].aligned.image, track.frames, made)
 
