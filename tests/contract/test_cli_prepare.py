@@ -33,7 +33,7 @@ def test_command_and_function_have_the_same_parameters() -> None:
 
 
 def test_some_skipped_is_3_and_they_are_named(speech2vid, videos: Path, tmp_path: Path) -> None:
-    result = speech2vid("prepare", videos, "--out", tmp_path / "store", "--json")
+    result = speech2vid("prepare", videos, "--out", tmp_path / "store", "--sync", "off", "--json")
     assert result.returncode == 3, result.stderr
     record = json.loads(result.stdout)
     assert record["tracks_kept"] == 1
@@ -45,20 +45,20 @@ def test_some_skipped_is_3_and_they_are_named(speech2vid, videos: Path, tmp_path
 
 
 def test_all_good_is_0(speech2vid, videos: Path, tmp_path: Path) -> None:
-    result = speech2vid("prepare", videos / "good.mp4", "--out", tmp_path / "store")
+    result = speech2vid("prepare", videos / "good.mp4", "--out", tmp_path / "store", "--sync", "off")
     assert result.returncode == 0, result.stderr
     assert "1 tracks of 1 files out of 1" in result.stdout
 
 
 def test_nothing_kept_is_1(speech2vid, videos: Path, tmp_path: Path) -> None:
-    result = speech2vid("prepare", videos / "bad.mp4", "--out", tmp_path / "store", "--json")
+    result = speech2vid("prepare", videos / "bad.mp4", "--out", tmp_path / "store", "--sync", "off", "--json")
     assert result.returncode == 1
     assert json.loads(result.stdout)["tracks_kept"] == 0
     assert "error: nothing was kept" in result.stderr
 
 
 def test_no_source_at_all_is_1(speech2vid, tmp_path: Path) -> None:
-    result = speech2vid("prepare", tmp_path / "no*thing", "--out", tmp_path / "store")
+    result = speech2vid("prepare", tmp_path / "no*thing", "--out", tmp_path / "store", "--sync", "off")
     assert result.returncode == 1
     assert [line.split(": ")[0] for line in result.stderr.splitlines()] == ["error", "hint"]
     assert not (tmp_path / "store").exists()

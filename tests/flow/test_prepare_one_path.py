@@ -18,7 +18,7 @@ from speech2vid.media import VideoReader, load_audio
 
 def test_the_same_clip_gives_the_same_faces_and_windows(face_clip: Callable[..., Path], tmp_path: Path) -> None:
     clip = face_clip(tmp_path / "clip.mp4", frames=40)
-    prepare([clip], tmp_path / "store")
+    prepare([clip], tmp_path / "store", sync="off")
     (track,) = SampleStore(tmp_path / "store").load("train")
 
     frames = [frame.image for frame in VideoReader(clip, 25)]

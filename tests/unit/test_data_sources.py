@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_folder_is_searched_for_videos_and_subfolders_are_speakers(folder: Path) -> None:
     found = {each.name: each.speaker for each in expand([folder])}
-    assert found == {"ann/1.mp4": "ann", "ann/deep/2.MKV": "ann", "ben/3.mov": "ben", "4.mp4": "4"}
+    assert found == {"ann/1.mp4": "ann", "ann/deep/2.MKV": "ann", "ben/3.mov": "ben", "4.mp4": ""}
 
 
 def test_order_and_repetition_of_sources_do_not_matter(folder: Path) -> None:
@@ -86,4 +86,31 @@ def test_split_by_speaker_holds_out_a_tenth_always_the_same(tmp_path: Path) -> N
 
 
 def test_one_speaker_is_for_training(tmp_path: Path) -> None:
-    assert [each.split for each in expand([tmp_path / "a.mp4"])] == ["train"]
+    (tmp_path / "ann").mkdir()
+    (tmp_path / "ann/a.mp4").touch()
+    assert [each.split for each in expand([tmp_path])] == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("name", "speaker", "split"),
+    [
+        ("mvlrs_v1/main/5535415699068794046/00001.mp4", "5535415699068794046", "train"),
+        ("mvlrs_v1/main/5535496873950688380/00003.mp4", "5535496873950688380", "test"),
+        ("lrs3/trainval/0Fi83BHQsMA/50001.mp4", "0Fi83BHQsMA", "train"),
+        ("lrs3/test/0Fi83BHQsMA/00001.mp4", "0Fi83BHQsMA", "test"),
+        ("vox2/dev/mp4/id00012/21Uxsk56VDQ/00001.mp4", "id00012", "train"),
+        ("vox2/test/mp4/id00017/01dfn2spqyE/00001.mp4", "id00017", "test"),
+        ("grid/s1/video/mpg_6000/bbaf2n.mpg", "s1", "train"),
+        ("grid/s22/lwwy9s.mpg", "s22", "train"),
+    ],
+)
+def test_known_collections_say_who_speaks(tmp_path: Path, name: str, speaker: str, split: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    if "mvlrs" in name:
+        (tmp_path / "mvlrs_v1/test.txt").write_text("5535496873950688380/00003 NF\n")
+        (tmp_path / "mvlrs_v1/val.txt").write_text("5535423430009926848/00001\n")
+    for source in (tmp_path, path.parent, path):
+        (found,) = expand([source])
+        assert (found.speaker, found.split) == (speaker, split)

@@ -13,7 +13,7 @@ from speech2vid.data.dropped import Dropped
 from speech2vid.data.pictures import decode_pictures, encode_picture
 from speech2vid.data.records import FaceTrack, Reason
 from speech2vid.data.stage_clock import StageClock
-from speech2vid.data.track_sound import CONTEXT_FRAMES, SoundCutter, cut_sound
+from speech2vid.data.track_sound import CONTEXT_FRAMES, SoundCutter, hear, join_sound
 from speech2vid.errors import DataError
 from speech2vid.face.detector import detect_faces
 from speech2vid.face.registration import align
@@ -70,16 +70,29 @@ def track(start: int, frames: int) -> FaceTrack:
 
 def test_a_track_ends_with_its_sound(speech: Path) -> None:
     total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
-    shorter, sound = cut_sound(track(total - 20, 60), SoundCutter(speech))
+    long = track(total - 20, 60)
+    shorter, sound = join_sound(long, hear(long, SoundCutter(speech)), 0)
     assert len(shorter.pictures) == len(shorter.landmarks) == len(shorter.transforms) == 20
     assert len(sound.samples) == (20 + CONTEXT_FRAMES) * SAMPLES_PER_FRAME
+
+
+@pytest.mark.parametrize("offset", [-15, -3, 0, 4, 15])
+@pytest.mark.parametrize("start", [0, 40])
+def test_a_track_gets_the_sound_that_is_so_much_later(speech: Path, start: int, offset: int) -> None:
+    whole = load_audio(speech)
+    given = track(start, 40)
+    kept, sound = join_sound(given, hear(given, SoundCutter(speech)), offset)
+    missing = max(0, -(start + offset))  # before the sound begins
+    assert (kept.start, len(kept)) == (start + missing, 40 - missing)
+    begin = (start + missing + offset - sound.lead_frames) * SAMPLES_PER_FRAME
+    assert sound.samples / 32767 == pytest.approx(whole[begin : begin + len(sound.samples)], abs=1 / 32767)
 
 
 @pytest.mark.parametrize(("from_end", "reason"), [(10, Reason.TOO_SHORT), (0, Reason.NO_SOUND), (-50, Reason.NO_SOUND)])
 def test_a_track_without_enough_sound_is_dropped(speech: Path, from_end: int, reason: Reason) -> None:
     total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
     with pytest.raises(Dropped) as dropped:
-        cut_sound(track(total - from_end, 60), SoundCutter(speech))
+        join_sound(track(total - from_end, 60), hear(track(total - from_end, 60), SoundCutter(speech)), 0)
     assert dropped.value.reason is reason
 
 

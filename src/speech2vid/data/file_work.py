@@ -22,6 +22,7 @@ from speech2vid.constants import FACE_PX, FRAME_RATE_HZ
 from speech2vid.data.dropped import Dropped
 from speech2vid.data.face_tracks import MAX_FACES, TrackFinder
 from speech2vid.data.meters import Sync, meter_for, meter_name
+from speech2vid.data.people import embedding_of
 from speech2vid.data.pictures import decode_pictures
 from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, TrackRecord, TrackSound
 from speech2vid.data.report import FORMAT, outcome_as_json, replace_file
@@ -77,6 +78,7 @@ class _Tally:
     frames: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     detail: str = ""
+    embeddings: list[list[float]] = field(default_factory=list)
 
     def drop(self, reason: Reason, detail: str, count: int = 1) -> None:
         self.dropped[reason.value] += count
@@ -89,7 +91,8 @@ class _Tally:
             yield frame
 
     def outcome(self) -> FileOutcome:
-        return FileOutcome(self.seconds, self.tracks, dict(sorted(self.dropped.items())), self.detail)
+        dropped = dict(sorted(self.dropped.items()))
+        return FileOutcome(self.seconds, self.tracks, dropped, self.detail, self.embeddings)
 
 
 def outcome_path(folder: Path, sha256: str) -> Path:
@@ -205,6 +208,8 @@ def _keep_or_drop(
     record = replace(
         describe(f"{tally.tracks:03d}", task.sha256, track, sound), offset_frames=shift, confidence=verdict.confidence
     )
+    record = replace(record, embedding=embedding_of(track))
+    tally.embeddings.append(record.embedding)
     record = replace(record, versions=record.versions | {"sync": meter_name(task.sync)})
     fragment.add(record.key, members_of(record, track, sound))
     tally.tracks += 1

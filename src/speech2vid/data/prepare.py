@@ -11,7 +11,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -25,10 +25,11 @@ from speech2vid.data.file_work import (
     write_outcome,
 )
 from speech2vid.data.meters import Sync, meter_name
+from speech2vid.data.people import connected, group_faces
 from speech2vid.data.records import FileEntry, FileOutcome, FileWork, Reason, Shard, Source, TrackEntry, TrackRecord
 from speech2vid.data.report import FILES, FORMAT, MANIFEST, REPORT, PrepareReport, outcome_from_json
 from speech2vid.data.shards import RECORD, Members, TarWriter, read_samples, record_bytes, record_of
-from speech2vid.data.sources import SPLIT_NAME, expand
+from speech2vid.data.sources import SPLIT_NAME, TRAIN, expand, split_by_name
 from speech2vid.data.workers import Died, work_through
 from speech2vid.errors import DataError, OutputError
 
@@ -127,22 +128,28 @@ def _size(path: Path) -> int:
 
 def _is_of(report: PrepareReport, identified: Sequence[_Identified]) -> bool:
     """Whether a store was made from these sources."""
-    made_from = [(entry.source, entry.sha256, entry.speaker, entry.split) for entry in report.files]
-    return made_from == [(each.source.name, each.sha256, each.source.speaker, each.source.split) for each in identified]
+    made_from = [(entry.source, entry.sha256, entry.speaker) for entry in report.files]
+    if made_from != [(each.source.name, each.sha256, each.source.speaker) for each in identified]:
+        return False
+    splits = [(entry.split, each.source.split) for entry, each in zip(report.files, identified, strict=True)]
+    return all(given is None or given == there for there, given in splits)
 
 
 def _take_apart(report: PrepareReport, out: Path, work: Path) -> None:
     """Turn a store back into fragments, and only then remove it."""
     samples = (sample for shard in report.shards for sample in read_samples(out / shard.name, shard.sha256))
+    embeddings: dict[str, list[list[float]]] = {}
     try:
         for sha256, group in groupby(samples, key=lambda sample: record_of(sample[1]).sha256):
             with TarWriter(fragment_path(work, sha256)) as fragment:
                 for number, (_, members) in enumerate(group):
                     fragment.add(f"{number:03d}", members)
+                    embeddings.setdefault(sha256, []).append(record_of(members).embedding)
                 fragment.keep()
         for entry in report.files:
             if entry.sha256 and Reason.DUPLICATE not in entry.outcome.dropped:
-                write_outcome(work, entry.sha256, entry.outcome)
+                outcome = replace(entry.outcome, embeddings=embeddings.get(entry.sha256, []))
+                write_outcome(work, entry.sha256, outcome)
     except DataError as error:
         log.warning("%s; its files are prepared again", error.message)
     for name in (MANIFEST, REPORT, FILES, *(shard.name for shard in report.shards)):
@@ -174,14 +181,14 @@ def _work(
 
 def _assemble(identified: Sequence[_Identified], work: Path, out: Path, shard_bytes: int) -> PrepareReport:
     """Fragments → shards. Shards hold the files in the order of their hashes: a shuffle that is always the same."""
-    entries = _entries(identified, work)
+    entries, speakers = _name_people(_entries(identified, work))
     in_order = sorted(
         (entry for entry in entries if entry.outcome.tracks), key=lambda entry: (entry.split, entry.sha256)
     )
     tracks: dict[str, list[TrackEntry]] = {}  # by the hash of their source
     shards: list[Shard] = []
     for split, group in groupby(in_order, key=lambda entry: entry.split):
-        samples = _samples(group, work)
+        samples = _samples(group, work, speakers)
         for writer in _shard_writers(out, split):
             with writer:
                 for record, members in samples:
@@ -213,9 +220,34 @@ def _entries(identified: Sequence[_Identified], work: Path) -> list[FileEntry]:
         else:
             first[each.sha256] = source.name
             outcome = outcome_from_json(outcome_path(work, each.sha256).read_bytes())
-        assert source.split is not None
-        entries.append(FileEntry(source.name, each.sha256, source.speaker, source.split, outcome))
+        entries.append(FileEntry(source.name, each.sha256, source.speaker, source.split or "", outcome))
     return entries
+
+
+def _name_people(entries: Sequence[FileEntry]) -> tuple[list[FileEntry], dict[str, list[str]]]:
+    """Tell speakers by their faces where the sources do not, and choose splits that share neither face nor file.
+
+    Returns:
+        the entries, each with a split, and for each hash the speakers of its tracks.
+    """
+    unnamed = [entry for entry in entries if not entry.speaker]
+    tracks = [(entry, number) for entry in unnamed for number in range(entry.outcome.tracks)]
+    people = group_faces([entry.outcome.embeddings[number] for entry, number in tracks])
+    names = [f"face-{entry.sha256[:8]}-{number}" for entry, number in tracks]
+    kept = [entry for entry in entries if entry.outcome.tracks]
+    speakers = {entry.sha256: [entry.speaker] * entry.outcome.tracks for entry in kept if entry.speaker}
+    for (entry, _), person in zip(tracks, people, strict=True):
+        speakers.setdefault(entry.sha256, []).append(names[person])
+    company = connected({entry.source: speakers.get(entry.sha256, [entry.source]) for entry in unnamed})
+    heads = {company[entry.source] for entry in unnamed if entry.outcome.tracks and not entry.split}
+    split = split_by_name(heads)
+    named = [
+        replace(entry, split=split.get(company[entry.source], TRAIN))
+        if not entry.speaker and not entry.split
+        else entry
+        for entry in entries
+    ]
+    return named, speakers
 
 
 def _dropped(reason: Reason, detail: str) -> FileOutcome:
@@ -229,7 +261,9 @@ def _shard_writers(out: Path, split: str) -> Iterator[TarWriter]:
         number += 1
 
 
-def _samples(entries: Iterable[FileEntry], work: Path) -> Iterator[tuple[TrackRecord, Members]]:
+def _samples(
+    entries: Iterable[FileEntry], work: Path, speakers: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[TrackRecord, Members]]:
     """The samples of these files under their final names."""
     for entry in entries:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(entry.source).with_suffix("").as_posix().replace("/", "__"))
@@ -238,7 +272,7 @@ def _samples(entries: Iterable[FileEntry], work: Path) -> Iterator[tuple[TrackRe
                 record_of(members),
                 key=f"{stem[-48:]}-{entry.sha256[:8]}-{number}",
                 source=entry.source,
-                speaker=entry.speaker,
+                speaker=speakers[entry.sha256][int(number)],
                 split=entry.split,
             )
             yield record, {**members, RECORD: record_bytes(record)}

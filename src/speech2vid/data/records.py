@@ -43,8 +43,8 @@ class Source:
     Attributes:
         name: what the store calls it: its path below the folder or manifest that named it, with ``/``.
         path: where it is now. Never stored: a store can move.
-        speaker: who speaks.
-        split: the part of the data it belongs to, or None to have it chosen by speaker.
+        speaker: who speaks, or "" to have it told by face.
+        split: the part of the data it belongs to, or None where it depends on who is seen.
     """
 
     name: str
@@ -127,6 +127,7 @@ class TrackRecord:
         offset_frames: by how much the sound was later than the picture in the source; corrected here.
         confidence: that this face speaks this sound, in the units of the meter named in ``versions``.
         detection: mean score of the face detector.
+        embedding: (128,) of the face.
     """
 
     key: str
@@ -146,6 +147,7 @@ class TrackRecord:
     offset_frames: int = 0
     confidence: float = 0.0
     detection: float = 0.0
+    embedding: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -196,12 +198,14 @@ class FileOutcome:
         tracks: how many were kept.
         dropped: reason → count, of tracks; a file in which there is none to count counts as one.
         detail: what was wrong, in a sentence.
+        embeddings: of the faces of the tracks kept. ``files.tsv`` leaves them to the records of the tracks.
     """
 
     seconds: float = 0.0
     tracks: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     detail: str = ""
+    embeddings: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,10 @@ class FileWork:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A row of ``files.tsv``: a source, the hash of its content ("" where it cannot be read), and what became of it."""
+    """A row of ``files.tsv``: a source, the hash of its content ("" where it cannot be read), and what became of it.
+
+    ``speaker`` is "" where the faces tell who speaks; the tracks then have it.
+    """
 
     source: str
     sha256: str

@@ -6,11 +6,12 @@ import csv
 import glob
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
+from speech2vid.data.layouts import recognise
 from speech2vid.data.records import Source
 from speech2vid.errors import DataError
 
@@ -29,8 +30,9 @@ def expand(sources: Sequence[str | Path]) -> list[Source]:
             ``.tsv`` or ``.csv`` with the columns ``path`` (relative to the manifest), and if known ``speaker`` and
             ``split``.
 
-    Without a manifest the speaker is the subfolder a file is in, or, for a file in none, the file itself. Without a
-    split a tenth of the speakers, the same ones each time, becomes ``val`` and the others ``train``.
+    Without a manifest the speaker is what a known collection's layout says (:mod:`speech2vid.data.layouts`), or else
+    the subfolder a file is in. For a file in none it is "": faces will tell. Without a split a tenth of the speakers,
+    the same ones each time, becomes ``val`` and the others ``train``.
 
     Raises:
         DataError: nothing found; a manifest without a path column or with an empty cell.
@@ -62,7 +64,10 @@ def _expand_one(source: str) -> list[Source]:
 
 def _below(folder: Path, path: Path) -> Source:
     name = path.relative_to(folder)
-    return Source(name.as_posix(), path, name.parts[0] if len(name.parts) > 1 else name.stem)
+    place = recognise(path)
+    if place is not None:
+        return Source(name.as_posix(), path, place.speaker, place.split)
+    return Source(name.as_posix(), path, name.parts[0] if len(name.parts) > 1 else "")
 
 
 def _read_manifest(manifest: Path) -> list[Source]:
@@ -82,19 +87,22 @@ def _read_manifest(manifest: Path) -> list[Source]:
         if split is not None and not SPLIT_NAME.fullmatch(split):
             raise DataError(f"{manifest}, line {number}: split {split!r}", "use letters, digits, - and _")
         name = Path(row["path"])
-        speaker = row.get("speaker") or name.with_suffix("").as_posix()
+        speaker = row.get("speaker") or ""
         sources.append(Source(name.as_posix().lstrip("/"), manifest.parent / name, speaker, split))
     return sources
 
 
 def _with_splits(sources: list[Source]) -> list[Source]:
     """Choose the split of each source that has none, by speaker: no speaker is in two."""
-    speakers = sorted(
-        {each.speaker for each in sources if each.split is None},
-        key=lambda speaker: hashlib.sha256(speaker.encode()).hexdigest(),
-    )
-    held_out = set(speakers[: max(1, round(VAL_SHARE * len(speakers)))]) if len(speakers) > 1 else set()
+    known = {each.speaker for each in sources if each.split is None and each.speaker}
+    split = split_by_name(known)
     return [
-        replace(each, split=VAL if each.speaker in held_out else TRAIN) if each.split is None else each
-        for each in sources
+        replace(each, split=split[each.speaker]) if each.split is None and each.speaker else each for each in sources
     ]
+
+
+def split_by_name(names: Iterable[str]) -> dict[str, str]:
+    """Hold out a tenth of the names, at least one where there are two."""
+    shuffled = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    held_out = set(shuffled[: max(1, round(VAL_SHARE * len(shuffled)))]) if len(shuffled) > 1 else set()
+    return {name: VAL if name in held_out else TRAIN for name in shuffled}
