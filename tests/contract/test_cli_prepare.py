@@ -62,3 +62,16 @@ def test_no_source_at_all_is_1(speech2vid, tmp_path: Path) -> None:
     assert result.returncode == 1
     assert [line.split(": ")[0] for line in result.stderr.splitlines()] == ["error", "hint"]
     assert not (tmp_path / "store").exists()
+
+
+def test_validate_names_what_is_wrong(speech2vid, videos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    speech2vid("prepare", videos / "good.mp4", "--out", store, "--sync", "off")
+    assert json.loads(speech2vid("validate", store, "--json").stdout)["tracks_kept"] == 1
+    (shard,) = store.glob("*.tar")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 255
+    shard.write_bytes(data)
+    result = speech2vid("validate", store)
+    assert result.returncode == 1
+    assert shard.name in result.stderr

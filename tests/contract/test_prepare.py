@@ -23,6 +23,7 @@ from speech2vid.data.report import PrepareReport
 from speech2vid.data.shards import MEMBERS
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import DataError, OutputError
+from speech2vid.face.registration import context_from_face, invert, warp
 from speech2vid.media import load_audio
 
 OUTCOMES = {
@@ -122,6 +123,27 @@ def test_report_adds_up(made: tuple[Path, PrepareReport]) -> None:
     assert sum(split["tracks"] for split in record["splits"].values()) == 5
     assert {each["source"] for each in record["skipped"]} == {name for name, (kept, _) in OUTCOMES.items() if not kept}
     assert PrepareReport.read(out).as_dict() == record
+
+
+def test_the_page_shows_what_the_report_says(made: tuple[Path, PrepareReport]) -> None:
+    out, report = made
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 5
+    assert all(entry.key in page for entry in report.tracks)
+    assert all(name in page for name, (kept, _) in OUTCOMES.items() if not kept)
+    assert "http" not in page  # needs nothing from elsewhere
+
+
+def test_faces_with_context_show_the_same_face(made: tuple[Path, PrepareReport]) -> None:
+    """The middle of the 224 px face, shrunk, is the 112 px face."""
+    for track in SampleStore(made[0]).tracks("train", context=True):
+        assert track.context.shape == (len(track), 224, 224, 3)
+        back = invert(context_from_face())
+        small = np.stack([warp(image, back) for image in track.context])
+        inside = np.s_[:, 8:-8, 8:-8]
+        error = np.mean((small[inside].astype(float) - track.frames[inside]) ** 2)
+        still = np.mean((small[inside].astype(float) - np.roll(track.frames, 2, axis=1)[inside]) ** 2)
+        assert error < 0.2 * still
 
 
 def test_stages_are_timed(made: tuple[Path, PrepareReport]) -> None:

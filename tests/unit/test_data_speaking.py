@@ -22,7 +22,7 @@ def seen(start: int, frames: int, fit: float, at: int = 0, face_px: float = 100.
     """A track that fits by ``fit`` at offset ``at`` and by noise elsewhere; unknown at its beginning."""
     fits = np.random.default_rng(start + frames).normal(0, 0.3, (frames, len(OFFSETS))).astype(np.float32)
     fits -= fits.mean(axis=0)
-    fits[:, OFFSETS == at] += fit
+    fits[:, at == OFFSETS] += fit
     fits[:3, 20:] = np.nan
     return SeenTrack(start, face_px, fits)
 

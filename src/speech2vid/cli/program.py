@@ -16,9 +16,10 @@ from speech2vid.cli.info import info
 from speech2vid.cli.prepare import prepare
 from speech2vid.cli.talk import talk
 from speech2vid.cli.train import train
+from speech2vid.cli.validate import validate
 from speech2vid.cli.verify import verify
 
-COMMANDS = (demo, talk, prepare, train, evaluate, export, verify, info)
+COMMANDS = (demo, talk, prepare, validate, train, evaluate, export, verify, info)
 
 program = typer.Typer(
     name="speech2vid",

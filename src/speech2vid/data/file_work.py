@@ -27,7 +27,7 @@ from speech2vid.data.pictures import decode_pictures
 from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, TrackRecord, TrackSound
 from speech2vid.data.report import FORMAT, outcome_as_json, replace_file
 from speech2vid.data.shards import Members, TarWriter, faces_of, members_of, read_samples, sound_of
-from speech2vid.data.shots import ShotFrame, split_shots
+from speech2vid.data.shots import Look, ShotFrame, split_shots
 from speech2vid.data.speaking import (
     OFFSETS,
     FileOffset,
@@ -43,11 +43,12 @@ from speech2vid.data.stage_clock import StageClock
 from speech2vid.data.track_sound import FULL_SCALE, MIN_TRACK_FRAMES, SoundCutter, hear, join_sound
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.frontend import lip_opening, turn
-from speech2vid.media import VideoReader, probe
+from speech2vid.media import VideoReader, probe, read_keyframes
 from speech2vid.records import MediaInfo
 
 MIN_RATE_HZ = Fraction(20)  # with fewer pictures a second lips cannot be followed
 MIN_FACE_PX = 48  # source pixels that become the 112 px face
+BLANK_KEYFRAMES = 5  # a shorter video is decoded: its content may begin after a fade
 MAX_TURN = 0.8  # 0 frontal, 1 the nose at the edge of the face
 DETAILS = {
     Reason.NO_FACE: "a shot without a frontal face in any frame that was looked at",
@@ -141,6 +142,8 @@ def _run_stages(task: FileTask, clock: StageClock, tally: _Tally, fragment: TarW
     with clock.during("probe"):
         info = probe_source(task.path)
     tally.seconds = round(info.duration_s, 3)
+    with clock.during("probe"):
+        skip_blank(task.path)
     meter = meter_for(task.sync)
     spool_path = task.folder / f"{task.sha256}.spool"
     try:
@@ -257,6 +260,21 @@ def probe_source(path: Path) -> MediaInfo:
         rate_hz = float(info.frame_rate_hz)
         raise Dropped(Reason.LOW_FRAME_RATE, f"{rate_hz:.3g} pictures a second; {MIN_RATE_HZ} are needed")
     return info
+
+
+def skip_blank(path: Path) -> None:
+    """Look at the key frames of a long video before all of it is decoded; stops at the first that shows something.
+
+    Raises:
+        Dropped: there are several, and each is of one colour.
+    """
+    looked_at = 0
+    for image in read_keyframes(path):
+        if not Look.of(image).plain:
+            return
+        looked_at += 1
+    if looked_at >= BLANK_KEYFRAMES:
+        raise Dropped(Reason.BLANK, f"every key frame is of one colour ({looked_at} of them)")
 
 
 def describe(key: str, sha256: str, track: FaceTrack, sound: TrackSound) -> TrackRecord:

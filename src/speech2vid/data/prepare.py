@@ -26,9 +26,11 @@ from speech2vid.data.file_work import (
 )
 from speech2vid.data.meters import Sync, meter_name
 from speech2vid.data.people import connected, group_faces
+from speech2vid.data.pictures import split_pictures
 from speech2vid.data.records import FileEntry, FileOutcome, FileWork, Reason, Shard, Source, TrackEntry, TrackRecord
-from speech2vid.data.report import FILES, FORMAT, MANIFEST, REPORT, PrepareReport, outcome_from_json
-from speech2vid.data.shards import RECORD, Members, TarWriter, read_samples, record_bytes, record_of
+from speech2vid.data.report import FILES, FORMAT, MANIFEST, PAGE, REPORT, PrepareReport, outcome_from_json, replace_file
+from speech2vid.data.report_page import ContactSheet, report_page
+from speech2vid.data.shards import FACES, RECORD, Members, TarWriter, read_samples, record_bytes, record_of
 from speech2vid.data.sources import SPLIT_NAME, TRAIN, expand, split_by_name
 from speech2vid.data.workers import Died, work_through
 from speech2vid.errors import DataError, OutputError
@@ -91,7 +93,9 @@ def prepare(
     if finished is not None:
         _take_apart(finished, out, work)
     stage_s, frames = _work(identified, work, jobs, sync, on_progress)
-    report = replace(_assemble(identified, work, out, shard_bytes), stage_s=stage_s, frames=frames)
+    sheet = ContactSheet()
+    report = replace(_assemble(identified, work, out, shard_bytes, sheet), stage_s=stage_s, frames=frames)
+    replace_file(out / PAGE, report_page(report, sheet))
     report.write(out)
     shutil.rmtree(out / WORK, ignore_errors=True)
     return report
@@ -152,7 +156,7 @@ def _take_apart(report: PrepareReport, out: Path, work: Path) -> None:
                 write_outcome(work, entry.sha256, outcome)
     except DataError as error:
         log.warning("%s; its files are prepared again", error.message)
-    for name in (MANIFEST, REPORT, FILES, *(shard.name for shard in report.shards)):
+    for name in (MANIFEST, REPORT, PAGE, FILES, *(shard.name for shard in report.shards)):
         (out / name).unlink(missing_ok=True)
 
 
@@ -179,7 +183,9 @@ def _work(
     return stage_s, frames
 
 
-def _assemble(identified: Sequence[_Identified], work: Path, out: Path, shard_bytes: int) -> PrepareReport:
+def _assemble(
+    identified: Sequence[_Identified], work: Path, out: Path, shard_bytes: int, sheet: ContactSheet
+) -> PrepareReport:
     """Fragments → shards. Shards hold the files in the order of their hashes: a shuffle that is always the same."""
     entries, speakers = _name_people(_entries(identified, work))
     in_order = sorted(
@@ -193,6 +199,7 @@ def _assemble(identified: Sequence[_Identified], work: Path, out: Path, shard_by
             with writer:
                 for record, members in samples:
                     writer.add(record.key, members)
+                    sheet.offer(record.key, split_pictures(members[FACES])[record.frames // 2])
                     tracks.setdefault(record.sha256, []).append(_track_entry(record, writer.path.name))
                     if writer.size_bytes >= shard_bytes:
                         break

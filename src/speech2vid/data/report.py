@@ -20,7 +20,7 @@ from speech2vid.data.records import FileEntry, FileOutcome, Shard, TrackEntry
 from speech2vid.errors import DataError
 
 FORMAT = "2"  # of the store and of what is in it: a change makes earlier work count no more
-MANIFEST, FILES, REPORT = "manifest.tsv", "files.tsv", "report.json"
+MANIFEST, FILES, REPORT, PAGE = "manifest.tsv", "files.tsv", "report.json", "report.html"
 SECONDS_PER_HOUR = 3600
 
 _TRACK_COLUMNS = [each.name for each in fields(TrackEntry)]

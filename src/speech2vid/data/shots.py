@@ -51,22 +51,30 @@ class ShotFrame:
 
 @dataclass(frozen=True)
 class Look:
-    """What a frame looks like: (4, 4096) float32 histograms that add up to 1 each, and (24, 24) float32 grey levels."""
+    """What a frame looks like: a small copy, (4, 4096) histograms that add up to 1 each, (24, 24) grey levels."""
 
+    small: Image
     histograms: NDArray[np.float32]
     thumbnail: NDArray[np.float32]
 
     @classmethod
-    def of(cls, image: Image) -> Look:
-        """Of a picture (H, W, 3) uint8 RGB."""
+    def of(cls, image: Image, before: Look | None = None) -> Look:
+        """Of a picture (H, W, 3) uint8 RGB; quick where it looks exactly as ``before``: slides, black."""
         height, width = image.shape[:2]
         scale = LOOK_PX / max(height, width)
         size = max(8, round(width * scale)), max(8, round(height * scale))
         small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        if before is not None and np.array_equal(small, before.small):
+            return before
         quarters = [part for half in np.array_split(small, 2, axis=0) for part in np.array_split(half, 2, axis=1)]
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         thumbnail = cv2.resize(grey, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
-        return cls(np.stack([_histogram(part) for part in quarters]), thumbnail.astype(np.float32))
+        return cls(small, np.stack([_histogram(part) for part in quarters]), thumbnail.astype(np.float32))
+
+    @property
+    def plain(self) -> bool:
+        """One colour all over."""
+        return float(self.thumbnail.std()) < PLAIN
 
     def difference(self, other: Look) -> float:
         """0 the same colours in every quarter, 1 none in common."""
@@ -117,11 +125,12 @@ def split_shots(images: Iterable[Image]) -> Iterator[ShotFrame]:
         if not flash:
             before = look
         number += 1
-        plain = float(look.thumbnail.std()) < PLAIN
-        return ShotFrame(index, shot, number - 1, image, flash, plain)
+        return ShotFrame(index, shot, number - 1, image, flash, look.plain)
 
+    latest: Look | None = None
     for index, image in enumerate(images):
-        waiting.append((index, image, Look.of(image)))
+        latest = Look.of(image, latest)
+        waiting.append((index, image, latest))
         if len(waiting) > FLASH_FRAMES:
             yield placed()
     while waiting:

@@ -1,6 +1,7 @@
 """Video, sound and photos in; video out. The only part that knows FFmpeg."""
 
 from speech2vid.media.audio_reader import load_audio, read_audio
+from speech2vid.media.keyframes import read_keyframes
 from speech2vid.media.mark import mark_text, read_mark
 from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo
 from speech2vid.media.probe import probe
@@ -18,5 +19,6 @@ __all__ = [
     "mark_text",
     "probe",
     "read_audio",
+    "read_keyframes",
     "read_mark",
 ]

@@ -1,0 +1,112 @@
+"""``report.html``: what a store holds, as one page that needs nothing else: Table 1, histograms, a contact sheet."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import heapq
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from speech2vid.data.report import PrepareReport
+
+CONTACTS = 48  # faces on the sheet
+BINS = 24
+BAR_PX, PLOT_PX = 12, 80
+SKIPPED_ROWS = 200
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse}td,th{padding:.15em .8em;text-align:right;border-bottom:1px solid #ccc}"
+    "td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.5em}"
+    "figcaption{font-size:12px;color:#555;max-width:300px}.faces figure{width:112px;overflow-wrap:anywhere}"
+    "rect{fill:#4a7ab5}text{font-size:11px}"
+)
+
+
+class ContactSheet:
+    """One face each of some tracks, chosen by the hash of their keys: the same ones always, few in memory."""
+
+    def __init__(self) -> None:
+        self._chosen: list[tuple[int, str, bytes]] = []  # a heap, the largest hash first
+
+    def offer(self, key: str, picture: bytes) -> None:
+        """Take a track's face (JPEG) into account."""
+        rank = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
+        heapq.heappush(self._chosen, (-rank, key, picture))
+        if len(self._chosen) > CONTACTS:
+            heapq.heappop(self._chosen)
+
+    @property
+    def faces(self) -> list[tuple[str, bytes]]:
+        """Key and JPEG, by key."""
+        return sorted((key, picture) for _, key, picture in self._chosen)
+
+
+def report_page(report: PrepareReport, sheet: ContactSheet) -> bytes:
+    """The page, UTF-8. The same report gives the same bytes."""
+    record = report.as_dict()
+    tracks = report.tracks
+    plots = (
+        ("face size, source px", [track.face_px for track in tracks]),
+        ("turn of the head, 0 frontal – 1", [track.turn for track in tracks]),
+        ("length of track, s", [track.seconds for track in tracks]),
+        ("sound later than picture, frames (corrected)", [float(track.offset_frames) for track in tracks]),
+        ("confidence that this face speaks", [track.confidence for track in tracks]),
+    )
+    splits = [(name, *column.values()) for name, column in record["splits"].items()]
+    skipped = [(each["source"], each["reason"], each["detail"]) for each in record["skipped"]]
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>Sample store</title><style>{STYLE}</style>",
+        "<h1>Sample store</h1>",
+        f"<p>{record['tracks_kept']} tracks of {record['files_kept']} files out of {record['files_in']}; "
+        f"{record['hours_kept']} hours kept of {record['hours_in']}.</p>",
+        "<h2>Splits (Table 1)</h2>",
+        _table(("split", "speakers", "tracks", "samples", "hours"), splits),
+        "<h2>Left out</h2>",
+        _table(("reason", "count"), list(record["tracks_dropped"].items())),
+        "<h2>Tracks kept</h2>",
+        *(_histogram(title, values) for title, values in plots if values),
+        "<h2>Contact sheet</h2><div class=faces>",
+        *(_contact(key, picture) for key, picture in sheet.faces),
+        "</div>",
+        "<h2>Files of which nothing was kept</h2>",
+        _table(("file", "reason", "detail"), skipped[:SKIPPED_ROWS]),
+        f"<p>… and {len(skipped) - SKIPPED_ROWS} more in files.tsv.</p>" if len(skipped) > SKIPPED_ROWS else "",
+        "</html>\n",
+    ]
+    return "\n".join(parts).encode()
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    if not rows:
+        return "<p>None.</p>"
+    names = "".join(f"<th>{escape(each)}" for each in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(each))}" for each in row) for row in rows)
+    return f"<table><tr>{names}{body}</table>"
+
+
+def _histogram(title: str, values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    counts, _ = np.histogram(values, BINS, (low, high if high > low else low + 1))
+    top = int(counts.max())
+    bars = "".join(
+        f'<rect x="{BAR_PX * i}" y="{PLOT_PX - h}" width="{BAR_PX - 1}" height="{h}"/>'
+        for i, h in enumerate(round(PLOT_PX * int(count) / top) for count in counts)
+    )
+    width = BAR_PX * BINS
+    axis = (
+        f'<text x="0" y="{PLOT_PX + 14}">{low:.3g}</text>'
+        f'<text x="{width}" y="{PLOT_PX + 14}" text-anchor="end">{high:.3g}</text>'
+    )
+    middle = float(np.median(values))
+    return (
+        f'<figure><svg width="{width}" height="{PLOT_PX + 18}" role="img">{bars}{axis}</svg>'
+        f"<figcaption>{escape(title)}; median {middle:.3g}, highest bar {top} tracks</figcaption></figure>"
+    )
+
+
+def _contact(key: str, picture: bytes) -> str:
+    data = base64.b64encode(picture).decode()
+    return f'<figure><img src="data:image/jpeg;base64,{data}" alt=""><figcaption>{escape(key)}</figcaption></figure>'
