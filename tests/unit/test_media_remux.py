@@ -48,7 +48,9 @@ def packets(path: Path, kind: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-@pytest.mark.parametrize("shift_s", [Fraction(-8, 25), Fraction(-1, 25), Fraction(0), Fraction(1, 25), Fraction(12, 25)])
+@pytest.mark.parametrize(
+    "shift_s", [Fraction(-8, 25), Fraction(-1, 25), Fraction(0), Fraction(1, 25), Fraction(12, 25)]
+)
 def test_sound_moves_by_the_shift_and_pictures_stay(clip: Path, tmp_path: Path, shift_s: Fraction, suffix: str) -> None:
     moved = shift_sound(clip, tmp_path / f"moved{suffix}", shift_s)
     assert click_s(moved) - click_s(clip) == pytest.approx(float(shift_s), abs=0.003)
