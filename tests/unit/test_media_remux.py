@@ -12,7 +12,7 @@ import pytest
 
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError, OutputError
-from speech2vid.media import VideoReader, VideoWriter, load_audio, probe, shift_sound
+from speech2vid.media import VideoReader, VideoWriter, load_audio, shift_sound
 
 CLICK_S = 0.6
 

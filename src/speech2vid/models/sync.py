@@ -148,7 +148,11 @@ class SyncNetwork(Network):
     def sound(self, rows: Tensor) -> Tensor:
         """Rows (N, 89, 4 (T − 1) + 41) of ``audio.logmel`` → (N, T, E), of length 1."""
         plain = (rows[:, :PLAIN_BANDS, 1 : rows.shape[2] - 1] - self.plain_mean) / self.plain_deviation
-        return functional.normalize(self.heard(plain, self.likelihoods(rows[:, PLAIN_BANDS:])), dim=2)
+        return self.listen(plain, self.likelihoods(rows[:, PLAIN_BANDS:]))
+
+    def listen(self, plain: Tensor, phones: Tensor) -> Tensor:
+        """Standardised bands (N, 64, L − 2) and phone likelihoods (N, 126, L − 6) of L rows → (N, T, E)."""
+        return functional.normalize(self.heard(plain, phones), dim=2)
 
     def graphs(self) -> tuple[Graph, ...]:
         """``video``: pictures, points → vectors; ``sound``: rows (1, R, 89) → vectors."""
