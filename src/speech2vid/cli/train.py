@@ -35,7 +35,7 @@ def train(
         Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks are trained on.")
     ] = "auto",
 ) -> None:
-    """Train networks on a sample store. Needs the extra [train].
+    """Train networks on a sample store. Needs the extra `train`.
 
     The weights that are best on the split val come into OUT/weights, ready for talk --weights. For several processes
     or machines: torchrun --no-python --nproc-per-node N speech2vid train …

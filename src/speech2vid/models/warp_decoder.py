@@ -181,7 +181,7 @@ class WarpDecoder(nn.Module):
         inside = inside_mouth(target, self.grid)
         paint = self.paint(torch.cat([_double(self.narrow(x)), inside], dim=1))
         known, painted = paint[:, : self.stills], paint[:, self.stills : self.stills + 1]
-        masks = torch.softmax(torch.cat([known, painted + 6 * inside - 4], dim=1), dim=1)
+        masks = torch.softmax(torch.cat([known, painted + 10 * inside - 4], dim=1), dim=1)
         residual = torch.sigmoid(4 * paint[:, self.stills + 1 :])
         return WarpFields(flow.reshape(-1, self.stills, 2, *flow.shape[2:]), masks, residual)
 
@@ -211,3 +211,24 @@ def compose(fields: WarpFields, faces: Tensor) -> Tensor:
     ).reshape(-1, k, 3, REGION_HEIGHT, REGION_WIDTH)
     layers = torch.cat([warped, fields.residual[:, None]], dim=1)
     return (layers * fields.masks[:, :, None]).sum(1)
+
+
+def merge_copies(fields: WarpFields, same: Tensor) -> tuple[WarpFields, Tensor]:
+    """Give the copies of one still one common flow, the mean by their masks, as when they are sampled only once.
+
+    Args:
+        fields: for N frames.
+        same: (N, K, K), 1 where two slots hold the same still, else 0.
+
+    Returns:
+        the fields with common flows, and (N, 64, 96) how undecided each pixel is between different stills: the entropy
+        of the masks, 0 where one still (or the residual) has all.
+    """
+    k = fields.flow.shape[1]
+    cells = F.avg_pool2d(fields.masks[:, :k], 2)
+    moved = torch.einsum("nij,njchw->nichw", same, fields.flow * cells[:, :, None])
+    flow = moved / torch.einsum("nij,njhw->nihw", same, cells).clamp(min=1e-6)[:, :, None]
+    known = torch.einsum("nij,njhw->nihw", same, fields.masks[:, :k])
+    groups = torch.cat([known, fields.masks[:, k:]], dim=1)
+    undecided = -(fields.masks * (groups + 1e-6).log()).sum(1)
+    return WarpFields(flow, fields.masks, fields.residual), undecided

@@ -13,7 +13,8 @@ import torch
 from speech2vid.training.processes import Processes
 from speech2vid.training.stage import Batch, Stage
 
-AHEAD = 4  # batches drawn by threads while CUDA computes
+AHEAD = 4  # batches drawn while the network computes
+THREADS = {"cpu": 1, "cuda": 4}  # that draw them
 
 
 class Feed:
@@ -32,14 +33,7 @@ class Feed:
     def batches(self, first_step: int, steps: int) -> Generator[Batch, None, None]:
         """The batches of steps ``first_step`` … ``steps`` − 1, ``accumulate`` of them a step."""
         parts = [(step, part) for step in range(first_step, steps) for part in range(self._stage.config.accumulate)]
-        if self._here.device.type == "cpu":  # the cores are busy computing
-            for step, part in parts:
-                start = time.perf_counter()
-                batch = self._batch(step, part)
-                self.waited_s += time.perf_counter() - start
-                yield batch
-            return
-        with ThreadPoolExecutor(AHEAD) as threads:
+        with ThreadPoolExecutor(THREADS[self._here.device.type]) as threads:
             waiting: deque[Future[Batch]] = deque(threads.submit(self._batch, *each) for each in parts[:AHEAD])
             for number in range(len(parts)):
                 start = time.perf_counter()

@@ -1,0 +1,71 @@
+"""``speech2vid evaluate``: how good are the weights, in numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from speech2vid.cli.output import JsonFlag, print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from speech2vid.evaluation import Evaluation
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A sample store, made by prepare.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for metrics.json, table.md, report.html and clips.tsv.")
+    ],
+    split: Annotated[str, typer.Option("--split", help="Which part of the store.")] = "val",
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="DIR", help="Folder of weight files instead of the package's own."),
+    ] = None,
+    stills: Annotated[
+        Literal["5", "1", "both"],
+        typer.Option("--stills", help="From five stills of the speaker, from one in any mouth state, or each in turn."),
+    ] = "both",
+    silence: Annotated[
+        Literal["hold", "follow"],
+        typer.Option("--silence", help="What the mouth does where nobody speaks, as in talk."),
+    ] = "hold",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Chooses the stills and the other voices.")] = 0,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks run on.")
+    ] = "auto",
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure weights on a sample store: generate every clip again and compare with the truth.
+
+    Each clip of a second or more is made from stills of its speaker and its sound. Beside it stand the truth, the same
+    with the true mouth shapes, with another clip's sound, and stills that do not move.
+    """
+    from speech2vid.evaluation import evaluate as measure
+
+    with progress_bar(f"evaluate → {out}", "clips") as progress:
+        evaluation = measure(
+            data,
+            out,
+            split=split,
+            weights=weights,
+            stills=stills,
+            silence=silence,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+    if as_json:
+        print_json({**evaluation.to_dict(), "report": str(out / "report.html")})
+    else:
+        _show(evaluation, out)
+
+
+def _show(evaluation: Evaluation, out: Path) -> None:
+    from speech2vid.evaluation.report import COLUMN_TITLES, summary_table
+
+    for column, summary in evaluation.summaries.items():
+        head, *lines = zip(*summary_table(summary), strict=True)
+        print_table(COLUMN_TITLES[column], head, lines)
+    typer.echo(f"{evaluation.settings['clips']} clips; the report: {out / 'report.html'}")

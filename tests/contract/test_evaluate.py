@@ -1,0 +1,167 @@
+"""``evaluate``: the figures are right on clips whose truth is known, wrong sound is seen, and the report is whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speech2vid.audio.windows import frame_count
+from speech2vid.constants import SAMPLES_PER_FRAME
+from speech2vid.data.records import Track
+from speech2vid.errors import ConfigError, DataError, OutputError, WeightsError
+from speech2vid.evaluation import Evaluation, evaluate, evaluate_tracks
+from speech2vid.evaluation.generation import Speaker
+from speech2vid.evaluation.measures import measure_landmarks
+from speech2vid.face import align, box_of_landmarks, detect_faces
+from speech2vid.frontend import Still
+from speech2vid.inference.fields import TalkerNetworks
+from speech2vid.media import load_audio, load_photo
+from speech2vid.records import Waveform
+
+FRAMES = 30
+FILES = {"metrics.json", "table.md", "clips.tsv", "report.html"}
+
+
+@pytest.fixture(scope="module")
+def networks(drawn_weights: Path) -> TalkerNetworks:
+    return TalkerNetworks(drawn_weights, threads=1)
+
+
+@pytest.fixture(scope="module")
+def tracks(drawn_tracks, networks: TalkerNetworks, photo: Path, speech: Path) -> list[Track]:
+    """Two people, two clips each: the demo's photo and its mirror image, with mouths that follow the weights' rule."""
+    (template,) = drawn_tracks(1, 1, frames=FRAMES)
+    sound = load_audio(speech)
+    assert frame_count(len(sound)) > 5 * FRAMES
+    made = []
+    for person, picture in (("ann", load_photo(photo)), ("bea", load_photo(photo)[:, ::-1].copy())):
+        face = align(picture, detect_faces(picture)[0].landmarks)
+        still = Still(face.image, replace(face, transform=np.eye(2, 3)), 0.0, 0.0)
+        speaker = Speaker([still], networks)
+        for number in range(2):
+            key = f"{person}-{number}"
+            start = (20 + FRAMES * len(made)) * SAMPLES_PER_FRAME
+            own = sound[start : start + FRAMES * SAMPLES_PER_FRAME]
+            record = replace(template.record, key=key, speaker=person, split="val", frames=FRAMES)
+            track = replace(template, record=record, sound=_int16(own))
+            frames = speaker.says(track)
+            landmarks = measure_landmarks(frames, box_of_landmarks(face.landmarks))
+            made.append(replace(track, frames=frames, landmarks=landmarks, source_landmarks=landmarks))
+    return made
+
+
+@pytest.fixture(scope="module")
+def evaluation(tracks: list[Track], networks: TalkerNetworks) -> Evaluation:
+    return evaluate_tracks(tracks, networks)
+
+
+def _int16(wave: Waveform) -> np.ndarray:
+    return np.rint(wave * 32767).astype(np.int16)
+
+
+@pytest.mark.parametrize("column", ["five_stills", "one_still"])
+def test_the_true_sound_is_told_from_another_and_from_a_still(evaluation: Evaluation, column: str) -> None:
+    rows = evaluation.summaries[column].rows
+    assert rows["generated"]["opening_correlation"].value > 0.8
+    assert rows["true_shapes"]["opening_correlation"].value > 0.8
+    assert rows["other_sound"]["opening_correlation"].value < 0.5
+    assert rows["best_still"]["opening_correlation"].value == 0.0
+    assert rows["best_still"]["opening_std_ratio"].value == pytest.approx(0.0, abs=1e-6)
+    assert 0.6 < rows["generated"]["opening_std_ratio"].value < 1.4
+    assert rows["generated"]["gain_over_other_sound"].value > 0.05
+    assert rows["generated"]["mouth_error"].value < rows["other_sound"]["mouth_error"].value
+    assert evaluation.summaries[column].best_lag_frames("generated") == 0
+
+
+def test_five_stills_have_their_mean_and_first_beside_them(evaluation: Evaluation) -> None:
+    rows = evaluation.summaries["five_stills"].rows
+    assert rows["mean_still"]["sharpness_ratio"].value < rows["best_still"]["sharpness_ratio"].value
+    assert rows["best_still"]["mouth_error"].value <= rows["first_still"]["mouth_error"].value
+    assert not {"mean_still", "first_still"} & evaluation.summaries["one_still"].rows.keys()
+
+
+def test_the_truth_is_without_error_and_as_sharp_as_itself(evaluation: Evaluation) -> None:
+    truth = evaluation.summaries["one_still"].rows["truth"]
+    assert truth["mouth_error"].value == truth["squared_error"].value == truth["mouth_distance_px"].value == 0.0
+    assert truth["opening_correlation"].value > 0.9
+    for name in ("opening_std_ratio", "sharpness_ratio", "jitter_ratio"):
+        assert truth[name].value == 1.0
+
+
+def test_generated_faces_are_the_person_of_the_photo(evaluation: Evaluation) -> None:
+    for summary in evaluation.summaries.values():
+        assert summary.rows["generated"]["identity_distance"].value < 0.35
+
+
+def test_a_silent_sound_gives_a_mouth_that_rests(evaluation: Evaluation) -> None:
+    for summary in evaluation.summaries.values():
+        assert summary.silence["movement_ratio"].value < 0.1
+
+
+def test_sound_that_is_three_frames_early_is_seen(tracks: list[Track], networks: TalkerNetworks) -> None:
+    early = [replace(track, sound=np.roll(track.sound, -3 * SAMPLES_PER_FRAME)) for track in tracks]
+    summary = evaluate_tracks(early, networks, columns=["one_still"]).summaries["one_still"]
+    assert summary.best_lag_frames("generated") == -3
+    assert summary.rows["generated"]["opening_correlation"].value < 0.6
+    assert summary.best_lag_frames("true_shapes") == 0
+
+
+def test_the_report_is_whole_and_the_same_every_time(
+    tracks: list[Track], evaluation: Evaluation, networks: TalkerNetworks, tmp_path: Path
+) -> None:
+    evaluation.write(tmp_path / "a" / "b")
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == FILES
+    texts = {name: (tmp_path / "a" / "b" / name).read_text() for name in FILES}
+    record = json.loads(texts["metrics.json"])
+    assert record["metrics"]["five_stills"]["generated"]["opening_correlation"]["clips"] == 4
+    assert len(record["metrics"]["one_still"]["generated"]["lag_curve"]) == 21
+    assert record["settings"]["clips"] == 4
+    assert len(texts["clips.tsv"].splitlines()) == 1 + 4 * (7 + 5)
+    assert "| lip opening: correlation |" in texts["table.md"]
+    assert texts["report.html"].count("data:image/jpeg;base64,") == 2 * 4
+    assert "<svg" in texts["report.html"]
+    assert "http" not in texts["report.html"]
+    again = evaluate_tracks(tracks[::-1], networks, columns=["one_still"])
+    assert again.to_dict()["metrics"]["one_still"] == record["metrics"]["one_still"]
+
+
+def test_command_line(speech2vid, drawn_store: Callable[[Path], Path], drawn_weights: Path, tmp_path: Path) -> None:
+    store, out = drawn_store(tmp_path / "store"), tmp_path / "out"
+    options = ("--data", store, "--out", out, "--weights", drawn_weights, "--stills", "1")
+    result = speech2vid("evaluate", *options, "--json")
+    assert result.returncode == 0, result.stderr
+    record = json.loads(result.stdout)
+    assert set(record["metrics"]) == {"one_still"}
+    assert record["settings"]["clips"] == 4
+    assert json.loads((out / "metrics.json").read_text())["metrics"] == record["metrics"]
+    assert record["report"] == str(out / "report.html")
+    assert {path.name for path in out.iterdir()} == FILES
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "reason"),
+    [
+        ({"split": "test"}, DataError, "test"),
+        ({"data": "missing"}, DataError, "missing"),
+        ({"weights": "missing"}, WeightsError, "missing"),
+        ({"stills": "3"}, ConfigError, "3"),
+    ],
+)
+def test_bad_input_has_a_reason_and_writes_nothing(
+    drawn_store, drawn_weights: Path, tmp_path: Path, change: dict[str, str], error: type[Exception], reason: str
+) -> None:
+    settings = {"data": drawn_store(tmp_path / "store"), "weights": drawn_weights, "stills": "1"} | change
+    with pytest.raises(error, match=reason):
+        evaluate(settings.pop("data"), tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unwritable_folder_has_a_reason(evaluation: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file"):
+        evaluation.write(tmp_path / "file")
