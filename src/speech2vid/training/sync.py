@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,7 @@ class SyncStage(Stage):
         if config.hearing == "package":
             path = Path(str(resources.files("speech2vid") / "weights" / f"{VOICE}.safetensors"))
             network.listen_like(load(path, ShapePredictor)[0])
-            for each in _hearing(network):
-                each.requires_grad_(False)
+        self._kept(network, lambda layers: layers.requires_grad_(False))
         phones = network.likelihoods if config.hearing == "package" else None
         rng = np.random.default_rng(config.seed)
         self._views = {track.key: [sound_views(phones, track.sound)] for track in (*train.tracks, *val.tracks)}
@@ -89,9 +89,7 @@ class SyncStage(Stage):
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(network, SyncNetwork)
-        if self.config.hearing == "package":
-            for each in _hearing(network):
-                each.eval()
+        self._kept(network, nn.Module.eval)
         similarity, known = _compare(network, batch)
         scale = network.log_scale.exp()
         if self.config.loss == "contrastive":
@@ -128,6 +126,13 @@ class SyncStage(Stage):
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()
 
+    def _kept(self, network: SyncNetwork, act: Callable[[nn.Module], object]) -> None:
+        """Do something to the layers that stay as they are; without a phone model, phones are the same all the time."""
+        act(network.heard.phones)
+        if self.config.hearing == "package":
+            for layers in (network.heard.plain, network.heard.mix, network.heard.blocks):
+                act(layers)
+
     def _item(self, track: TrainingTrack, first: int, frames: int, version: int) -> Item:
         """Consecutive frames of a track and their sound; ``known`` where sound was recorded."""
         views = self._views[track.key][version]
@@ -162,10 +167,6 @@ class SyncStage(Stage):
         if rng.random() < self.config.one_view:
             pictures, points = (pictures * 0, points) if rng.random() < 0.5 else (pictures, points * 0)
         return pictures.astype(np.float32), points.astype(np.float32)
-
-
-def _hearing(network: SyncNetwork) -> list[nn.Module]:
-    return [network.heard.plain, network.heard.phones, network.heard.mix, network.heard.blocks]
 
 
 def _compare(network: SyncNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
