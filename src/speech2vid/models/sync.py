@@ -120,7 +120,7 @@ class SyncNetwork(Network):
         self.register_buffer("plain_mean", torch.zeros(PLAIN_BANDS, 1))
         self.register_buffer("plain_deviation", torch.ones(PLAIN_BANDS, 1))
         self.heard = ShapeNetwork(ShapePredictorConfig(width=config.sound_width, dropout=dropout))
-        self.heard.blocks = self.heard.blocks[:SOUND_BLOCKS]
+        self.heard.blocks = nn.Sequential(*list(self.heard.blocks)[:SOUND_BLOCKS])
         self.heard.head = nn.Sequential(
             nn.BatchNorm1d(config.sound_width),
             nn.Dropout1d(dropout),

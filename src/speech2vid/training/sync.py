@@ -148,7 +148,9 @@ class SyncStage(Stage):
             "known": recorded.astype(np.float32),
         }
 
-    def _changed(self, pictures: Floats, points: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    def _changed(
+        self, pictures: NDArray[np.floating], points: NDArray[np.floating], rng: np.random.Generator
+    ) -> tuple[Floats, Floats]:
         """The same movement by another face under another camera, now and then with one of the two views gone."""
         pictures = np.roll(pictures, rng.integers(-2, 3, 2), axis=(1, 2)) * np.exp(rng.normal(0, 0.2))
         if rng.random() < 0.3:
@@ -180,7 +182,7 @@ def _compare(network: SyncNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
     return video @ heard[:, inner].transpose(1, 2), known[:, :, None] & known[:, None, :]
 
 
-def _mirrored(points: Floats) -> Floats:
+def _mirrored(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """Left and right exchanged in (T, 58) of ``point_movement``."""
     mouth = MOUTH_POINTS.stop - MOUTH_POINTS.start
     pairs = points.reshape(len(points), -1, 2)
