@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+_NEVER = -30.0  # logit of a pair that does not count
+
 
 def l1(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of two tensors of equal shape."""
@@ -65,6 +67,71 @@ def total(terms: Mapping[str, Tensor], weights: Mapping[str, float] | None = Non
     if unknown := weights.keys() - terms.keys():
         raise ValueError(f"weights for unknown terms {sorted(unknown)}; there are {sorted(terms)}")
     return torch.stack([weights.get(name, 1.0) * term for name, term in terms.items()]).sum()
+
+
+def matching_loss(similarity: Tensor, scale: Tensor, known: Tensor, neighbour: float = 0.2) -> Tensor:
+    """Multi-way matching (Sect. 8; Chung, Chung & Kang 2019): every time step of the clip is a candidate.
+
+    Softmax cross-entropy over scaled similarities, from picture to sound and from sound to picture, averaged.
+
+    Args:
+        similarity: (N, T, T) cosines of picture t with sound u.
+        scale: factor on the cosines, a scalar.
+        known: (N, T, T) bool, which pairs count.
+        neighbour: share of the target on each step beside the true one; the paper has 0.
+    """
+    steps = similarity.shape[1]
+    distance = (torch.arange(steps)[:, None] - torch.arange(steps)).abs().to(similarity.device)
+    target = (distance == 0) * (1 - 2 * neighbour) + (distance == 1) * neighbour
+    target = (target / target.sum(dim=1, keepdim=True)).to(similarity.dtype)
+    logits = (similarity * scale).masked_fill(~known, _NEVER)
+    counted = torch.diagonal(known, dim1=1, dim2=2).to(similarity.dtype)
+    to_sound = -(target * logits.log_softmax(dim=2)).sum(dim=2)
+    to_picture = -(target * logits.transpose(1, 2).log_softmax(dim=2)).sum(dim=2)
+    return ((to_sound + to_picture) * counted).sum() / (2 * counted.sum().clamp(min=1))
+
+
+def offset_scores(similarity: Tensor, known: Tensor, reach: int) -> Tensor:
+    """How well each offset −reach … reach of a clip's sound fits: (N, T, T) → (N, 2 reach + 1).
+
+    Mean along the diagonal by the square root of its length, after the clip's own mean similarity is taken out: without
+    that, the longest diagonal (offset 0) would win whatever the network says.
+    """
+    counted = known.to(similarity.dtype)
+    mean = (similarity * counted).sum(dim=(1, 2)) / counted.sum(dim=(1, 2)).clamp(min=1)
+    centred = (similarity - mean[:, None, None]) * counted
+    scores = []
+    for offset in range(-reach, reach + 1):
+        pairs = torch.diagonal(counted, offset, 1, 2).sum(dim=1).clamp(min=1)
+        scores.append(torch.diagonal(centred, offset, 1, 2).sum(dim=1) / pairs.sqrt())
+    return torch.stack(scores, dim=1)
+
+
+def offset_loss(scores: Tensor, scale: Tensor, neighbour: float = 0.15) -> Tensor:
+    """Cross-entropy of the offset of a whole clip against 0: (N, 2 R + 1) of :func:`offset_scores` → scalar.
+
+    Args:
+        neighbour: share of the target on each offset beside 0.
+    """
+    reach = scores.shape[1] // 2
+    distance = torch.arange(-reach, reach + 1, device=scores.device).abs()
+    target = (distance == 0) * (1 - 2 * neighbour) + (distance == 1) * neighbour
+    return -(target.to(scores.dtype) * (scores * scale).log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def contrastive_loss(similarity: Tensor, known: Tensor, margin: float = 1.0, apart: int = 2) -> Tensor:
+    """SyncNet's loss on unit vectors: matching pairs close, pairs more than ``apart`` steps apart beyond ``margin``.
+
+    Args:
+        similarity, known: as :func:`matching_loss`.
+    """
+    steps = similarity.shape[1]
+    difference = torch.arange(steps)[:, None] - torch.arange(steps)
+    matching = known & (difference == 0).to(known.device)
+    other = known & (difference.abs() > apart).to(known.device)
+    squared = (2 - 2 * similarity).clamp(min=1e-6)
+    missing = (margin - squared.sqrt()).clamp(min=0).square()
+    return (squared * matching).sum() / matching.sum().clamp(min=1) + (missing * other).sum() / other.sum().clamp(min=1)
 
 
 def _same_shape(predicted: Tensor, target: Tensor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from speech2vid import losses
 from speech2vid.losses import content_loss, gradient_l1, l1, total, weighted_l1
 
 
@@ -64,3 +65,55 @@ def test_mistakes_are_refused() -> None:
         content_loss(image, image, [image], [])
     with pytest.raises(ValueError, match="unknown terms"):
         total({"image": image.mean()}, {"imgae": 1.0})
+
+
+def random_similarity(clips: int = 3, steps: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(2)
+    video, sound = (torch.nn.functional.normalize(torch.randn(clips, steps, 8), dim=2) for _ in range(2))
+    return video @ sound.transpose(1, 2), torch.ones(clips, steps, steps, dtype=torch.bool)
+
+
+def test_matching_loss_is_cross_entropy_both_ways() -> None:
+    similarity, known = random_similarity()
+    truth = torch.arange(9).repeat(3)
+    logits = 7.0 * similarity
+    there = torch.nn.functional.cross_entropy(logits.flatten(0, 1), truth)
+    back = torch.nn.functional.cross_entropy(logits.transpose(1, 2).flatten(0, 1), truth)
+    found = losses.matching_loss(similarity, torch.tensor(7.0), known, neighbour=0.0)
+    torch.testing.assert_close(found, (there + back) / 2)
+
+
+def test_matching_loss_leaves_out_what_is_not_known() -> None:
+    similarity, known = random_similarity()
+    known[:, :, 6:] = False
+    changed = similarity.clone()
+    changed[:, :, 6:] = 5.0
+    scale = torch.tensor(5.0)
+    torch.testing.assert_close(
+        losses.matching_loss(similarity, scale, known), losses.matching_loss(changed, scale, known)
+    )
+
+
+def test_scores_of_offsets_favour_none_when_all_pairs_are_alike() -> None:
+    _, known = random_similarity()
+    alike = torch.full(known.shape, 0.8)
+    torch.testing.assert_close(losses.offset_scores(alike, known, 4), torch.zeros(3, 9))
+
+
+@pytest.mark.parametrize("offset", [-3, 0, 2])
+def test_scores_of_offsets_find_the_offset(offset: int) -> None:
+    _, known = random_similarity(1, 12)
+    similarity = torch.diag_embed(torch.ones(1, 12 - abs(offset)), offset)
+    scores = losses.offset_scores(similarity, known, 5)
+    assert scores.argmax().item() - 5 == offset
+    aligned = losses.offset_scores(torch.eye(12)[None], known, 5)
+    if offset:
+        assert losses.offset_loss(scores, torch.tensor(9.0)) > losses.offset_loss(aligned, torch.tensor(9.0))
+
+
+def test_contrastive_loss_is_zero_only_when_matches_are_close_and_others_far() -> None:
+    known = torch.ones(1, 6, 6, dtype=torch.bool)
+    apart = 2 * torch.eye(6)[None] - 1
+    assert losses.contrastive_loss(apart, known).item() == pytest.approx(0.0, abs=1e-5)
+    assert losses.contrastive_loss(-apart, known).item() > 1
+    assert losses.contrastive_loss(torch.ones(1, 6, 6), known).item() == pytest.approx(1.0, abs=0.01)

@@ -12,22 +12,24 @@ from speech2vid.cli.output import progress_bar
 from speech2vid.errors import MissingExtraError
 
 NEEDED = ("torch", "onnx", "tensorboard")
+DEFAULTS = {"talker": "default", "sync": "sync"}
 
 
 def train(
-    what: Annotated[Literal["talker"], typer.Argument(metavar="WHAT", help="What to train: talker.")],
+    what: Annotated[Literal["talker", "sync"], typer.Argument(metavar="WHAT", help="What to train: talker or sync.")],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A sample store, made by prepare.")],
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for checkpoints, logs, pictures and the weights.")
     ],
     config: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--config",
             metavar="NAME|FILE.toml",
-            help="default (what is shipped), compact-upsample or paper (the paper's network), toy; or a file.",
+            help="talker: default (what is shipped), compact-upsample or paper (the paper's network), toy; sync: sync, "
+            "sync-contrastive; or a file.",
         ),
-    ] = "default",
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Carry on where --out was stopped.")] = False,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks are trained on.")
@@ -42,7 +44,7 @@ def train(
     from speech2vid.training.config import load_config
     from speech2vid.training.recipe import train_talker
 
-    settings = load_config(config)
+    settings = load_config(config or DEFAULTS[what])
     with progress_bar(f"train → {out}", "steps") as progress:
         files = train_talker(
             data,

@@ -5,6 +5,7 @@ from speech2vid.media.keyframes import read_keyframes
 from speech2vid.media.mark import mark_text, read_mark
 from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo
 from speech2vid.media.probe import probe
+from speech2vid.media.remux import shift_sound
 from speech2vid.media.video_reader import VideoReader
 from speech2vid.media.video_writer import CONTAINERS, VideoWriter
 
@@ -21,4 +22,5 @@ __all__ = [
     "read_audio",
     "read_keyframes",
     "read_mark",
+    "shift_sound",
 ]

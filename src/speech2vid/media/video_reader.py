@@ -38,7 +38,7 @@ class VideoReader:
         self.frame_rate_hz = None if frame_rate_hz is None else Fraction(frame_rate_hz)
         self._open: list[Generator[VideoFrame, None, None]] = []
         with open_media(self.path) as container:
-            stream = _require_video(find_video(container), self.path)
+            stream = require_video(find_video(container), self.path)
             first = first_picture(container, stream, self.path)
             self._display = Display.of(stream, first)
             self._tick_s = exact(stream.time_base)
@@ -74,7 +74,7 @@ class VideoReader:
         clock = Clock()
         origin_s: Fraction | None = None
         with open_media(self.path) as container:
-            stream = _require_video(find_video(container), self.path)
+            stream = require_video(find_video(container), self.path)
             usual_s = _usual_duration_s(stream)
             for frame in decode(container, stream, self.path):
                 duration_s = frame.duration * exact(frame.time_base) if frame.duration and frame.time_base else usual_s
@@ -110,7 +110,7 @@ def _on_grid(
     yield from (pick for pick in waiting if pick[0] < count)
 
 
-def _require_video(stream: Stream | None, path: Path) -> Stream:
+def require_video(stream: Stream | None, path: Path) -> Stream:
     if stream is None:
         raise MediaError(f"{path} has no video stream", "give a video file; a sound file cannot show a face")
     return stream

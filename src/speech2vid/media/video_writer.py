@@ -79,12 +79,12 @@ class VideoWriter:
         self._packets = 0
         self._sound: SoundTrack | None = None
         self._output: Any = None
-        container_format = _container_format(self.outfile)
-        self._hidden = _hidden_file(self.outfile)
+        muxer = container_format(self.outfile)
+        self._hidden = hidden_file(self.outfile)
         try:
-            with self._output_errors():
-                options = {} if container_format == "matroska" else {"movflags": "+faststart"}
-                self._output = av.open(str(self._hidden.absolute()), "w", format=container_format, options=options)
+            with output_errors(self.outfile):
+                options = {} if muxer == "matroska" else {"movflags": "+faststart"}
+                self._output = av.open(str(self._hidden.absolute()), "w", format=muxer, options=options)
                 self._output.metadata.update(metadata or {})
                 if synthetic:
                     self._output.metadata[MARK_KEY] = mark_text(details)
@@ -123,7 +123,7 @@ class VideoWriter:
         frame.pts = self.frames
         frame.time_base = 1 / self.frame_rate_hz
         self.frames += 1
-        with self._output_errors():
+        with output_errors(self.outfile):
             self._mux(self._stream.encode(frame))
             if self._sound is not None:
                 self._sound.advance(self.frames / self.frame_rate_hz + SOUND_AHEAD_S)
@@ -135,7 +135,7 @@ class VideoWriter:
         try:
             if not self.frames:
                 raise OutputError(f"no picture was made for {self.outfile}", "nothing was written")
-            with self._output_errors():
+            with output_errors(self.outfile):
                 self._mux(self._stream.encode(None))
                 if self._sound is not None:
                     self._sound.advance()
@@ -182,17 +182,20 @@ class VideoWriter:
         if not whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    @contextlib.contextmanager
-    def _output_errors(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except (av.FFmpegError, OSError) as error:
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            hint = "free some space or write elsewhere" if full else "write to another folder"
-            raise OutputError(f"{self.outfile} could not be written: {reason(error)}", hint) from error
+
+@contextlib.contextmanager
+def output_errors(outfile: Path) -> Generator[None, None, None]:
+    """Turn what FFmpeg and the system say while ``outfile`` is written into an ``OutputError``."""
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "free some space or write elsewhere" if full else "write to another folder"
+        raise OutputError(f"{outfile} could not be written: {reason(error)}", hint) from error
 
 
-def _container_format(outfile: Path) -> str:
+def container_format(outfile: Path) -> str:
+    """FFmpeg's name of the container that the suffix asks for."""
     if outfile.suffix.lower() not in CONTAINERS:
         raise OutputError(
             f"{outfile} does not end in a supported suffix", f"name the output with one of {', '.join(CONTAINERS)}"
@@ -200,7 +203,7 @@ def _container_format(outfile: Path) -> str:
     return CONTAINERS[outfile.suffix.lower()]
 
 
-def _hidden_file(outfile: Path) -> Path:
+def hidden_file(outfile: Path) -> Path:
     """Create the temporary file beside ``outfile``, so that renaming it is one step."""
     if outfile.is_dir():
         raise OutputError(f"{outfile} is a folder", "name a file in it")

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self, get_type_hints
 from speech2vid.errors import ConfigError
 from speech2vid.models.config import NetworkConfig
 from speech2vid.models.shape_predictor import ShapePredictorConfig
+from speech2vid.models.sync import SyncConfig
 from speech2vid.models.talker import TalkerConfig
 from speech2vid.models.warp_talker import WarpTalkerConfig
 
@@ -183,6 +184,35 @@ class TalkerStageConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class SyncStageConfig(StageConfig):
+    """Stage ``sync``: which sound belongs to which mouth.
+
+    Attributes:
+        frames: length of a stretch; every one of them is a candidate.
+        loss: multi-way matching, or SyncNet's contrastive loss.
+        offset: weight of the cross-entropy of the whole stretch's offset, beside that of its steps.
+        hearing: the layers for sound: those of the package's voice weights, kept as they are, or trained from nothing
+            without phone likelihoods.
+        degraded: share of stretches whose sound has noise, another level and microphone.
+        one_view: share of stretches seen by pictures alone or by landmarks alone.
+    """
+
+    network: SyncConfig = field(default_factory=SyncConfig)
+    batch: int = 24
+    learning_rate: float = 2e-3
+    weight_decay: float = 2e-2
+    decay: float = 1.0
+    clip: float = 5.0
+    average: float = 0.99
+    frames: int = 31
+    loss: Literal["multi-way", "contrastive"] = "multi-way"
+    offset: float = 1.0
+    hearing: Literal["package", "none"] = "package"
+    degraded: float = 0.35
+    one_view: float = 0.15
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole training: the stages that are in it, in their order."""
 
@@ -190,6 +220,7 @@ class TrainConfig:
     picture: PictureConfig | None = None
     sound: SoundConfig | None = None
     talker: TalkerStageConfig | None = None
+    sync: SyncStageConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -219,6 +250,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "picture": PictureConfig,
     "sound": SoundConfig,
     "talker": TalkerStageConfig,
+    "sync": SyncStageConfig,
 }
 
 
@@ -230,6 +262,7 @@ class _Tables(NetworkConfig):
     picture: str = ""
     sound: str = ""
     talker: str = ""
+    sync: str = ""
 
 
 def preset_names() -> list[str]:

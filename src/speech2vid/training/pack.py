@@ -14,14 +14,15 @@ from speech2vid.models.export import export_graphs
 from speech2vid.models.network import Network
 from speech2vid.models.shape_predictor import ShapePredictor
 from speech2vid.models.sharpener import Sharpener
+from speech2vid.models.sync import SyncNetwork
 from speech2vid.models.talker import Talker
 from speech2vid.models.warp_talker import WarpTalker
 from speech2vid.weightfile import read_header, write_whole
 
 NETWORKS: dict[str, type[Network]] = {
-    each.architecture: each for each in (WarpTalker, ShapePredictor, Talker, Sharpener)
+    each.architecture: each for each in (WarpTalker, ShapePredictor, Talker, Sharpener, SyncNetwork)
 }
-FILES = {"picture": TALKER, "sound": VOICE, "talker": "talker"}  # stage → stem of its weight file
+FILES = {"picture": TALKER, "sound": VOICE, "talker": "talker", "sync": "sync"}  # stage → stem of its weight file
 OPENING_RATIO, LEAST_RATIO = 0.85, 0.3  # lip opening's movement, made / true: wanted; calibrated from this on
 LICENCE = "that of the data it was trained on"
 

@@ -14,6 +14,7 @@ from speech2vid.training.config import (
     ReaderConfig,
     SoundConfig,
     StageConfig,
+    SyncStageConfig,
     TalkerStageConfig,
     TrainConfig,
 )
@@ -24,6 +25,7 @@ from speech2vid.training.processes import processes
 from speech2vid.training.reader import ReaderStage
 from speech2vid.training.sound import SoundStage
 from speech2vid.training.stage import Stage
+from speech2vid.training.sync import SyncStage
 from speech2vid.training.talker import TalkerStage
 from speech2vid.training.tracks import TrackSet, load_splits
 
@@ -95,4 +97,6 @@ def _stage(
             return SoundStage(config, train, val, device)
         case TalkerStageConfig():
             return TalkerStage(config, train, val, device)
+        case SyncStageConfig():
+            return SyncStage(config, train, val, device)
     raise ValueError(f"there is no stage for {type(config).__name__}")

@@ -78,10 +78,10 @@ class SoundStage(Stage):
         network.basis.copy_(torch.from_numpy(directions * deviations[:, None]))
         rng = np.random.default_rng(config.seed)
         phones = network.likelihoods if config.phone_model == "package" else None
-        self._views = {track.key: [_views(phones, track.sound)] for track in (*train.tracks, *val.tracks)}
+        self._views = {track.key: [sound_views(phones, track.sound)] for track in (*train.tracks, *val.tracks)}
         for track in train.tracks:
-            self._views[track.key].append(_views(phones, degraded(track.sound, rng)))
-        self._quiet = [_views(phones, noise)[OUTSIDE_ROWS:-OUTSIDE_ROWS] for noise in noises(rng)]
+            self._views[track.key].append(sound_views(phones, degraded(track.sound, rng)))
+        self._quiet = [sound_views(phones, noise)[OUTSIDE_ROWS:-OUTSIDE_ROWS] for noise in noises(rng)]
         plain = np.concatenate([self._views[track.key][0][:, :PLAIN_BANDS] for track in train.tracks[::10]])
         network.plain_mean.copy_(torch.from_numpy(plain.astype(np.float32).mean(0)[:, None]))
         network.plain_deviation.copy_(torch.from_numpy(plain.astype(np.float32).std(0)[:, None]))
@@ -213,7 +213,7 @@ def _around_mean(mouths: Floats) -> Floats:
 
 
 @torch.no_grad()
-def _views(phones: PhoneLikelihoods | None, sound: Waveform) -> NDArray[np.float16]:
+def sound_views(phones: PhoneLikelihoods | None, sound: Waveform) -> NDArray[np.float16]:
     """Plain bands and phone likelihoods, (64 + R + 64, 64 + 126), of a sound of R rows with silence round it."""
     outside = np.repeat(SILENT_ROW[None], OUTSIDE_ROWS + 3, axis=0)
     rows = np.concatenate([outside, predictor_rows(sound), outside])

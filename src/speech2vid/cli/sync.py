@@ -1,0 +1,90 @@
+"""``speech2vid sync``: by how much is the sound late, and the file without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from speech2vid.frontend import SyncMeasure
+
+
+def sync(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video of somebody who speaks.")],
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            "--fix", metavar="OUT.mp4", help="Write the video with its sound moved into place: .mp4, .mov or .mkv."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="DIR", help="Folder of weight files instead of the package's own."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure by how much the sound is later than the picture, from the lips of the largest face.
+
+    Counted in frames of 1/25 s, whatever the video's own rate; negative where the sound is early. With --fix nothing is
+    encoded again. Nothing is written when the measurement is not sure.
+    """
+    from fractions import Fraction
+
+    from speech2vid.constants import FRAME_RATE_HZ
+    from speech2vid.errors import FaceError
+    from speech2vid.frontend import SyncNetworks, measure_sync
+    from speech2vid.frontend.lip_sync import CONFIDENT
+    from speech2vid.media import shift_sound
+
+    with progress_bar(f"sync {video.name}") as progress:
+        measure = measure_sync(video, SyncNetworks(weights), progress)
+    sure = measure.confidence >= CONFIDENT
+    if not sure:
+        note(f"confidence {measure.confidence:.2f} is below {CONFIDENT}: the lips may not be those of the voice")
+    if as_json:
+        print_json(record(measure, sure))
+    else:
+        show(video, measure)
+    if fix is not None:
+        if not sure:
+            raise FaceError(
+                f"{fix} was not written: the offset of {video} is not sure", "the speaker's face must be seen"
+            )
+        shift_sound(video, fix, Fraction(-measure.offset_frames, FRAME_RATE_HZ))
+        if not as_json:
+            typer.echo(f"{fix}: the sound moved by {-measure.offset_s:+.2f} s")
+
+
+def record(measure: SyncMeasure, sure: bool) -> dict[str, Any]:
+    """The measurement as JSON values."""
+    from speech2vid.constants import FRAME_RATE_HZ
+    from speech2vid.frontend.lip_sync import OFFSETS
+
+    windows = zip(measure.starts, measure.window_offsets, measure.window_confidences, strict=True)
+    return {
+        "offset_frames": measure.offset_frames,
+        "offset_s": measure.offset_s,
+        "confidence": round(measure.confidence, 4),
+        "sure": sure,
+        "curve": {int(offset): round(float(value), 4) for offset, value in zip(OFFSETS, measure.curve, strict=True)},
+        "windows": [
+            {"start_s": int(start) / FRAME_RATE_HZ, "offset_frames": int(offset), "confidence": round(float(sure_), 4)}
+            for start, offset, sure_ in windows
+        ],
+    }
+
+
+def show(video: Path, measure: SyncMeasure) -> None:
+    """Print the measurement."""
+    frames = abs(measure.offset_frames)
+    word = "later" if measure.offset_frames > 0 else "earlier"
+    if frames:
+        typer.echo(f"{video}: the sound is {frames} frames ({abs(measure.offset_s):.2f} s) {word} than the picture")
+    else:
+        typer.echo(f"{video}: sound and picture are in step")
+    agree = float((abs(measure.window_offsets - measure.offset_frames) <= 1).mean())
+    typer.echo(f"confidence {measure.confidence:.2f}; {agree:.0%} of {len(measure.starts)} one-second windows agree")

@@ -1,0 +1,83 @@
+"""The same pictures and the same sound, moved against each other: packets are copied, nothing is encoded again."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from speech2vid.errors import OutputError
+from speech2vid.media.audio_reader import require_audio
+from speech2vid.media.container import exact, find_audio, find_video, open_media
+from speech2vid.media.video_reader import require_video
+from speech2vid.media.video_writer import container_format, hidden_file, output_errors
+
+LEAD_IN_PACKETS = 2  # of sound from before the first picture are kept: a decoder needs them
+
+
+def shift_sound(source: str | Path, outfile: str | Path, shift_s: Fraction | float) -> Path:
+    """Copy a video with its sound moved in time, without encoding anything again.
+
+    Pictures, sound (the first stream of each), title and marks stay as they are, to the byte; only the time stamps of
+    the sound change. Sound that would come before the first picture is dropped.
+
+    Args:
+        source: a file with picture and sound.
+        outfile: ends in .mp4, .mov or .mkv; appears whole or not at all.
+        shift_s: the sound comes this much later; negative: earlier.
+
+    Returns:
+        ``outfile``.
+
+    Raises:
+        MediaError: the source cannot be read, or lacks picture or sound.
+        OutputError: unwritable, unknown suffix, a codec that the container does not know, or the source itself.
+    """
+    source, outfile = Path(source), Path(outfile)
+    if outfile.exists() and source.exists() and outfile.samefile(source):
+        raise OutputError(f"{outfile} is also the input", "write to another file")
+    with open_media(source) as container:
+        picture, sound = require_video(find_video(container), source), require_audio(find_audio(container), source)
+        kind = container_format(outfile)
+        hidden = hidden_file(outfile)
+        try:
+            with output_errors(outfile):
+                options = {} if kind == "matroska" else {"movflags": "+faststart"}
+                with av.open(str(hidden.absolute()), "w", format=kind, options=options) as output:
+                    _copy(container, picture, sound, output, outfile, Fraction(shift_s))
+                os.replace(hidden, outfile)
+        finally:
+            hidden.unlink(missing_ok=True)
+    return outfile
+
+
+def _copy(container: Any, picture: Any, sound: Any, output: Any, outfile: Path, shift_s: Fraction) -> None:
+    output.metadata.update(container.metadata)
+    copies = {}
+    for stream in (picture, sound):
+        try:
+            copies[stream.index] = output.add_stream_from_template(stream)
+        except ValueError as error:
+            raise OutputError(
+                f"{outfile} cannot hold {stream.codec_context.name}, the {stream.type} of the source",
+                "name the output .mkv, which holds nearly everything",
+            ) from error
+        copies[stream.index].metadata.update(stream.metadata)
+    tick_s = exact(sound.time_base)
+    shift = round(shift_s / tick_s)
+    start_s = (picture.start_time or 0) * exact(picture.time_base)
+    for packet in container.demux(picture, sound):
+        if not packet.size or packet.dts is None:
+            continue
+        if packet.stream.index == sound.index:
+            packet.dts += shift
+            if packet.pts is not None:
+                packet.pts += shift
+            length = packet.duration or 0
+            if (packet.dts + (1 + LEAD_IN_PACKETS) * length) * tick_s < start_s:
+                continue
+        packet.stream = copies[packet.stream.index]
+        output.mux(packet)

@@ -1,0 +1,122 @@
+"""The stage ``sync``: it learns to tell clips apart by time, warns when it does not, and mirrors a face as a mirror."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from speech2vid.constants import FACE_PX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from speech2vid.data.records import Track
+from speech2vid.frontend.mouth_views import point_movement
+from speech2vid.models.sync import SyncConfig
+from speech2vid.training.config import SyncStageConfig
+from speech2vid.training.mouths import MIRROR
+from speech2vid.training.sync import SyncStage, _mirrored
+from speech2vid.training.tracks import TrackSet
+
+CPU = torch.device("cpu")
+MakeTracks = Callable[..., list[Track]]
+SETTINGS = SyncStageConfig(
+    batch=4, frames=24, hearing="none", network=SyncConfig(width=8, sound_width=16, embedding=16, dropout=0.0)
+)
+
+
+@pytest.fixture(scope="module")
+def train(drawn_tracks: MakeTracks) -> TrackSet:
+    return TrackSet(drawn_tracks(2, tracks=1))
+
+
+@pytest.fixture(scope="module")
+def babble(drawn_tracks: MakeTracks) -> TrackSet:
+    """Two clips in which every frame looks and sounds like no other."""
+    tracks = []
+    for seed, track in enumerate(drawn_tracks(2, tracks=1)):
+        rng = np.random.default_rng(seed)
+        blocks = rng.integers(0, 255, (len(track), 14, 14, 3), dtype=np.uint8)
+        frames = blocks.repeat(8, axis=1).repeat(8, axis=2)
+        landmarks = track.landmarks + rng.normal(0, 3, track.landmarks.shape).astype(np.float32)
+        tones_hz = rng.uniform(150, 6000, len(track)).repeat(SAMPLES_PER_FRAME)
+        sound = (9000 * np.sin(2 * np.pi * np.cumsum(tones_hz) / SAMPLE_RATE_HZ)).astype(np.int16)
+        tracks.append(replace(track, frames=frames, landmarks=landmarks, sound=sound))
+    return TrackSet(tracks)
+
+
+def stage_of(train: TrackSet, **changes: object) -> SyncStage:
+    torch.manual_seed(0)
+    settings = SyncStageConfig(
+        **{**{k: getattr(SETTINGS, k) for k in ("batch", "frames", "hearing", "network")}, **changes}
+    )  # type: ignore[arg-type]
+    return SyncStage(settings, train, train, CPU)
+
+
+def batch_of(stage: SyncStage, seed: int) -> dict[str, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    items = [stage.draw(rng) for _ in range(stage.config.batch)]
+    return {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in items[0]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["multi-way", "contrastive"])
+def test_a_few_clips_can_be_learnt_by_heart(babble: TrackSet, loss: str) -> None:
+    """The guard against a network that cannot leave chance: on two clips it must."""
+    stage = stage_of(babble, loss=loss, one_view=0.0, degraded=0.0)
+    network = stage.network
+    with torch.no_grad():
+        before = stage.validate(network.eval()).metrics
+    optimiser = torch.optim.AdamW(network.parameters(), 3e-3)
+    for step in range(60):
+        network.train()
+        terms = stage.terms(network, batch_of(stage, step))
+        loss_value = sum(stage.weights[name] * value for name, value in terms.items())
+        optimiser.zero_grad()
+        loss_value.backward()  # type: ignore[union-attr]
+        optimiser.step()
+    with torch.no_grad():
+        after = stage.validate(network.eval()).metrics
+    assert after["within_1"] == 1.0
+    assert after["loss_over_chance"] < 0.9 * before["loss_over_chance"]
+
+
+def test_a_loss_at_chance_is_warned_of(train: TrackSet, caplog: pytest.LogCaptureFixture) -> None:
+    stage = stage_of(train)
+    with torch.no_grad(), caplog.at_level(logging.WARNING):
+        for parameter in stage.network.parameters():
+            parameter.zero_()
+        judged = stage.validate(stage.network.eval())
+    assert judged.metrics["loss_over_chance"] == pytest.approx(1.0, abs=0.02)
+    assert "at chance" in caplog.text
+
+
+@pytest.mark.parametrize(("loss", "terms"), [("multi-way", {"match", "offset"}), ("contrastive", {"contrast"})])
+def test_terms_are_those_that_have_weights(train: TrackSet, loss: str, terms: set[str]) -> None:
+    stage = stage_of(train, loss=loss)
+    found = stage.terms(stage.network, batch_of(stage, 0))
+    assert found.keys() == terms == {name for name, weight in stage.weights.items() if weight}
+    assert all(torch.isfinite(value) for value in found.values())
+
+
+def test_items_have_one_shape_also_where_the_clip_is_shorter(drawn_tracks: MakeTracks) -> None:
+    short = TrackSet([*drawn_tracks(1, tracks=1, frames=16), *drawn_tracks(1, tracks=1, first=1)])
+    stage = stage_of(short)
+    batch = batch_of(stage, 1)
+    assert batch["pictures"].shape == (4, 24, 32, 48)
+    assert batch["known"].sum(dim=1).unique().tolist() == [16.0, 24.0]
+
+
+def test_the_same_draw_again(train: TrackSet) -> None:
+    stage = stage_of(train)
+    for one, other in zip(batch_of(stage, 3).values(), batch_of(stage, 3).values(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_mirrored_points_are_those_of_the_mirrored_face() -> None:
+    landmarks = np.random.default_rng(0).uniform(0, FACE_PX, (9, 68, 2)).astype(np.float32)
+    mirror = landmarks[:, MIRROR] * [-1, 1] + [FACE_PX - 1, 0]
+    np.testing.assert_allclose(
+        _mirrored(point_movement(landmarks)), point_movement(mirror.astype(np.float32)), atol=1e-4
+    )
