@@ -9,7 +9,7 @@ import torch
 
 from speech2vid.face.registration import align, canonical_points, invert, transform_points
 from speech2vid.frontend import Still
-from speech2vid.inference.compose import Composer, blend_mask
+from speech2vid.inference.compose import Composer, blend_mask, colour_share
 from speech2vid.inference.fields import REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH, Fields
 from speech2vid.inference.identity import Identity
 from speech2vid.models import warp_decoder
@@ -138,3 +138,10 @@ def test_blend_is_whole_on_the_mouth_and_nothing_at_the_border() -> None:
     assert mouth.min() > 0.99
     assert mask[REGION_TOP].max() == mask[-1].max() == mask[:, REGION_LEFT].max() == 0
     assert max(np.abs(np.diff(mask, axis=axis)).max() for axis in (0, 1)) < 0.25
+
+
+def test_a_greyscale_face_gets_no_coloured_mouth() -> None:
+    grey = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, axis=2)
+    assert colour_share(grey) == 0
+    skin = np.broadcast_to(np.array([200, 150, 120], np.uint8), (8, 8, 3))
+    assert colour_share(skin) == 1

@@ -56,7 +56,16 @@ def test_rest_is_a_linear_function_of_the_landmarks_averaged_over_stills() -> No
     landmarks = random.random((3, 68, 2)).astype(np.float32) * FACE_PX
     weight = random.normal(size=(40, 137)).astype(np.float32)
     each = [weight @ np.append(points.ravel() / FACE_PX, 1) for points in landmarks]
-    np.testing.assert_allclose(rest_mouth(landmarks, weight), np.mean(each, axis=0).reshape(20, 2), rtol=1e-4)
+    expected = np.mean(each, axis=0).reshape(20, 2)
+    np.testing.assert_allclose(rest_mouth(landmarks, weight, np.ones((20, 2), np.float32)), expected, rtol=1e-4)
+
+
+def test_rest_of_five_stills_is_halfway_to_their_mean_mouth_less_that_of_speech() -> None:
+    random = np.random.default_rng(0)
+    landmarks = random.random((5, 68, 2)).astype(np.float32) * FACE_PX
+    speech = random.random((20, 2)).astype(np.float32)
+    rest = rest_mouth(landmarks, np.zeros((40, 137), np.float32), speech)
+    np.testing.assert_allclose(rest, (landmarks[:, 48:68].mean(axis=0) - speech) / 2, rtol=1e-4)
 
 
 def test_one_photo(identity: Identity, photo: Path) -> None:

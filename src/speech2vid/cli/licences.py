@@ -20,6 +20,7 @@ LICENCES = (
         "research use only",
         "trained on video collections offered for research; see MODEL_CARD.md",
     ),
+    Licence("acoustic model inside the voice weights", "BSD-2-Clause", "CMU Sphinx en-us, Carnegie Mellon University"),
     Licence("assets/astronaut.jpg", "public domain", "NASA portrait of Eileen Collins; no endorsement is implied"),
     Licence("assets/demo_speech.wav", "CC0-1.0", "synthetic voice, made for this project with eSpeak NG"),
     Licence(

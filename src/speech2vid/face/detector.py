@@ -95,7 +95,7 @@ def find_landmarks(image: Image, box: FaceBox, *, steady: bool = False) -> Point
     boxes = [_shifted(box, dx, dy) for dx, dy in STEADY_SHIFTS] if steady else [box]
     points = np.mean([_regress(patch, each, scale, left, top) for each in boxes], axis=0)
     # dlib's pixel centres are whole numbers, as are ours: undo the area-resize convention and the crop
-    return ((points + 0.5) / scale - 0.5 + (left, top)).astype(np.float32)
+    return np.asarray((points + 0.5) / scale - 0.5 + (left, top), np.float32)
 
 
 def _regress(patch: Image, box: FaceBox, scale: float, left: int, top: int) -> Points:

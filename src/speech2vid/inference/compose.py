@@ -23,6 +23,7 @@ from speech2vid.records import Affine, Image
 STRIDE = 2  # one cell of the flow is 2 × 2 px
 BLEND_SIDE_PX, BLEND_TOP_PX, BLEND_BOTTOM_PX = 14.0, 14.0, 8.0  # widths of the soft border, within the region
 NEGLIGIBLE = 0.02  # a mask that stays below this is left out
+FULL_COLOUR = 20.0  # mean spread of a lower face's channels, 0–255, from which on it counts as coloured
 DENSER = 1.5  # a still this much denser than the canvas is made smaller first, against aliasing
 
 
@@ -63,6 +64,7 @@ class Composer:
         aligned = transform_points(to_face, np.stack([x, y], axis=-1))
         self._blend = np.repeat(blend_mask(aligned)[..., None], 3, axis=2)
         self._background = self.canvas[self._box].astype(np.float32) * (1 - self._blend)
+        self._colour = colour_share(self.canvas[self._box])
         density = float(np.hypot(*inverse[:, 0]))
         self._slots: dict[int, list[int]] = {}  # which slots each still fills
         for slot, still in enumerate(identity.stills):
@@ -72,7 +74,8 @@ class Composer:
     def frames(self, fields: Fields) -> Iterator[Image]:
         """The pictures of all frames: (H, W, 3) uint8 RGB, new arrays."""
         merged = [merge_copies(fields, slots) for slots in self._slots.values()]
-        painted = 255 * fields.masks[:, -1:] * fields.residual
+        grey = fields.residual.mean(axis=1, keepdims=True)
+        painted = 255 * fields.masks[:, -1:] * (grey + self._colour * (fields.residual - grey))
         for index in range(len(painted)):
             yield self._frame([(flow[index], mask[index]) for flow, mask in merged], painted[index])
 
@@ -114,6 +117,13 @@ def merge_copies(fields: Fields, slots: list[int]) -> tuple[Floats, Floats]:
     cells = masks.reshape(n, k, height // STRIDE, STRIDE, width // STRIDE, STRIDE).mean(axis=(3, 5))
     shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1e-6)
     return np.einsum("nkchw,nkhw->nchw", fields.flow[:, slots], shares), masks.sum(axis=1)
+
+
+def colour_share(face: Image) -> float:
+    """How much colour a residual may have beside this lower face: 0 for a greyscale photo, 1 for any usual one."""
+    channels = face.reshape(-1, 3).astype(np.float32)
+    spread = float((channels.max(axis=1) - channels.min(axis=1)).mean())
+    return min(1.0, spread / FULL_COLOUR)
 
 
 def blend_mask(aligned: Floats) -> Floats:

@@ -65,6 +65,7 @@ class TalkerNetworks:
         self.voice = graph(VOICE, "shapes")
         _, tensors = read_weights(folder / f"{TALKER}.safetensors")
         self.rest_weight: Floats = tensors["rest.weight"].astype(np.float32)
+        self.speech: Floats = tensors["speech"].astype(np.float32)
 
     def identity(self, faces: NDArray[np.uint8], mouths: Floats) -> Arrays:
         """Features of a person: aligned faces (5, 112, 112, 3) RGB, their mouths (5, 20, 2) px → maps by name."""

@@ -97,7 +97,7 @@ def identity_of(
     landmarks = np.stack([still.aligned.landmarks for still in slots])
     mouths = np.ascontiguousarray(landmarks[:, MOUTH_POINTS])
     features = networks.identity(np.stack([still.aligned.image for still in slots]), mouths)
-    rest = rest_mouth(np.stack([still.aligned.landmarks for still in stills]), networks.rest_weight)
+    rest = rest_mouth(np.stack([still.aligned.landmarks for still in stills]), networks.rest_weight, networks.speech)
     if crop:
         image, transform = _aligned_canvas(canvas, max_size_px)
     else:
@@ -110,12 +110,24 @@ def spread(count: int) -> list[int]:
     return [slot * count // IDENTITY_STILLS for slot in range(IDENTITY_STILLS)]
 
 
-def rest_mouth(landmarks: Floats, weight: Floats) -> Floats:
-    """The closed mouth (20, 2), estimated from each still's landmarks (K, 68, 2), all in aligned px, and averaged."""
+def rest_mouth(landmarks: Floats, weight: Floats, speech: Floats) -> Floats:
+    """A person's closed mouth, from stills in any mouth state.
+
+    Args:
+        landmarks: (K, 68, 2), aligned px, of the different stills.
+        weight: (40, 137), what a regression reads off one still; averaged over the stills.
+        speech: (20, 2), mean mouth in speech relative to rest. Five stills span a person's speech: their mean mouth
+            without this is a second estimate, as good as the first and independent of it. The two are averaged.
+
+    Returns:
+        (20, 2) float32, aligned px.
+    """
     count = len(landmarks)
     known = np.hstack([landmarks.reshape(count, 2 * LANDMARKS) / FACE_PX, np.ones((count, 1))])
-    rest: Floats = (known @ weight.T).mean(axis=0).reshape(MOUTH_COUNT, 2).astype(np.float32)
-    return rest
+    rest = (known @ weight.T).mean(axis=0).reshape(MOUTH_COUNT, 2)
+    if count == IDENTITY_STILLS:
+        rest = (rest + landmarks[:, MOUTH_POINTS].mean(axis=0) - speech) / 2
+    return np.asarray(rest, np.float32)
 
 
 def _stills(faces: Sequence[Path], face_index: int | None, max_size_px: int | None) -> tuple[Still, list[Still]]:

@@ -38,6 +38,7 @@ class WarpTalker(Network):
     Attributes:
         rest: linear map from a still's 136 aligned landmark coordinates / 112 and a constant 1 to the 40 coordinates
             of that person's closed mouth, px; ``rest.weight`` (40, 137).
+        speech: (20, 2) px, where the mouth is on average in speech, relative to rest, over the training speakers.
     """
 
     architecture: ClassVar[str] = "warp_talker"
@@ -50,6 +51,8 @@ class WarpTalker(Network):
         self.encoder = WarpIdentityEncoder(config.width, config.stills)
         self.decoder = WarpDecoder(config.width, config.stills)
         self.rest = nn.Linear(2 * LANDMARKS + 1, 2 * MOUTH_COUNT, bias=False)
+        self.speech: Tensor
+        self.register_buffer("speech", torch.zeros(MOUTH_COUNT, 2))
 
     def forward(self, stills: Tensor, mouths: Tensor, targets: Tensor) -> WarpFields:
         """Stills (B, K, 3, 64, 96), mouths (B, K, 20, 2) px, T targets each (B, T, 20, 2) px → fields of B·T frames."""

@@ -20,7 +20,7 @@ from speech2vid.models.warp_decoder import WarpFields, compose
 from speech2vid.models.warp_talker import WarpTalker
 from speech2vid.training.config import PictureConfig
 from speech2vid.training.mouths import REGION, REGION_RGB, emphasis, mirrored, mouth_box, opening
-from speech2vid.training.rest import fit_rest
+from speech2vid.training.rest import fit_rest, mean_speech
 from speech2vid.training.sheet import contact_sheet
 from speech2vid.training.stage import Batch, Item, Stage, Validation, pixels, speaker_mean
 from speech2vid.training.tracks import TrackSet, TrainingTrack
@@ -45,6 +45,7 @@ class PictureStage(Stage):
         network = WarpTalker(config.network)
         with torch.no_grad():
             network.rest.weight.copy_(torch.from_numpy(fit_rest(train, np.random.default_rng(config.seed))))
+            network.speech.copy_(torch.from_numpy(mean_speech(train)))
         network.rest.requires_grad_(False)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.reader = None if reader is None else reader.to(device).eval().requires_grad_(False)

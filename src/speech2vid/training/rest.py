@@ -32,6 +32,12 @@ def closed_offset(own: list[TrainingTrack]) -> NDArray[np.float32]:
     return offset
 
 
+def mean_speech(tracks: TrackSet) -> NDArray[np.float32]:
+    """(20, 2) px: where the mouth is on average in speech, relative to the closed mouth, over the speakers."""
+    offsets = [-closed_offset(own) for own in tracks.by_speaker.values()]
+    return np.asarray(np.mean(offsets, axis=0), np.float32)
+
+
 def fit_rest(tracks: TrackSet, rng: np.random.Generator) -> NDArray[np.float32]:
     """Weights (40, 137): 136 aligned landmark coordinates / 112 and a constant 1 → the closed mouth, px."""
     closed = closed_mouths(tracks)
