@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Literal, get_args
 
-from speech2vid.data.heard_shapes import HeardShapes
-from speech2vid.data.speaking import SyncMeter
+from speech2vid.data.speaking import Floats, SyncMeter
 from speech2vid.errors import ConfigError
+from speech2vid.frontend.lip_sync import SyncNetworks, similarities
+from speech2vid.frontend.mouth_views import mouth_pictures
+from speech2vid.records import Frames, Points, Waveform
 
 Sync = Literal["on", "off"]
 SYNC_MODES: tuple[str, ...] = get_args(Sync)
+
+
+class LipSync:
+    """The sync network; see :class:`speech2vid.data.speaking.SyncMeter`.
+
+    Args:
+        folder: holds the network's weights and graphs; None for those of the package.
+
+    Raises:
+        WeightsError: they are missing or damaged.
+    """
+
+    sure = 0.3
+    margin = 0.05
+    least = 0.0
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._networks = SyncNetworks(folder, threads=1)
+        self.name = f"sync-{self._networks.sha256[:8]}"
+
+    def __call__(self, faces: Frames, landmarks: Points, sound: Waveform, lead_frames: int) -> Floats:
+        """Similarities of a track's frames and the sound, (T, 31)."""
+        video = self._networks.video(mouth_pictures(faces), landmarks)
+        return similarities(video, self._networks.sound([sound]), lead_frames)
 
 
 @cache
@@ -23,7 +50,7 @@ def meter_for(sync: Sync) -> SyncMeter | None:
     """
     if sync not in SYNC_MODES:
         raise ConfigError(f"sync cannot be {sync!r}", f"choose from: {', '.join(SYNC_MODES)}")
-    return HeardShapes() if sync == "on" else None
+    return LipSync() if sync == "on" else None
 
 
 def meter_name(sync: Sync) -> str:

@@ -45,6 +45,9 @@ class SyncNetworks:
         folder: holds ``sync.safetensors`` and its graphs; None for those of the package.
         threads: for one call; 0 for one a core.
 
+    Attributes:
+        sha256: of the weight file.
+
     Raises:
         WeightsError: a file is missing or damaged.
     """
@@ -56,6 +59,7 @@ class SyncNetworks:
         self._sound = OnnxNetwork(folder / f"{SYNC}.sound.onnx", weights, threads)
         self._window = int(self._sound.header.config["window_rows"])
         self._length = int(self._sound.header.config["embedding"])
+        self.sha256 = self._sound.header.sha256
 
     def video(self, pictures: NDArray[np.uint8], landmarks: Points) -> Floats:
         """Vectors of a track's frames.
