@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import weakref
 from collections.abc import Generator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -80,7 +81,9 @@ class VideoWriter:
         self._sound: SoundTrack | None = None
         self._output: Any = None
         container_format = _container_format(self.outfile)
-        self._hidden = _hidden_file(self.outfile)
+        self._hidden = self.outfile.with_name(f".{self.outfile.stem}.{secrets.token_hex(4)}{self.outfile.suffix}")
+        weakref.finalize(self, self._hidden.unlink, missing_ok=True)  # also when a signal comes at the worst moment
+        _create(self._hidden, self.outfile)
         try:
             with self._output_errors():
                 options = {} if container_format == "matroska" else {"movflags": "+faststart"}
@@ -200,15 +203,13 @@ def _container_format(outfile: Path) -> str:
     return CONTAINERS[outfile.suffix.lower()]
 
 
-def _hidden_file(outfile: Path) -> Path:
+def _create(hidden: Path, outfile: Path) -> None:
     """Create the temporary file beside ``outfile``, so that renaming it is one step."""
     if outfile.is_dir():
         raise OutputError(f"{outfile} is a folder", "name a file in it")
     if not outfile.parent.is_dir():
         raise OutputError(f"the folder {outfile.parent} does not exist", "create it first")
-    hidden = outfile.with_name(f".{outfile.stem}.{secrets.token_hex(4)}{outfile.suffix}")
     try:
         hidden.open("xb").close()
     except OSError as error:
         raise OutputError(f"{outfile} cannot be written: {reason(error)}", "write to a folder of your own") from error
-    return hidden
