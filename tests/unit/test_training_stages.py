@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from speech2vid.models.warp_decoder import REGION_LEFT, REGION_TOP, region_grid
 from speech2vid.models.warp_talker import WarpTalkerConfig
 from speech2vid.training.config import PictureConfig, ReaderConfig, SoundConfig, TalkerStageConfig
 from speech2vid.training.feed import Feed
+from speech2vid.training.loop import CHECKPOINT, train_stage
 from speech2vid.training.mouths import MIRROR, REGION_RGB, between_lips, emphasis, mirrored, mouth_box, opening
 from speech2vid.training.picture import PictureStage
 from speech2vid.training.processes import Processes
@@ -31,6 +33,7 @@ from speech2vid.training.sound_changes import change, degraded
 from speech2vid.training.stage import Batch, Stage, Validation, pixels
 from speech2vid.training.talker import TalkerStage
 from speech2vid.training.tracks import TrackSet
+from speech2vid.weightfile import read_weights
 
 CPU = torch.device("cpu")
 MakeTracks = Callable[..., list[Track]]
@@ -195,6 +198,19 @@ def test_slots_with_one_still_are_known(stages: dict[str, Stage]) -> None:
         stills = batch["stills"].flatten(2)
         same = (stills[:, :, None] == stills[:, None]).all(-1)
         assert torch.equal(batch["same"] > 0, same)
+
+
+def test_a_resumed_picture_stage_repeats_an_unbroken_one(train: TrackSet, val: TrackSet, tmp_path: Path) -> None:
+    here = Processes(0, 1, CPU)
+
+    def run(folder: str, steps: int, resume: bool = False) -> str:
+        torch.manual_seed(0)
+        stage = PictureStage(replace(PICTURE, steps=steps, decay=0.0, validate_every=2), train, val, CPU, None)
+        train_stage(stage, tmp_path / folder, here, resume=resume)
+        return read_weights(tmp_path / folder / CHECKPOINT)[0].sha256
+
+    run("broken", 2)
+    assert run("broken", 4, resume=True) == run("whole", 4)
 
 
 def test_the_critic_can_tell_blur_from_truth(train: TrackSet) -> None:
