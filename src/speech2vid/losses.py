@@ -1,6 +1,7 @@
-"""Training losses (Sect. 3.2) as pure functions of tensors. Each returns a scalar, or scalars by name.
+"""Training losses (Sect. 3.2) as pure functions of tensors. Each returns a scalar, or scalars by name;
+:func:`hinge` a value for each score.
 
-Every loss is a mean over its elements (the paper's weight 1/(number of elements)) and over the batch.
+Every scalar is a mean over its elements (the paper's weight 1/(number of elements)) and over the batch.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ def gradient_l1(predicted: Tensor, target: Tensor) -> Tensor:
     _same_shape(predicted, target)
     error = predicted - target
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+def hinge(true_scores: Tensor, made_scores: Tensor) -> Tensor:
+    """What a critic pays, of each score: it should give at least 1 to what is true and at most −1 to what is made."""
+    _same_shape(true_scores, made_scores)
+    return (1.0 - true_scores).relu() + (1.0 + made_scores).relu()
 
 
 def content_loss(

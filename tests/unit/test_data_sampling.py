@@ -16,6 +16,7 @@ from speech2vid.data.sampling import (
     every_nth,
     one_still,
     percentile_stills,
+    two_stills,
 )
 
 
@@ -56,6 +57,16 @@ def test_one_still_is_any_frame_five_times(rng: np.random.Generator) -> None:
     assert {each[0] for each in drawn} == set(range(20)) - set(range(7, 14))
 
 
+def test_two_stills_share_the_slots_by_rising_opening(rng: np.random.Generator) -> None:
+    openings = rng.permutation(20.0 + np.arange(20))
+    drawn = [two_stills(openings, rng) for _ in range(500)]
+    assert {tuple(np.unique(each, return_index=True)[1].tolist()) for each in drawn} <= {(0, 2), (0, 3), (2, 0), (3, 0)}
+    assert {int((each == each[0]).sum()) for each in drawn} == {2, 3}
+    assert all(len(each) == 5 and openings[each[0]] < openings[each[-1]] for each in drawn)
+    assert {frame for each in drawn for frame in each} == set(range(20))
+    assert two_stills(np.zeros(1), rng).tolist() == [0] * 5
+
+
 def test_every_fifth_frame_from_a_random_first_one(rng: np.random.Generator) -> None:
     drawn = [every_nth(23, 5, rng) for _ in range(100)]
     assert all((np.diff(each) == 5).all() for each in drawn)
@@ -82,9 +93,10 @@ def test_targets_are_away_from_the_stills_of_their_own_track(rng: np.random.Gene
 
 
 def test_shares_and_weights_are_those_asked_for(rng: np.random.Generator) -> None:
-    drawn = [sampler(StillMix(one_photo=0.3, other_track=0.6)).draw(rng) for _ in range(3000)]
+    drawn = [sampler(StillMix(one_photo=0.3, two_photos=0.2, other_track=0.6)).draw(rng) for _ in range(3000)]
     single = np.mean([len(set(each.stills)) == 1 for each in drawn])
     assert single == pytest.approx(0.3, abs=0.03)
+    assert np.mean([len(set(each.stills)) == 2 for each in drawn]) == pytest.approx(0.2, abs=0.03)
     of_ann = [each for each in drawn if each.track < 2]
     assert np.mean([each.still_track != each.track for each in of_ann]) == pytest.approx(0.6, abs=0.04)
     assert all(each.still_track < 2 for each in of_ann)  # of the same speaker

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from speech2vid import losses
-from speech2vid.losses import content_loss, gradient_l1, l1, total, weighted_l1
+from speech2vid.losses import content_loss, gradient_l1, hinge, l1, total, weighted_l1
 
 
 def picture(*rows: list[float]) -> torch.Tensor:
@@ -38,6 +38,12 @@ def test_gradient_l1_sees_edges_not_brightness() -> None:
     assert gradient_l1(step + 0.3, step).item() == pytest.approx(0, abs=1e-6)
     assert gradient_l1(torch.zeros_like(step), step).item() == 0.5  # one of two horizontal differences in each row
     assert gradient_l1(torch.zeros_like(step.mT), step.mT).item() == 0.5
+
+
+def test_hinge_wants_true_above_one_and_made_below_minus_one() -> None:
+    true, made = picture([2.0, 1.0, 0.0, -1.0]), picture([-2.0, -1.0, 0.0, 1.0])
+    assert hinge(true, made).flatten().tolist() == [0.0, 0.0, 2.0, 4.0]
+    assert hinge(true, torch.full_like(made, -3.0)).flatten().tolist() == [0.0, 0.0, 1.0, 2.0]
 
 
 def test_content_loss_weights_each_term_by_its_elements() -> None:

@@ -74,6 +74,28 @@ class Line(Stage):
         return {"width": self.network[0].out_features}
 
 
+class Contested(Line):
+    """The same with a critic of y, and a first layer that is faster."""
+
+    def __init__(self, config: LineConfig) -> None:
+        super().__init__(config)
+        self.critic = nn.utils.parametrizations.spectral_norm(nn.Linear(1, 3))
+        self.weights |= {"critic": 1.0, "praise": 0.1}
+        self.faster = {"0.": 3.0}
+
+    def weights_at(self, step: int) -> dict[str, float]:
+        return {**self.weights, "praise": 0.1 * min(1.0, step / 5)}
+
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        assert self.critic is not None
+        made = network(batch["x"])
+        self.critic.requires_grad_(False)
+        praise = -self.critic(made).mean()
+        self.critic.requires_grad_(True)
+        paid = self.critic(made.detach()).square().mean() + (1 - self.critic(batch["y"])).square().mean()
+        return {**super().terms(network, batch), "critic": paid, "praise": praise}
+
+
 @pytest.fixture
 def here() -> Processes:
     return Processes(0, 1, torch.device("cpu"))
@@ -91,19 +113,64 @@ def stop_after(step: int) -> Callable[[str, int, int], None]:
     return on_step
 
 
+@pytest.mark.parametrize("kind", [Line, Contested])
 @pytest.mark.parametrize("settings", [{}, {"optimiser": "sgd", "learning_rate": 0.01, "average": 0.0, "accumulate": 2}])
-def test_a_resumed_training_repeats_an_unbroken_one(settings: dict[str, Any], here: Processes, tmp_path: Path) -> None:
+def test_a_resumed_training_repeats_an_unbroken_one(
+    kind: type[Line], settings: dict[str, Any], here: Processes, tmp_path: Path
+) -> None:
     config = LineConfig(**settings)
-    train_stage(Line(config), tmp_path / "whole", here)
+    train_stage(kind(config), tmp_path / "whole", here)
     with pytest.raises(KeyboardInterrupt):
-        train_stage(Line(config), tmp_path / "broken", here, on_step=stop_after(7))
+        train_stage(kind(config), tmp_path / "broken", here, on_step=stop_after(7))
     torch.manual_seed(99)
-    train_stage(Line(config), tmp_path / "broken", here, resume=True)
+    train_stage(kind(config), tmp_path / "broken", here, resume=True)
     assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
     assert len(losses(tmp_path / "whole")) == 1 + config.steps
     for name in (CHECKPOINT, BEST):
         ours, theirs = read_weights(tmp_path / "broken" / name), read_weights(tmp_path / "whole" / name)
         assert ours[0].sha256 == theirs[0].sha256, name
+
+
+def test_the_critic_learns_beside_the_network_and_is_kept_apart(here: Processes, tmp_path: Path) -> None:
+    stage = Contested(LineConfig(steps=8))
+    assert stage.critic is not None
+    before = {name: tensor.detach().clone() for name, tensor in stage.critic.named_parameters()}
+    best = train_stage(stage, tmp_path, here)
+    assert all(not torch.equal(tensor, before[name]) for name, tensor in stage.critic.named_parameters())
+    _, kept = read_weights(tmp_path / CHECKPOINT)
+    for name, tensor in stage.critic.state_dict().items():
+        np.testing.assert_array_equal(kept[f"critic.{name}"], tensor.numpy())
+    assert "optimiser.exp_avg.critic.bias" in kept
+    assert set(read_weights(best)[1]) == set(stage.network.state_dict())
+    train_stage(Line(LineConfig()), tmp_path / "line", here)
+    with pytest.raises(WeightsError, match="does not fit the critic"):
+        train_stage(Contested(LineConfig(steps=16)), tmp_path / "line", here, resume=True)
+
+
+def test_some_layers_are_faster_and_the_critic_keeps_its_rate(here: Processes, tmp_path: Path) -> None:
+    """AdamW's first update of any weight that has a gradient is as large as its learning rate."""
+    stage = Contested(LineConfig(steps=1, warmup=2, weight_decay=0.0, learning_rate=0.01, decay=0.0))
+    assert stage.critic is not None
+    watched = {"0.weight": 0.015, "4.bias": 0.005, "critic": 0.01}
+
+    def values() -> dict[str, Tensor]:
+        assert stage.critic is not None
+        own = dict(stage.network.named_parameters())
+        return {"0.weight": own["0.weight"], "4.bias": own["4.bias"], "critic": stage.critic.bias}
+
+    before = {name: tensor.detach().clone() for name, tensor in values().items()}
+    train_stage(stage, tmp_path, here)
+    for name, tensor in values().items():
+        assert (tensor - before[name]).abs().max().item() == pytest.approx(watched[name], rel=1e-3), name
+
+
+def test_weights_may_grow(here: Processes, tmp_path: Path) -> None:
+    train_stage(Contested(LineConfig()), tmp_path, here)
+    rows = [dict(zip(losses(tmp_path)[0].split("\t"), row.split("\t"), strict=True)) for row in losses(tmp_path)[1:]]
+    for step, praise in ((0, 0.0), (1, 0.02), (9, 0.1)):
+        row = {name: float(value) for name, value in rows[step].items()}
+        loss = row["error"] + 0.01 * row["size"] + row["critic"] + praise * row["praise"]
+        assert row["loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_another_seed_is_another_training(here: Processes, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 
 from speech2vid.constants import FACE_PX, MOUTH_POINTS
 from speech2vid.data.records import Track
+from speech2vid.losses import hinge
+from speech2vid.models.mouth_critic import MouthCritic, patch_weight
 from speech2vid.models.shape_predictor import ShapePredictorConfig
 from speech2vid.models.shape_reader import ShapeReader
 from speech2vid.models.talker import TalkerConfig
@@ -18,7 +21,8 @@ from speech2vid.models.warp_decoder import REGION_LEFT, REGION_TOP, region_grid
 from speech2vid.models.warp_talker import WarpTalkerConfig
 from speech2vid.training.config import PictureConfig, ReaderConfig, SoundConfig, TalkerStageConfig
 from speech2vid.training.feed import Feed
-from speech2vid.training.mouths import MIRROR, REGION_RGB, emphasis, mirrored, mouth_box, opening
+from speech2vid.training.loop import CHECKPOINT, train_stage
+from speech2vid.training.mouths import MIRROR, REGION_RGB, between_lips, emphasis, mirrored, mouth_box, opening
 from speech2vid.training.picture import PictureStage
 from speech2vid.training.processes import Processes
 from speech2vid.training.reader import ReaderStage
@@ -26,9 +30,10 @@ from speech2vid.training.rest import closed_mouths, fit_rest
 from speech2vid.training.sheet import contact_sheet
 from speech2vid.training.sound import SoundStage, movements, principal_components
 from speech2vid.training.sound_changes import change, degraded
-from speech2vid.training.stage import Batch, Stage, Validation
+from speech2vid.training.stage import Batch, Stage, Validation, pixels
 from speech2vid.training.talker import TalkerStage
 from speech2vid.training.tracks import TrackSet
+from speech2vid.weightfile import read_weights
 
 CPU = torch.device("cpu")
 MakeTracks = Callable[..., list[Track]]
@@ -121,7 +126,8 @@ def test_each_speaker_counts_the_same() -> None:
 def test_the_picture_stage_learns_from_its_shapes(train: TrackSet, val: TrackSet) -> None:
     """With the true shape it beats the same network given the shapes of other frames."""
     torch.manual_seed(0)
-    stage = PictureStage(replace(PICTURE, features=0.0, shape=0.0, batch=4), train, val, CPU, None)
+    settings = replace(PICTURE, features=0.0, shape=0.0, adversarial=0.0, match=0.0, batch=4)
+    stage = PictureStage(settings, train, val, CPU, None)
     optimiser = torch.optim.AdamW(stage.network.parameters(), 3e-3)
     first = []
     for step in range(40):
@@ -150,7 +156,81 @@ def test_the_reader_judges_but_does_not_learn(stages: dict[str, Stage]) -> None:
 
 
 def test_without_a_reader_its_terms_are_gone(train: TrackSet, val: TrackSet) -> None:
-    assert set(PictureStage(PICTURE, train, val, CPU, None).weights) == {"l1", "gradient", "smooth"}
+    assert set(PictureStage(PICTURE, train, val, CPU, None).weights) == {
+        *("l1", "gradient", "smooth", "residual", "undecided", "critic", "adversarial", "match")
+    }
+
+
+def test_without_its_weights_there_is_no_critic(train: TrackSet, val: TrackSet) -> None:
+    stage = PictureStage(replace(PICTURE, adversarial=0.0, match=0.0), train, val, CPU, None)
+    assert stage.critic is None
+    terms = stage.terms(stage.network.train(), batch_of(stage))
+    assert terms.keys() == stage.weights.keys() == {"l1", "gradient", "smooth", "residual", "undecided"}
+
+
+def test_critic_and_picture_learn_from_their_own_terms(stages: dict[str, Stage]) -> None:
+    stage = stages["picture"]
+    assert isinstance(stage, PictureStage)
+    assert stage.critic is not None
+    networks = {"network": stage.network.train(), "critic": stage.critic}
+    for name, learns in {"critic": "critic", "adversarial": "network", "match": "network"}.items():
+        stage.terms(stage.network, batch_of(stage))[name].backward()
+        for network, module in networks.items():
+            reached = any(each.grad is not None and each.grad.abs().sum() > 0 for each in module.parameters())
+            assert reached == (network == learns), (name, network)
+            module.zero_grad()
+
+
+def test_the_critic_gets_in_slowly_and_the_head_is_faster(stages: dict[str, Stage]) -> None:
+    stage = stages["picture"]
+    for step, share in ((0, 0.0), (50, 0.25), (200, 1.0), (900, 1.0)):
+        weights = stage.weights_at(step)
+        assert weights["adversarial"] == pytest.approx(share * PICTURE.adversarial)
+        assert weights["match"] == pytest.approx(share * PICTURE.match)
+        assert (weights["critic"], weights["l1"]) == (1.0, PICTURE.l1)
+    names = [name for name, _ in stage.network.named_parameters()]
+    assert all(any(name.startswith(start) for name in names) for start in stage.faster)
+
+
+def test_slots_with_one_still_are_known(stages: dict[str, Stage]) -> None:
+    for step in range(20):
+        batch = batch_of(stages["picture"], step)
+        stills = batch["stills"].flatten(2)
+        same = (stills[:, :, None] == stills[:, None]).all(-1)
+        assert torch.equal(batch["same"] > 0, same)
+
+
+def test_a_resumed_picture_stage_repeats_an_unbroken_one(train: TrackSet, val: TrackSet, tmp_path: Path) -> None:
+    here = Processes(0, 1, CPU)
+
+    def run(folder: str, steps: int, resume: bool = False) -> str:
+        torch.manual_seed(0)
+        stage = PictureStage(replace(PICTURE, steps=steps, decay=0.0, validate_every=2), train, val, CPU, None)
+        train_stage(stage, tmp_path / folder, here, resume=resume)
+        return read_weights(tmp_path / folder / CHECKPOINT)[0].sha256
+
+    run("broken", 2)
+    assert run("broken", 4, resume=True) == run("whole", 4)
+
+
+def test_the_critic_can_tell_blur_from_truth(train: TrackSet) -> None:
+    torch.manual_seed(0)
+    critic = MouthCritic(8)
+    mouths = torch.from_numpy(train[0].landmarks[:16, MOUTH_POINTS])
+    true, between = pixels(torch.from_numpy(train[0].frames[:16][REGION_RGB])), between_lips(mouths)
+    made = torch.nn.functional.avg_pool2d(true, 5, 1, 2)
+    counts = patch_weight(between)
+    assert counts.shape == critic(true, between)[0].shape
+    assert 0.05 <= counts.min() < 0.1
+    assert counts.max() > 0.3
+    optimiser = torch.optim.Adam(critic.parameters(), 1e-2, betas=(0.5, 0.9))
+    for _ in range(25):
+        paid = hinge(critic(true, between)[0], critic(made, between)[0]).mean()
+        optimiser.zero_grad()
+        paid.backward()
+        optimiser.step()
+    with torch.no_grad():
+        assert critic(true, between)[0].mean() > critic(made, between)[0].mean() + 0.5
 
 
 def test_one_image_is_the_one_in_the_middle(train: TrackSet, val: TrackSet) -> None:

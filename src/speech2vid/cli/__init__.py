@@ -14,7 +14,11 @@ from types import FrameType
 def main() -> None:
     """Entry point of the ``speech2vid`` program. Ends with exit code 0, 1, 2 or 3 (130 after Ctrl-C)."""
     signal.signal(signal.SIGTERM, _terminate)
+    from speech2vid.cli import failures
     from speech2vid.cli.program import program
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, failures.interrupt)
 
     program(prog_name="speech2vid")
 

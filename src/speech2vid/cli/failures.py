@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from types import FrameType
 from typing import Any
 
 import typer
@@ -17,6 +18,16 @@ from speech2vid.errors import Speech2VidError
 FAILED = 1
 SKIPPED_SOME = 3
 INTERRUPTED = 130
+
+
+_interrupted = False
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C: noted, since a library that is interrupted may raise an error of its own instead of passing it on."""
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
 
 
 class ReportingGroup(TyperGroup):
@@ -30,9 +41,9 @@ class ReportingGroup(TyperGroup):
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            message, hint = explain(error)
-            report(message, hint)
-            raise typer.Exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED) from error
+            stopped = _interrupted or isinstance(error, KeyboardInterrupt)
+            report(*explain(KeyboardInterrupt() if stopped else error))
+            raise typer.Exit(INTERRUPTED if stopped else FAILED) from error
 
 
 def explain(error: BaseException) -> tuple[str, str]:

@@ -26,7 +26,7 @@ class LipSync:
         WeightsError: they are missing or damaged.
     """
 
-    sure = 0.3
+    sure = 0.35
     margin = 0.05
     least = 0.0
 

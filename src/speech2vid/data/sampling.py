@@ -2,8 +2,8 @@
 
 Paper (Sect. 3.4, Fig. 3): targets are every 5th frame; the five stills are at the 10/30/50/70/90th percentile of lip
 opening over a random sample of the track's frames, away from the target, before it and after it. Most users have one
-photo, so here a share of the examples has five copies of one frame in any mouth state; and stills may come from another
-track of the same speaker: other light, other pose.
+photo, so here a share of the examples has five copies of one frame in any mouth state, or copies of two; and stills may
+come from another track of the same speaker: other light, other pose.
 """
 
 from __future__ import annotations
@@ -30,18 +30,20 @@ class StillMix:
 
     Attributes:
         one_photo: share of examples with copies of one still, any mouth state.
+        two_photos: share with copies of two stills.
         other_track: share with stills of another track of the speaker, where there is one.
         every: targets are every so many frames, from a random first one.
         speaker_power: a speaker with n frames is drawn with weight n ** power: 0 all alike, 1 by amount of data.
     """
 
     one_photo: float = 0.45
+    two_photos: float = 0.1
     other_track: float = 0.45
     every: int = SAMPLE_EVERY_FRAMES
     speaker_power: float = 0.5
 
 
-PAPER = StillMix(one_photo=0.0, other_track=0.0, speaker_power=1.0)
+PAPER = StillMix(one_photo=0.0, two_photos=0.0, other_track=0.0, speaker_power=1.0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Example:
         track: number of the track with the targets.
         targets: (n,) frames of it to make.
         still_track: number of the track with the stills; of the same speaker.
-        stills: (5,) frames of it, by rising lip opening; five times the same one in the one-photo case.
+        stills: (5,) frames of it, by rising lip opening; copies of one or two where there are no more photos.
     """
 
     track: int
@@ -97,13 +99,20 @@ class ExampleSampler:
         if others and rng.random() < self.mix.other_track:
             still_track = others[rng.integers(len(others))]
         openings = self._openings[still_track]
-        choose = one_still if rng.random() < self.mix.one_photo else percentile_stills
-        stills = choose(openings, rng)
+        stills = self._stills(openings, rng)
         allowed = every_nth(len(self._openings[track]), self.mix.every, rng)
         if still_track == track:
             allowed = away_from(allowed, stills)
         chosen = rng.choice(allowed, targets, replace=len(allowed) < targets)
         return Example(track, np.sort(chosen), still_track, stills)
+
+    def _stills(self, openings: Openings, rng: Generator) -> Indices:
+        drawn = rng.random()
+        if drawn < self.mix.one_photo:
+            return one_still(openings, rng)
+        if drawn < self.mix.one_photo + self.mix.two_photos:
+            return two_stills(openings, rng)
+        return percentile_stills(openings, rng)
 
 
 def percentile_stills(openings: Openings, rng: Generator, away: Indices | Sequence[int] = ()) -> Indices:
@@ -127,6 +136,14 @@ def one_still(openings: Openings, rng: Generator, away: Indices | Sequence[int] 
     """The one-photo case: five copies of one random frame, in whatever state its mouth is. Arguments as above."""
     pool = away_from(np.arange(len(openings)), away)
     return np.full(IDENTITY_STILLS, rng.choice(pool), np.int64)
+
+
+def two_stills(openings: Openings, rng: Generator) -> Indices:
+    """The two-photo case: three copies of one random frame and two of another, or two and three."""
+    pair = rng.choice(len(openings), 2, replace=len(openings) < 2)
+    less, more = pair[np.argsort(openings[pair], kind="stable")]
+    copies = int(rng.integers(2, IDENTITY_STILLS - 1))
+    return np.repeat(np.array([less, more], np.int64), [copies, IDENTITY_STILLS - copies])
 
 
 def every_nth(frames: int, every: int, rng: Generator) -> Indices:

@@ -28,6 +28,9 @@ def exact(value: Any) -> Fraction:
     return Fraction(int(value.numerator), int(value.denominator))
 
 
+DAMAGED = "it may be damaged, cut short or of another type than its name says; play it, or convert it to mp4 or wav"
+
+
 @contextlib.contextmanager
 def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
     """Open a file for reading and close it afterwards.
@@ -41,11 +44,10 @@ def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
         # A bad byte in a title must not stop the reading of the picture.
         container = av.open(str(path.absolute()), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(
-            f"{path} is not a media file that can be read: {reason(error)}",
-            "it may be damaged, cut short or of another type than its name says; play it, or convert it to mp4 or wav",
-        ) from error
+        raise MediaError(f"{path} is not a media file that can be read: {reason(error)}", DAMAGED) from error
     with container:
+        if find_video(container) is None and find_audio(container) is None:  # or its header is cut short
+            raise MediaError(f"{path} is not a media file that can be read: no picture and no sound in it", DAMAGED)
         yield container
 
 

@@ -6,7 +6,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from speech2vid.errors import MediaError
 from speech2vid.media.container import Stream, exact, find_audio, find_video, first_picture, open_media
 from speech2vid.media.picture import Display
 from speech2vid.records import MediaInfo
@@ -24,8 +23,6 @@ def probe(path: str | Path) -> MediaInfo:
     path = Path(path)
     with open_media(path) as container:
         video, audio = find_video(container), find_audio(container)
-        if video is None and audio is None:
-            raise MediaError(f"{path} holds neither picture nor sound", "give a photo, a video or a sound file")
         facts: dict[str, Any] = {}
         if audio is not None:
             facts |= {

@@ -13,7 +13,7 @@ from speech2vid.errors import OutputError
 from speech2vid.media.audio_reader import require_audio
 from speech2vid.media.container import exact, find_audio, find_video, open_media
 from speech2vid.media.video_reader import require_video
-from speech2vid.media.video_writer import container_format, hidden_file, output_errors
+from speech2vid.media.video_writer import container_format, create_hidden, hidden_name, output_errors
 
 LEAD_IN_PACKETS = 2  # of sound from before the first picture are kept: a decoder needs them
 
@@ -42,8 +42,9 @@ def shift_sound(source: str | Path, outfile: str | Path, shift_s: Fraction | flo
     with open_media(source) as container:
         picture, sound = require_video(find_video(container), source), require_audio(find_audio(container), source)
         kind = container_format(outfile)
-        hidden = hidden_file(outfile)
+        hidden = hidden_name(outfile)
         try:
+            create_hidden(hidden, outfile)
             with output_errors(outfile):
                 options = {} if kind == "matroska" else {"movflags": "+faststart"}
                 with av.open(str(hidden.absolute()), "w", format=kind, options=options) as output:

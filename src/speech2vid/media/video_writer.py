@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import weakref
 from collections.abc import Generator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -80,7 +81,9 @@ class VideoWriter:
         self._sound: SoundTrack | None = None
         self._output: Any = None
         muxer = container_format(self.outfile)
-        self._hidden = hidden_file(self.outfile)
+        self._hidden = hidden_name(self.outfile)
+        weakref.finalize(self, self._hidden.unlink, missing_ok=True)  # also when a signal comes at the worst moment
+        create_hidden(self._hidden, self.outfile)
         try:
             with output_errors(self.outfile):
                 options = {} if muxer == "matroska" else {"movflags": "+faststart"}
@@ -203,15 +206,18 @@ def container_format(outfile: Path) -> str:
     return CONTAINERS[outfile.suffix.lower()]
 
 
-def hidden_file(outfile: Path) -> Path:
+def hidden_name(outfile: Path) -> Path:
+    """A name beside ``outfile`` that nobody else uses."""
+    return outfile.with_name(f".{outfile.stem}.{secrets.token_hex(4)}{outfile.suffix}")
+
+
+def create_hidden(hidden: Path, outfile: Path) -> None:
     """Create the temporary file beside ``outfile``, so that renaming it is one step."""
     if outfile.is_dir():
         raise OutputError(f"{outfile} is a folder", "name a file in it")
     if not outfile.parent.is_dir():
         raise OutputError(f"the folder {outfile.parent} does not exist", "create it first")
-    hidden = outfile.with_name(f".{outfile.stem}.{secrets.token_hex(4)}{outfile.suffix}")
     try:
         hidden.open("xb").close()
     except OSError as error:
         raise OutputError(f"{outfile} cannot be written: {reason(error)}", "write to a folder of your own") from error
-    return hidden

@@ -110,21 +110,35 @@ class PictureConfig(StageConfig):
     Attributes:
         frames: target frames a person.
         single: share of people whose slots all hold one still, of any mouth state.
+        two: share of people whose slots hold two stills.
         other_track: share of people whose stills come from another of their tracks.
         shape_noise: standard deviation of what is added to the true shape, px.
+        head_rate: how many times the learning rate the layers have that paint masks and residual.
         l1, gradient, features, shape, smooth: weights of the loss terms.
+        residual: weight of what the residual alone lacks between the lips.
+        undecided: weight of the masks' entropy between different stills.
+        adversarial, match: weights of what the critic says, and of how far its layers see a difference; both grow from
+            0 over ``ramp`` steps. There is no critic where both are 0.
     """
 
     network: WarpTalkerConfig = field(default_factory=WarpTalkerConfig)
+    weight_decay: float = 1e-3
     frames: int = 6
     single: float = 0.45
+    two: float = 0.1
     other_track: float = 0.45
     shape_noise: float = 0.15
+    head_rate: float = 3.0
     l1: float = 1.0
-    gradient: float = 0.5
+    gradient: float = 0.35
     features: float = 0.05
     shape: float = 0.03
     smooth: float = 0.003
+    residual: float = 0.15
+    undecided: float = 0.01
+    adversarial: float = 0.03
+    match: float = 0.05
+    ramp: int = 200
 
 
 @dataclass(frozen=True)

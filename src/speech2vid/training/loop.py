@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,11 +22,12 @@ from speech2vid.training.feed import Feed
 from speech2vid.training.journal import Journal
 from speech2vid.training.processes import Processes
 from speech2vid.training.stage import Stage
-from speech2vid.training.state import State, write
+from speech2vid.training.state import Progress, State, write
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 LOG_EVERY = 20  # steps
 MOMENTUM = 0.9
+CRITIC_BETAS = (0.5, 0.9)  # of AdamW: what it is to tell apart changes with each step
 OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
 
@@ -47,13 +49,15 @@ def train_stage(
         OutputError: nothing can be written.
         ConfigError, WeightsError: the checkpoint is of another training, or damaged.
     """
-    config, network = stage.config, stage.network
+    config, network, critic = stage.config, stage.network, stage.critic
     _set_precision(config, here)
     if config.start:
         fill(network, Path(config.start), stage.architecture)
     mean = copy.deepcopy(network).eval().requires_grad_(False)
-    here.joined(network)
-    state = State(stage.name, config, network, mean, _optimiser(config, network))
+    networks = {"network": network} if critic is None else {"network": network, "critic": critic}
+    for each in networks.values():
+        here.joined(each)
+    state = State(stage.name, config, {**networks, "mean": mean}, _optimiser(stage))
     checkpoint, best = folder / CHECKPOINT, folder / BEST
     resumed = resume and checkpoint.is_file()
     changes = state.load(checkpoint) if resumed else []
@@ -73,36 +77,37 @@ def train_stage(
             journal.say(line)
     started, first_step = time.perf_counter(), progress.step
     recent: deque[dict[str, float]] = deque(maxlen=LOG_EVERY)
-    parameters = [each for each in network.parameters() if each.requires_grad]
+    parameters = [each for module in networks.values() for each in module.parameters() if each.requires_grad]
     batches = feed.batches(progress.step, steps)
     try:
         while progress.step < steps and not (config.patience and progress.stale >= config.patience):
             rate = learning_rate(config, progress.step, steps)
             for group in state.optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = config.learning_rate if group["steady"] else group["times"] * rate
             torch.manual_seed((config.seed * 1_000_003 + progress.step) * 1009 + here.rank)  # dropout
             network.train()
+            weights = stage.weights_at(progress.step)
             state.optimiser.zero_grad(set_to_none=True)
             found = torch.zeros(len(terms_wanted), device=here.device)
             for _ in range(config.accumulate):
                 batch = next(batches)
                 with _autocast(config, here):
                     terms = {name: term for name, term in stage.terms(network, batch).items() if stage.weights[name]}
-                    loss = total(terms, {name: stage.weights[name] for name in terms}) / config.accumulate
+                    loss = total(terms, {name: weights[name] for name in terms}) / config.accumulate
                 loss.backward()  # type: ignore[no-untyped-call]
                 found += torch.stack([terms[name].detach().float() for name in terms_wanted]) / config.accumulate
             here.average([found, *(each.grad for each in parameters if each.grad is not None)])
             values = dict(zip(terms_wanted, found.tolist(), strict=True))
             _check(stage.name, values, progress.step + 1, checkpoint)
             if config.clip:
-                nn.utils.clip_grad_norm_(parameters, config.clip)
+                nn.utils.clip_grad_norm_(network.parameters(), config.clip)
             state.optimiser.step()
             progress.step += 1
             _follow(mean, network, min(config.average, (progress.step - 1) / (progress.step + 19)))
 
             step = progress.step
             if journal:
-                journal.losses(step, sum(stage.weights[name] * value for name, value in values.items()), values)
+                journal.losses(step, sum(weights[name] * value for name, value in values.items()), values)
                 recent.append(values)
                 if step % LOG_EVERY == 0:
                     means = {name: sum(each[name] for each in recent) / len(recent) for name in terms_wanted}
@@ -114,7 +119,7 @@ def train_stage(
                     losses = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
                     journal.say(f"step {step}: {losses}; {speed:.1f} items/s, waiting for data {waited:.1%}")
             if step % validate_every == 0 or step == steps:
-                _validate(stage, state, journal, here, best)
+                _validate(stage, state.progress, mean, journal, here, best)
                 if here.first:
                     state.save(checkpoint)
             if on_step is not None:
@@ -133,12 +138,14 @@ def learning_rate(config: StageConfig, step: int, steps: int) -> float:
     return rate * (0.5 - 0.5 * math.cos(math.pi * left / config.decay)) if left < config.decay else rate
 
 
-def _validate(stage: Stage, state: State, journal: Journal | None, here: Processes, best: Path) -> None:
+def _validate(
+    stage: Stage, progress: Progress, mean: nn.Module, journal: Journal | None, here: Processes, best: Path
+) -> None:
     """Judge the running mean, and keep it if it is the best so far. The first process does it for all."""
-    progress, cost = state.progress, math.nan
+    cost = math.nan
     if journal:
         with torch.no_grad():
-            judged = stage.validate(state.mean)
+            judged = stage.validate(mean)
         journal.validation(progress.step, judged)
         cost = judged.cost
     cost = here.same(cost)
@@ -151,7 +158,7 @@ def _validate(stage: Stage, state: State, journal: Journal | None, here: Process
         progress.best, progress.best_step, progress.stale = cost, progress.step, 0
         if journal:
             progress.metrics = judged.metrics
-            write(best, stage.header(judged.metrics), dict(state.mean.state_dict()))
+            write(best, stage.header(judged.metrics), dict(mean.state_dict()))
     else:
         progress.stale += 1
 
@@ -165,13 +172,21 @@ def _check(stage: str, values: dict[str, float], step: int, checkpoint: Path) ->
             )
 
 
-def _optimiser(config: StageConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """Weight decay is for matrices and kernels only."""
-    trained = [each for each in network.parameters() if each.requires_grad]
-    groups = [
-        {"params": [each for each in trained if each.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [each for each in trained if each.dim() <= 1], "weight_decay": 0.0},
+def _optimiser(stage: Stage) -> torch.optim.Optimizer:
+    """Weight decay is for the matrices and kernels of the network only."""
+    config = stage.config
+    alike: dict[tuple[float, float], list[nn.Parameter]] = {}  # times the rate, weight decay
+    for name, parameter in stage.network.named_parameters():
+        if parameter.requires_grad:
+            times = next((times for start, times in stage.faster.items() if name.startswith(start)), 1.0)
+            alike.setdefault((times, config.weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "times": times, "weight_decay": decay, "steady": False}
+        for (times, decay), parameters in alike.items()
     ]
+    if stage.critic is not None:
+        critics = list(stage.critic.parameters())
+        groups.append({"params": critics, "weight_decay": 0.0, "betas": CRITIC_BETAS, "steady": True})
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, config.learning_rate, momentum=MOMENTUM)
     return torch.optim.AdamW(groups, config.learning_rate)

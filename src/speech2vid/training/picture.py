@@ -1,7 +1,9 @@
 """Stage ``picture``: the ``warp`` talker learns to show true mouth shapes on stills of the person.
 
 Beside the plain difference, the picture must have the target's edges, look like it to the reader's first layers, and
-must read as the shape that was asked for: the last keeps it from answering everything with the mean mouth.
+must read as the shape that was asked for: the last keeps it from answering everything with the mean mouth. Between the
+lips, where no still has what is wanted, the residual must be right by itself, and a critic that learns along keeps
+teeth and tongue from being the blurred mean of all that could be there.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ from torch import Tensor, nn
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.data.sampling import StillMix, percentile_stills
 from speech2vid.evaluation.measures import correlation
+from speech2vid.losses import hinge
+from speech2vid.models.mouth_critic import MouthCritic, patch_weight
 from speech2vid.models.shape_reader import ShapeReader
-from speech2vid.models.warp_decoder import WarpFields, compose
+from speech2vid.models.warp_decoder import WarpFields, compose, merge_copies
 from speech2vid.models.warp_talker import WarpTalker
 from speech2vid.training.config import PictureConfig
-from speech2vid.training.mouths import REGION, REGION_RGB, emphasis, mirrored, mouth_box, opening
+from speech2vid.training.mouths import REGION, REGION_RGB, between_lips, emphasis, mirrored, mouth_box, opening
 from speech2vid.training.rest import fit_rest, mean_speech
 from speech2vid.training.sheet import contact_sheet
 from speech2vid.training.stage import Batch, Item, Stage, Validation, pixels, speaker_mean
@@ -27,6 +31,8 @@ from speech2vid.training.tracks import TrackSet, TrainingTrack
 
 GAIN, TINT, LIFT = 0.15, 0.05, 0.04  # standard deviations of contrast, of each colour's, and of brightness
 ONE_STILL_QUANTILE = 0.3
+HEAD = ("decoder.narrow.", "decoder.paint.")  # few weights, small gradients
+STATISTICS_MOUTHS = 500  # how large the inner mouth is, is measured on so many
 VALIDATE_TRACKS, VALIDATE_FRAMES, SHEET_FRAMES = 2, 25, 4
 
 
@@ -37,6 +43,7 @@ class PictureStage(Stage):
     architecture = WarpTalker.architecture
     config: PictureConfig
     network: WarpTalker
+    critic: MouthCritic | None
 
     def __init__(
         self, config: PictureConfig, train: TrackSet, val: TrackSet, device: torch.device, reader: ShapeReader | None
@@ -49,11 +56,29 @@ class PictureStage(Stage):
         network.rest.requires_grad_(False)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.reader = None if reader is None else reader.to(device).eval().requires_grad_(False)
-        mix = StillMix(config.single, config.other_track, every=1)
+        self.critic = MouthCritic().to(device) if config.adversarial or config.match else None
+        self.between_mean, self.patch_mean = _inner_mouth(train, np.random.default_rng(config.seed))
+        mix = StillMix(config.single, config.two, config.other_track, every=1)
         self._sampler = train.sampler(mix)
         self.samples = -(-train.frames // config.frames)
         judged = {"features": config.features, "shape": config.shape} if reader is not None else {}
-        self.weights = {"l1": config.l1, "gradient": config.gradient, **judged, "smooth": config.smooth}
+        critics = {"critic": 1.0, "adversarial": config.adversarial, "match": config.match}
+        self.weights = {
+            "l1": config.l1,
+            "gradient": config.gradient,
+            **judged,
+            "smooth": config.smooth,
+            "residual": config.residual,
+            "undecided": config.undecided,
+            **(critics if self.critic is not None else {}),
+        }
+        self.faster = dict.fromkeys(HEAD, config.head_rate)
+
+    def weights_at(self, step: int) -> dict[str, float]:
+        ramp = min(1.0, step / max(1, self.config.ramp))
+        return {
+            name: ramp * weight if name in ("adversarial", "match") else weight for name, weight in self.weights.items()
+        }
 
     def draw(self, rng: np.random.Generator) -> Item:
         example = self._sampler.draw(rng, self.config.frames)
@@ -68,6 +93,7 @@ class PictureStage(Stage):
         return {
             "stills": stills,
             "still_mouths": still_points[:, MOUTH_POINTS],
+            "same": (slots[:, None] == slots).astype(np.float32),
             "faces": faces[REGION_RGB],
             "mouths": mouths,
             "asked": mouths + np.float32(self.config.shape_noise) * _normal(rng, len(mouths), 1, 2),
@@ -77,10 +103,11 @@ class PictureStage(Stage):
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         gain, lift = batch["gain"], batch["lift"]
-        fields, made = _generate(network, pixels(batch["stills"]) * gain + lift, batch["still_mouths"], batch["asked"])
+        stills = pixels(batch["stills"]) * gain + lift
+        fields, undecided, made = _generate(network, stills, batch["still_mouths"], batch["same"], batch["asked"])
         true = (pixels(batch["faces"]) * gain + lift).flatten(0, 1)
         mouths = batch["mouths"].flatten(0, 1)
-        weight = emphasis(mouths)
+        weight, between = emphasis(mouths), between_lips(mouths)
         error = (made - true) * weight
         terms = {"l1": error.abs().mean(), "gradient": _edge_error(made - true, weight)}
         if self.reader is not None:
@@ -93,7 +120,20 @@ class PictureStage(Stage):
             ).sum()
             terms["shape"] = (read - mouths).abs().mean() + (opening(read) - opening(mouths)).abs().mean()
         terms["smooth"] = fields.flow.diff(dim=-1).abs().mean() + fields.flow.diff(dim=-2).abs().mean()
-        return terms
+        terms["residual"] = ((fields.residual - true).abs() * between).mean() / self.between_mean
+        terms["undecided"] = undecided.mean()
+        return terms if self.critic is None else terms | self._contest(self.critic, made, true, between)
+
+    def _contest(self, critic: MouthCritic, made: Tensor, true: Tensor, between: Tensor) -> dict[str, Tensor]:
+        """``critic``: what the critic pays, with gradient for it; the others: what the picture does, with its own."""
+        counts = patch_weight(between) / self.patch_mean
+        scores, seen = critic(true, between)
+        paid = (counts * hinge(scores, critic(made.detach(), between)[0])).mean()
+        critic.requires_grad_(False)
+        scores, seen_made = critic(made, between)
+        critic.requires_grad_(True)
+        apart = [(a - b.detach()).abs().mean() for a, b in zip(seen_made, seen, strict=True)]
+        return {"critic": paid, "adversarial": -(counts * scores).mean(), "match": torch.stack(apart).sum()}
 
     def validate(self, network: nn.Module) -> Validation:
         by_speaker, rows = {}, []
@@ -127,7 +167,8 @@ class PictureStage(Stage):
         for name, slots in (("", five), ("_one_still", np.full(count, one))):
             stills = pixels(torch.from_numpy(source.frames[slots]).to(self.device))[None]
             still_mouths = torch.from_numpy(source.landmarks[slots][:, MOUTH_POINTS]).to(self.device)[None]
-            _, made = _generate(network, stills, still_mouths, mouths[None])
+            same = torch.from_numpy((slots[:, None] == slots).astype(np.float32)).to(self.device)[None]
+            _, _, made = _generate(network, stills, still_mouths, same, mouths[None])
             measures[f"error{name}"] = error(made)
             measures[f"still_error{name}"] = min(error(still[REGION]) for still in stills[0])
             if self.reader is not None:
@@ -145,10 +186,32 @@ class PictureStage(Stage):
         return self.config.network.to_dict()
 
 
-def _generate(network: nn.Module, stills: Tensor, still_mouths: Tensor, asked: Tensor) -> tuple[WarpFields, Tensor]:
-    """Stills (B, K, 3, 112, 112), their mouths (B, K, 20, 2), T mouths asked for each (B, T, 20, 2) → B·T pictures."""
-    fields = network(stills[REGION], still_mouths, asked)
-    return fields, compose(fields, stills.repeat_interleave(asked.shape[1], 0))
+def _generate(
+    network: nn.Module, stills: Tensor, still_mouths: Tensor, same: Tensor, asked: Tensor
+) -> tuple[WarpFields, Tensor, Tensor]:
+    """Fields, how undecided they are, and pictures, for B·T mouths.
+
+    Args:
+        stills: (B, K, 3, 112, 112) in [0, 1].
+        still_mouths: (B, K, 20, 2) px.
+        same: (B, K, K), 1 where two slots hold the same still.
+        asked: (B, T, 20, 2) px, T mouths of each person.
+    """
+    frames = asked.shape[1]
+    predicted = network(stills[REGION], still_mouths, asked)
+    fields, undecided = merge_copies(predicted, same.repeat_interleave(frames, 0))
+    return fields, undecided, compose(fields, stills.repeat_interleave(frames, 0))
+
+
+def _inner_mouth(train: TrackSet, rng: np.random.Generator) -> tuple[float, float]:
+    """Mean of :func:`between_lips` and of :func:`patch_weight` in the training data.
+
+    What is divided by these, not by those of a batch, is a mean over items and can be averaged over processes.
+    """
+    tracks = [train[number] for number in rng.permutation(len(train.tracks))[:STATISTICS_MOUTHS]]
+    mouths = np.stack([track.landmarks[rng.integers(len(track)), MOUTH_POINTS] for track in tracks])
+    between = between_lips(torch.from_numpy(mouths))
+    return float(between.mean()), float(patch_weight(between).mean())
 
 
 def _edge_error(error: Tensor, weight: Tensor) -> Tensor:

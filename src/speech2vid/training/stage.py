@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,6 +59,9 @@ class Stage(ABC):
         network: to be trained; the stage has moved it to its device.
         samples: batch items in an epoch.
         weights: loss term → weight. Terms of weight 0 need not be computed.
+        faster: beginning of parameter names → how many times the learning rate they have.
+        critic: a network that learns beside it to tell what it makes from the truth, or None. The terms' gradients
+            reach both; it has a rate that stays, is not clipped, and is in the checkpoint, not in the weight file.
     """
 
     name: ClassVar[str]
@@ -66,6 +70,8 @@ class Stage(ABC):
     network: nn.Module
     samples: int
     weights: dict[str, float]
+    faster: Mapping[str, float] = MappingProxyType({})
+    critic: nn.Module | None = None
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Item:
@@ -74,6 +80,10 @@ class Stage(ABC):
     @abstractmethod
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The loss terms of a batch, unweighted scalars: each a mean over items, so that shares can be averaged."""
+
+    def weights_at(self, step: int) -> dict[str, float]:
+        """``weights`` in the update after ``step``: always the same, if a stage does not say otherwise."""
+        return self.weights
 
     @abstractmethod
     def validate(self, network: nn.Module) -> Validation:

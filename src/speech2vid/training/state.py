@@ -6,6 +6,7 @@ Nothing random has a state of its own: all that is drawn follows from the seed a
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,18 @@ class Progress:
 
 
 class State:
-    """Network, its running mean, optimiser and progress of a stage."""
+    """Networks, optimiser and progress of a stage.
+
+    Args:
+        networks: name in the checkpoint → ``network``, its running mean ``mean``, and ``critic`` where there is one.
+        optimiser: of their parameters.
+    """
 
     def __init__(
-        self, stage: str, config: StageConfig, network: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer
+        self, stage: str, config: StageConfig, networks: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer
     ) -> None:
         self.stage, self.config = stage, config
-        self.network, self.mean, self.optimiser = network, mean, optimiser
+        self.networks, self.optimiser = networks, optimiser
         self.progress = Progress()
 
     def save(self, path: Path) -> None:
@@ -56,9 +62,10 @@ class State:
             OutputError: no space, no permission. What was there stays.
             WeightsError: something in it is not a finite number.
         """
-        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        tensors |= {f"mean.{name}": tensor for name, tensor in self.mean.state_dict().items()}
-        names: dict[Tensor, str] = {parameter: name for name, parameter in self.network.named_parameters()}
+        tensors: dict[str, Tensor] = {}
+        for network, module in self.networks.items():
+            tensors |= {f"{network}.{name}": tensor for name, tensor in module.state_dict().items()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self._parameters().items()}
         for parameter, entries in self.optimiser.state.items():
             for key, value in entries.items():
                 if value is not None:
@@ -77,12 +84,12 @@ class State:
         header, arrays = read_weights(path, f"checkpoint of {self.stage}")
         changes = _changes(path, header.config["config"], json.loads(json.dumps(self.config.to_dict())))
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        for prefix, module in (("network.", self.network), ("mean.", self.mean)):
+        for network, module in self.networks.items():
             try:
-                module.load_state_dict(_below(prefix, tensors))
+                module.load_state_dict(_below(f"{network}.", tensors))
             except RuntimeError as error:
-                raise WeightsError(f"{path} does not fit the network", "start again in another --out") from error
-        parameters = dict(self.network.named_parameters())
+                raise WeightsError(f"{path} does not fit the {network}", "start again in another --out") from error
+        parameters = self._parameters()
         self.optimiser.state.clear()
         for name, tensor in _below("optimiser.", tensors).items():
             key, _, parameter = name.partition(".")
@@ -92,6 +99,14 @@ class State:
         progress = header.config["progress"]
         self.progress = Progress(**{**progress, "best": float(progress["best"])})
         return changes
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        """Name in the checkpoint → parameter."""
+        return {
+            f"{network}.{name}": parameter
+            for network, module in self.networks.items()
+            for name, parameter in module.named_parameters()
+        }
 
 
 def write(path: Path, header: WeightsHeader, tensors: dict[str, Tensor]) -> None:
