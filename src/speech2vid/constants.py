@@ -41,6 +41,8 @@ CANVAS_CROP_OFFSET_PX = 22
 FACE_PX = 112
 TARGET_PX = 109  # rows and columns 1..109 of the 112 px face
 TARGET_OFFSET_PX = 1
+# The part of the face that `warp` generates: rows 48..111, columns 8..103
+REGION_TOP, REGION_LEFT, REGION_HEIGHT, REGION_WIDTH = 48, 8, 64, 96
 CONTEXT_FACE_PX = 224  # the re-dubbing network's size (Sect. 6.2)
 IDENTITY_STILLS = 5
 IDENTITY_PERCENTILES = (10, 30, 50, 70, 90)  # of lip opening (Fig. 3)

@@ -19,11 +19,10 @@ order, so any way of cutting the sound into chunks gives the same bits.
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from speech2vid.constants import MFCC_HOP, MFCC_PREEMPHASIS, MFCC_WINDOW, SAMPLE_RATE_HZ, exact_div
-from speech2vid.errors import MediaError
+from speech2vid.audio.framing import Framer, spectra
+from speech2vid.constants import MFCC_FFT, SAMPLE_RATE_HZ
 from speech2vid.records import Waveform
 
 Rows = NDArray[np.float32]
@@ -45,11 +44,6 @@ PRIOR = np.array(
     ]
 ).ravel()  # mean row of our training speakers
 
-_FFT = 512
-_HALF_WINDOW = exact_div(MFCC_WINDOW, 2)
-_BLOCK_ROWS = 512
-_HAMMING = np.hamming(MFCC_WINDOW)
-
 
 def mel_filters(bands: int, low_hz: float, high_hz: float, whole_bins: bool) -> NDArray[np.float64]:
     """Triangular filters of height 1, (bands, 257) float64: filter × bin of the 512-point spectrum.
@@ -57,14 +51,14 @@ def mel_filters(bands: int, low_hz: float, high_hz: float, whole_bins: bool) -> 
     Args:
         whole_bins: put the corners on bins, as Sphinx does; otherwise triangles reach at least one bin to either side.
     """
-    bin_hz = SAMPLE_RATE_HZ / _FFT
+    bin_hz = SAMPLE_RATE_HZ / MFCC_FFT
     low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (low_hz, high_hz))
     corners = 700.0 * (10.0 ** (np.linspace(low, high, bands + 2) / 2595.0) - 1.0) / bin_hz
     if whole_bins:
         corners = np.round(corners)
     left, centre, right = (corners[k : k + bands, None] for k in range(3))
     left, right = np.minimum(left, centre - 1.0), np.maximum(right, centre + 1.0)
-    bins = np.arange(_FFT // 2 + 1)
+    bins = np.arange(MFCC_FFT // 2 + 1)
     filters: NDArray[np.float64] = np.maximum(
         0.0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre))
     )
@@ -83,11 +77,7 @@ _FLOORS = np.repeat([PLAIN_FLOOR, PHONE_FLOOR], [PLAIN_BANDS, PHONE_BANDS])
 def _log_energies(samples: Waveform, rows: int) -> NDArray[np.float64]:
     """The first ``rows`` rows of ``samples``; sample 0 is only the predecessor that pre-emphasis needs."""
     logs = np.empty((rows, COLUMNS))
-    for start in range(0, rows, _BLOCK_ROWS):
-        block = slice(start, min(start + _BLOCK_ROWS, rows))
-        wave = samples[block.start * MFCC_HOP : (block.stop - 1) * MFCC_HOP + MFCC_WINDOW + 1].astype(np.float64)
-        emphasised = wave[1:] - MFCC_PREEMPHASIS * wave[:-1]
-        spectrum = np.fft.rfft(sliding_window_view(emphasised, MFCC_WINDOW)[::MFCC_HOP] * _HAMMING, _FFT)
+    for block, spectrum in spectra(samples, rows):
         power = spectrum.real**2 + spectrum.imag**2
         energies = np.tile(_FLOORS, (len(power), 1))
         for band, weights in enumerate(_FILTERS):
@@ -107,9 +97,7 @@ class LogMelStream:
         self._start()
 
     def _start(self) -> None:
-        self._pending = np.zeros(1 + _HALF_WINDOW, np.float32)
-        self._samples = 0
-        self._heard = 0  # rows computed so far
+        self._framer = Framer()
         self._sums = np.zeros((1, PHONE_BANDS))  # running sums of rows; the first is the sum up to row ``_oldest``
         self._oldest = 0
         self._logs = np.zeros((0, COLUMNS))  # rows heard and not yet returned
@@ -121,37 +109,27 @@ class LogMelStream:
             ValueError: the chunk is not one-dimensional floating point.
             MediaError: a sample is not a finite number.
         """
-        if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
-            raise ValueError(f"a chunk of sound is (n,) floating point, not {chunk.shape} {chunk.dtype}")
-        if not np.isfinite(chunk).all():
-            raise MediaError("the sound holds samples that are not finite numbers", "export it again as 16-bit sound")
-        self._samples += len(chunk)
-        self._hear(chunk)
-        return self._complete(self._heard - ROWS_AFTER)
+        self._hear(*self._framer.push(chunk))
+        return self._complete(self._framer.rows - ROWS_AFTER)
 
     def flush(self) -> Rows:
         """Return the last rows, with zeros after the end of the sound. The stream is then ready for another sound."""
-        missing = self._samples // MFCC_HOP + 1 - self._heard
-        self._hear(np.zeros((missing - 1) * MFCC_HOP + MFCC_WINDOW + 1 - len(self._pending), np.float32))
-        last = self._complete(self._heard)
+        self._hear(*self._framer.flush())
+        last = self._complete(self._framer.rows)
         self._start()
         return last
 
-    def _hear(self, chunk: Waveform) -> None:
-        samples = np.concatenate([self._pending, chunk.astype(np.float32, copy=False)])
-        rows = max(0, (len(samples) - 1 - MFCC_WINDOW) // MFCC_HOP + 1)
+    def _hear(self, samples: Waveform, rows: int) -> None:
         logs = _log_energies(samples, rows)
-        self._pending = samples[rows * MFCC_HOP :].copy()
-        self._heard += rows
         self._logs = np.concatenate([self._logs, logs])
         sums = np.cumsum(np.concatenate([self._sums[-1:], logs[:, PLAIN_BANDS:]]), axis=0)
         self._sums = np.concatenate([self._sums, sums[1:]])
 
     def _complete(self, stop: int) -> Rows:
         """Rows from the first not yet returned up to ``stop``, less the running mean."""
-        first = self._heard - len(self._logs)
+        first = self._framer.rows - len(self._logs)
         row = np.arange(first, max(first, stop))
-        low, high = np.maximum(row - ROWS_BEFORE, 0), np.minimum(row + ROWS_AFTER + 1, self._heard)
+        low, high = np.maximum(row - ROWS_BEFORE, 0), np.minimum(row + ROWS_AFTER + 1, self._framer.rows)
         total = self._sums[high - self._oldest] - self._sums[low - self._oldest]
         heard = (high - low)[:, None].astype(np.float64)
         prior_level = PRIOR.mean()

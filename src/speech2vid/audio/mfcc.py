@@ -18,23 +18,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from speech2vid.audio.framing import HAMMING, Framer, spectra
 from speech2vid.constants import (
     MFCC_CEPSTRA,
     MFCC_FFT,
     MFCC_FILTERS,
     MFCC_HIGH_HZ,
-    MFCC_HOP,
     MFCC_LIFTER,
     MFCC_LOW_HZ,
     MFCC_PREEMPHASIS,
-    MFCC_WINDOW,
     SAMPLE_RATE_HZ,
-    exact_div,
 )
-from speech2vid.errors import MediaError
 from speech2vid.records import Waveform
 
 Array = NDArray[np.float64]
@@ -42,9 +38,6 @@ Array = NDArray[np.float64]
 MEL_FLOOR = 1e-8  # filter energies below this (about the rounding noise of 16-bit sound) count as this
 LEVEL_FLOOR_DB = -100.0
 
-_HALF_WINDOW = exact_div(MFCC_WINDOW, 2)
-_BLOCK_ROWS = 512  # rows computed at once: keeps the intermediate arrays within the cache
-_HAMMING = np.hamming(MFCC_WINDOW)
 _BIN_HZ = np.arange(MFCC_FFT // 2 + 1) * (SAMPLE_RATE_HZ / MFCC_FFT)
 _BAND = slice(int(np.searchsorted(_BIN_HZ, MFCC_LOW_HZ)), int(np.searchsorted(_BIN_HZ, MFCC_HIGH_HZ, side="right")))
 
@@ -63,7 +56,7 @@ def mel_filters() -> Array:
 def _level_weights() -> Array:
     """Weights (257,) that sum a power spectrum to the mean square of the sound, with the pre-emphasis undone."""
     pre_emphasis = np.abs(1.0 - MFCC_PREEMPHASIS * np.exp(-2j * np.pi * _BIN_HZ / SAMPLE_RATE_HZ)) ** 2
-    weights: Array = 2.0 / (MFCC_FFT * np.sum(_HAMMING**2)) / pre_emphasis
+    weights: Array = 2.0 / (MFCC_FFT * np.sum(HAMMING**2)) / pre_emphasis
     return weights
 
 
@@ -112,11 +105,7 @@ def _features(samples: Waveform, rows: int) -> AudioFeatures:
     mfcc = np.empty((rows, MFCC_CEPSTRA), np.float32)
     logmel = np.empty((rows, MFCC_FILTERS), np.float32)
     level_db = np.empty(rows, np.float32)
-    for start in range(0, rows, _BLOCK_ROWS):
-        block = slice(start, min(start + _BLOCK_ROWS, rows))
-        wave = samples[block.start * MFCC_HOP : (block.stop - 1) * MFCC_HOP + MFCC_WINDOW + 1].astype(np.float64)
-        emphasised = wave[1:] - MFCC_PREEMPHASIS * wave[:-1]
-        spectrum = np.fft.rfft(sliding_window_view(emphasised, MFCC_WINDOW)[::MFCC_HOP] * _HAMMING, MFCC_FFT)
+    for block, spectrum in spectra(samples, rows):
         band = spectrum[:, _BAND]
         energies = _row_by_row_product(band.real**2 + band.imag**2, _BAND_MATRIX)
         log_energies = np.log(np.maximum(energies[:, :MFCC_FILTERS], MEL_FLOOR))
@@ -136,9 +125,7 @@ class FeatureStream:
         self._start()
 
     def _start(self) -> None:
-        self._pending = np.zeros(1 + _HALF_WINDOW, np.float32)
-        self._samples = 0
-        self._rows = 0
+        self._framer = Framer()
 
     def push(self, chunk: Waveform) -> AudioFeatures:
         """Take the next samples, (n,) float at 16 kHz in −1–1, and return the rows that are now complete.
@@ -147,28 +134,13 @@ class FeatureStream:
             ValueError: the chunk is not one-dimensional floating point.
             MediaError: a sample is not a finite number.
         """
-        if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
-            raise ValueError(f"a chunk of sound is (n,) floating point, not {chunk.shape} {chunk.dtype}")
-        if not np.isfinite(chunk).all():
-            raise MediaError("the sound holds samples that are not finite numbers", "export it again as 16-bit sound")
-        self._samples += len(chunk)
-        return self._advance(chunk)
+        return _features(*self._framer.push(chunk))
 
     def flush(self) -> AudioFeatures:
         """Return the last rows, with zeros after the end of the sound. The stream is then ready for another sound."""
-        missing = self._samples // MFCC_HOP + 1 - self._rows
-        zeros = np.zeros((missing - 1) * MFCC_HOP + MFCC_WINDOW + 1 - len(self._pending), np.float32)
-        last = self._advance(zeros)
+        last = _features(*self._framer.flush())
         self._start()
         return last
-
-    def _advance(self, chunk: Waveform) -> AudioFeatures:
-        samples = np.concatenate([self._pending, chunk.astype(np.float32, copy=False)])
-        rows = max(0, (len(samples) - 1 - MFCC_WINDOW) // MFCC_HOP + 1)
-        features = _features(samples, rows)
-        self._pending = samples[rows * MFCC_HOP :].copy()
-        self._rows += rows
-        return features
 
 
 def concatenate(parts: list[AudioFeatures]) -> AudioFeatures:

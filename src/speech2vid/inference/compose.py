@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from speech2vid.constants import REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.face.registration import compose, invert, transform_points
 from speech2vid.frontend import Still
-from speech2vid.inference.fields import REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH, Fields, Floats
+from speech2vid.inference.fields import Fields, Floats
 from speech2vid.inference.identity import Identity
 from speech2vid.records import Affine, Image
 

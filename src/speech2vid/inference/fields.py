@@ -10,15 +10,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from speech2vid.constants import IDENTITY_STILLS
+from speech2vid.constants import IDENTITY_STILLS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.engine.onnx import Arrays, OnnxNetwork
 from speech2vid.errors import ConfigError
 from speech2vid.weightfile import read_weights
 
 Floats = NDArray[np.float32]
 
-# The generated part of the 112 px aligned face, as the network was trained
-REGION_TOP, REGION_LEFT, REGION_HEIGHT, REGION_WIDTH = 48, 8, 64, 96
 BATCH = 16  # frames computed at once
 
 TALKER, VOICE = "warp_talker", "voice"  # stems of the weight files

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from speech2vid.constants import MOUTH_COUNT
-from speech2vid.models.warp_decoder import REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
+from speech2vid.constants import MOUTH_COUNT, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:

@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speech2vid.constants import IDENTITY_STILLS, MOUTH_COUNT
+from speech2vid.constants import IDENTITY_STILLS, MOUTH_COUNT, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 
-REGION_TOP, REGION_LEFT, REGION_HEIGHT, REGION_WIDTH = 48, 8, 64, 96
 KERNEL_PX = 4.0  # reach of one mouth landmark in the base flow
 FARTHEST = 20.0  # exp(-20) stands for all below: subnormal numbers make convolutions four times as slow
 

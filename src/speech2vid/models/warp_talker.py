@@ -8,18 +8,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from speech2vid.constants import IDENTITY_STILLS, LANDMARKS, MOUTH_COUNT
-from speech2vid.models.config import NetworkConfig
-from speech2vid.models.network import Graph, Network
-from speech2vid.models.warp_decoder import (
+from speech2vid.constants import (
+    IDENTITY_STILLS,
+    LANDMARKS,
+    MOUTH_COUNT,
     REGION_HEIGHT,
     REGION_LEFT,
     REGION_TOP,
     REGION_WIDTH,
-    WarpDecoder,
-    WarpFields,
-    WarpIdentityEncoder,
 )
+from speech2vid.models.config import NetworkConfig
+from speech2vid.models.network import Graph, Network
+from speech2vid.models.warp_decoder import WarpDecoder, WarpFields, WarpIdentityEncoder
 
 FEATURES = ("fine", "middle", "coarse")
 

@@ -8,15 +8,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from speech2vid.constants import FACE_PX, INNER_BOTTOM, INNER_TOP, LANDMARKS, MOUTH_POINTS
-from speech2vid.models.warp_decoder import (
+from speech2vid.constants import (
+    FACE_PX,
+    INNER_BOTTOM,
+    INNER_TOP,
+    LANDMARKS,
+    MOUTH_POINTS,
     REGION_HEIGHT,
     REGION_LEFT,
     REGION_TOP,
     REGION_WIDTH,
-    inside_mouth,
-    region_grid,
 )
+from speech2vid.models.warp_decoder import inside_mouth, region_grid
 from speech2vid.records import Frames, Points
 
 TOP = [point - MOUTH_POINTS.start for point in INNER_TOP]

@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speech2vid.constants import FACE_PX, MOUTH_POINTS
+from speech2vid.constants import FACE_PX, MOUTH_POINTS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.data.sampling import StillMix
 from speech2vid.evaluation.measures import correlation
 from speech2vid.models.shape_reader import ShapeReader
-from speech2vid.models.warp_decoder import REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.training.config import ReaderConfig
 from speech2vid.training.mouths import REGION_RGB, mirrored, opening
 from speech2vid.training.stage import Batch, Item, Stage, Validation, pixels, speaker_mean
