@@ -5,6 +5,13 @@
     from speech2vid import talk
 
     talk("photo.jpg", "speech.wav", "out.mp4")
+
+Live, while the sound is coming in::
+
+    from speech2vid import TalkStream
+
+    stream = TalkStream.of("photo.jpg")
+    pictures = stream.push(samples)  # 16 kHz
 """
 
 from __future__ import annotations
@@ -13,14 +20,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from speech2vid.inference.fields import TalkerNetworks
+    from speech2vid.inference.identity import Identity, make_identity
+    from speech2vid.inference.stream import TalkStream
     from speech2vid.inference.talk import TalkResult, talk
 
 __version__ = "0.1.0"
-__all__ = ["TalkResult", "__version__", "talk"]
+__all__ = ["Identity", "TalkResult", "TalkStream", "TalkerNetworks", "__version__", "make_identity", "talk"]
 
 
 def __getattr__(name: str) -> Any:
     """Load the work when it is first asked for: ``import speech2vid`` alone loads nothing heavy."""
-    if name in ("TalkResult", "talk"):
+    if name in __all__:
         return getattr(import_module("speech2vid.inference"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,8 @@
 """Stills and sound → video, on ONNX Runtime and numpy."""
 
+from speech2vid.inference.fields import TalkerNetworks
 from speech2vid.inference.identity import Identity, make_identity
+from speech2vid.inference.stream import TalkStream
 from speech2vid.inference.talk import TalkResult, generate_frames, talk
 
-__all__ = ["Identity", "TalkResult", "generate_frames", "make_identity", "talk"]
+__all__ = ["Identity", "TalkResult", "TalkStream", "TalkerNetworks", "generate_frames", "make_identity", "talk"]

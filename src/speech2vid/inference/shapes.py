@@ -8,10 +8,19 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from speech2vid.audio.logmel import SILENT_ROW, LogMelStream
+from speech2vid.audio.logmel import ROWS_AFTER, SILENT_ROW, LogMelStream
 from speech2vid.audio.mfcc import FeatureStream
-from speech2vid.audio.silence import ActivityStream
-from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, exact_div
+from speech2vid.audio.silence import LATENCY_S, ActivityStream
+from speech2vid.constants import (
+    FRAME_RATE_HZ,
+    MFCC_PER_FRAME,
+    MFCC_RATE_HZ,
+    MFCC_WINDOW,
+    MOUTH_COUNT,
+    SAMPLE_RATE_HZ,
+    SAMPLES_PER_FRAME,
+    exact_div,
+)
 from speech2vid.engine.onnx import OnnxNetwork
 from speech2vid.errors import ConfigError, MediaError
 from speech2vid.inference.fields import Floats
@@ -21,7 +30,7 @@ from speech2vid.records import Waveform
 Silence = Literal["hold", "follow"]
 SILENCE_POLICIES: tuple[str, ...] = get_args(Silence)
 SPEAKS = 0.05  # activity from which on a frame counts as speech
-CHUNK_FRAMES = 100
+CHUNK_FRAMES = 100  # computed at once where nobody waits: each call of the network repeats a window's context
 
 
 class ShapeStream:
@@ -30,17 +39,19 @@ class ShapeStream:
     Args:
         voice: graph ``logmel`` (1, T, bands) → ``deltas`` (1, (T − window_rows) // 4 + 1, 20, 2), aligned px.
         silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` does what the network says.
+        block_frames: the network runs as soon as so many frames can be computed: 1 for the shortest delay.
 
     Attributes:
         spoken_frames: how many frames so far have speech.
     """
 
-    def __init__(self, voice: OnnxNetwork, silence: Silence = "hold") -> None:
+    def __init__(self, voice: OnnxNetwork, silence: Silence = "hold", block_frames: int = CHUNK_FRAMES) -> None:
         if silence not in SILENCE_POLICIES:
             raise ConfigError(f"silence cannot be {silence!r}", f"choose from: {', '.join(SILENCE_POLICIES)}")
         self.spoken_frames = 0
         self._voice = voice
         self._silence = silence
+        self._block_frames = block_frames
         self._window = int(voice.header.config["window_rows"])
         self._logmel, self._levels, self._activity = LogMelStream(), FeatureStream(), ActivityStream()
         middle = exact_div(MFCC_PER_FRAME, 2)  # the middle of frame i is row 4 i + 2
@@ -49,12 +60,18 @@ class ShapeStream:
         self._active = np.empty(0, np.float32)
         self._samples = self._given = 0
 
+    @property
+    def latency_s(self) -> float:
+        """How far the sound must have gone past a frame's middle before its movement is returned, at most."""
+        look_ahead_s = (self._window // 2 + ROWS_AFTER) / MFCC_RATE_HZ + MFCC_WINDOW / 2 / SAMPLE_RATE_HZ
+        return max(look_ahead_s + (self._block_frames - 1) / FRAME_RATE_HZ, LATENCY_S)
+
     def push(self, chunk: Waveform) -> Floats:
         """Take the next samples, (n,) at 16 kHz; return the movements now known, (m, 20, 2) px relative to rest."""
         self._samples += len(chunk)
         self._rows = np.concatenate([self._rows, self._logmel.push(chunk)])
         self._active = np.concatenate([self._active, self._activity.push(self._levels.push(chunk).level_db)])
-        return self._advance(CHUNK_FRAMES)
+        return self._advance(self._block_frames)
 
     def flush(self) -> Floats:
         """The movements of the last frames."""

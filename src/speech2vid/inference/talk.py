@@ -90,7 +90,7 @@ def talk(
     """
     start = time.perf_counter()
     watch = Stopwatch()
-    faces = [Path(face)] if isinstance(face, str | PathLike) else [Path(each) for each in face]
+    faces = face_paths(face)
     audio, outfile = Path(audio), Path(outfile)
     _keep_inputs([*faces, audio], outfile)
     with watch("decode"):
@@ -123,6 +123,11 @@ def talk(
         {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()},
         () if stream.spoken_frames else (f"no speech was heard in {audio}: the mouth stays closed",),
     )
+
+
+def face_paths(face: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    """One path or several, as a list."""
+    return [Path(face)] if isinstance(face, str | PathLike) else [Path(each) for each in face]
 
 
 def generate_frames(

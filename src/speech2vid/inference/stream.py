@@ -1,0 +1,109 @@
+"""Sound that arrives bit by bit → pictures, as soon as they can be known: the live form of ``talk``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from speech2vid.inference.compose import Composer
+from speech2vid.inference.fields import BATCH, Floats, TalkerNetworks
+from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
+from speech2vid.inference.shapes import ShapeStream, Silence
+from speech2vid.inference.talk import face_paths, predict
+from speech2vid.records import Image, Waveform
+
+
+class TalkStream:
+    """The pictures of :func:`speech2vid.talk`, made while the sound is still coming in.
+
+    ::
+
+        stream = TalkStream.of("photo.jpg")
+        for chunk in microphone:  # (n,) float32 at 16 kHz
+            for picture in stream.push(chunk):
+                show(picture)
+        for picture in stream.flush():
+            show(picture)
+
+    The same pictures, however the sound is cut. Memory does not grow with the sound. Not for several threads at once.
+
+    Args:
+        identity: of :func:`speech2vid.make_identity`; may serve several streams.
+        networks: the talker's; may serve several streams.
+        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow every sound.
+        block_frames: pictures computed at once. 1 has the shortest delay, more take less work.
+
+    Attributes:
+        frames: pictures returned so far; the next one is shown from frames/25 s to (frames + 1)/25 s.
+    """
+
+    def __init__(
+        self, identity: Identity, networks: TalkerNetworks, *, silence: Silence = "hold", block_frames: int = 1
+    ) -> None:
+        self.frames = 0
+        self._identity, self._networks = identity, networks
+        self._silence, self._block_frames = silence, block_frames
+        self._composer = Composer(identity)
+        self._shapes = self._listen()
+
+    @classmethod
+    def of(
+        cls,
+        face: str | PathLike[str] | Sequence[str | PathLike[str]],
+        *,
+        crop: bool = False,
+        silence: Silence = "hold",
+        face_index: int | None = None,
+        max_size_px: int = MAX_SIZE_PX,
+        device: str = "auto",
+        weights: str | PathLike[str] | None = None,
+    ) -> TalkStream:
+        """A stream for the face in these photos, or in this video. Arguments and errors as :func:`speech2vid.talk`."""
+        networks = TalkerNetworks(None if weights is None else Path(weights), device)
+        identity = make_identity(face_paths(face), networks, crop=crop, face_index=face_index, max_size_px=max_size_px)
+        return cls(identity, networks, silence=silence)
+
+    @property
+    def latency_s(self) -> float:
+        """How long after a sound its picture can be known: the networks look so far ahead.
+
+        A picture is returned by the ``push`` with which the sound reaches ``latency_s`` past the picture's middle,
+        at the latest. The time that ``push`` takes comes on top.
+        """
+        return self._shapes.latency_s
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the pictures."""
+        height, width = self._identity.canvas.shape[:2]
+        return width, height
+
+    def push(self, samples: Waveform) -> list[Image]:
+        """Take the next samples, (n,) float at 16 kHz in −1–1; return the pictures now known, (H, W, 3) uint8 RGB.
+
+        A second of sound gives 25 pictures, all in memory: cut long sounds.
+
+        Raises:
+            ValueError: not one-dimensional floating point.
+            MediaError: a sample is not a finite number.
+        """
+        return self._pictures(self._shapes.push(samples))
+
+    def flush(self) -> list[Image]:
+        """The last pictures: round(seconds × 25) in all. The stream is then ready for another sound."""
+        pictures = self._pictures(self._shapes.flush())
+        self._shapes = self._listen()
+        self.frames = 0
+        return pictures
+
+    def _listen(self) -> ShapeStream:
+        return ShapeStream(self._networks.voice, self._silence, self._block_frames)
+
+    def _pictures(self, movements: Floats) -> list[Image]:
+        self.frames += len(movements)
+        blocks = np.split(movements, range(BATCH, len(movements), BATCH)) if len(movements) else []
+        fields = predict(self._identity, self._networks, blocks)
+        return [picture for block in fields for picture in self._composer.frames(block)]
