@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speech2vid.data.people import connected, group_faces
+from speech2vid.data.people import connected
 from speech2vid.data.records import Reason
 from speech2vid.data.speaking import OFFSETS, FileOffset, Floats, SeenTrack, file_offset, judge, judge_by_size
+from speech2vid.frontend.people import group_faces
 
 
 class Meter:

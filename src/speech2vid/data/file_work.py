@@ -20,14 +20,13 @@ import numpy as np
 from speech2vid import __version__
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ
 from speech2vid.data.dropped import Dropped
-from speech2vid.data.face_tracks import MAX_FACES, TrackFinder
+from speech2vid.data.face_tracks import TrackFinder
 from speech2vid.data.meters import Sync, meter_for, meter_name
 from speech2vid.data.people import embedding_of
 from speech2vid.data.pictures import decode_pictures
 from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, TrackRecord, TrackSound
 from speech2vid.data.report import FORMAT, outcome_as_json, replace_file
 from speech2vid.data.shards import Members, TarWriter, faces_of, members_of, read_samples, sound_of
-from speech2vid.data.shots import Look, ShotFrame, split_shots
 from speech2vid.data.speaking import (
     OFFSETS,
     FileOffset,
@@ -43,6 +42,8 @@ from speech2vid.data.stage_clock import StageClock
 from speech2vid.data.track_sound import FULL_SCALE, MIN_TRACK_FRAMES, SoundCutter, hear, join_sound
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.frontend import lip_opening, turn
+from speech2vid.frontend.following import MAX_FACES
+from speech2vid.frontend.shots import Look, ShotFrame, split_shots
 from speech2vid.media import VideoReader, probe, read_keyframes
 from speech2vid.records import MediaInfo
 

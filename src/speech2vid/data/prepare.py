@@ -25,7 +25,7 @@ from speech2vid.data.file_work import (
     write_outcome,
 )
 from speech2vid.data.meters import Sync, meter_name
-from speech2vid.data.people import connected, group_faces
+from speech2vid.data.people import connected
 from speech2vid.data.pictures import split_pictures
 from speech2vid.data.records import FileEntry, FileOutcome, FileWork, Reason, Shard, Source, TrackEntry, TrackRecord
 from speech2vid.data.report import FILES, FORMAT, MANIFEST, PAGE, REPORT, PrepareReport, outcome_from_json, replace_file
@@ -34,6 +34,7 @@ from speech2vid.data.shards import FACES, RECORD, Members, TarWriter, read_sampl
 from speech2vid.data.sources import SPLIT_NAME, TRAIN, expand, split_by_name
 from speech2vid.data.workers import Died, work_through
 from speech2vid.errors import DataError, OutputError
+from speech2vid.frontend.people import group_faces
 
 log = logging.getLogger(__name__)
 

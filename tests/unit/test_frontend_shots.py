@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from speech2vid.data.shots import split_shots
+from speech2vid.frontend.shots import split_shots
 from speech2vid.media import load_photo
 from speech2vid.records import Image
 
