@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -216,3 +217,15 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Pa
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def make_pair() -> Callable[..., Any]:
+    """Write a certificate with its chain, and its key: ``make_pair(folder, "p256").cert``."""
+    spec = importlib.util.spec_from_file_location("certificates", Path(__file__).with_name("certificates.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.make_pair

@@ -141,7 +141,8 @@ def test_verify_says_no_for_a_file_without_the_mark(speech2vid, speech: Path) ->
     assert result.returncode == 1
     assert "carries no mark" in result.stderr
     as_json = speech2vid("verify", speech, "--json")
-    assert json.loads(as_json.stdout) == {"file": str(speech), "synthetic": False, "mark": None}
+    said = json.loads(as_json.stdout)
+    assert said == {"file": str(speech), "verdict": "none", "synthetic": False, "mark": None, "credentials": None}
 
 
 def test_closed_pipe_is_quiet() -> None:

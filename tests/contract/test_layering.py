@@ -47,6 +47,7 @@ def test_the_source_keeps_the_rules(copy: Path) -> None:
         ("constants.py", "import speech2vid.records", "imports go down only"),
         ("frontend", "import av", "av only in media"),
         ("inference", "import dlib", "dlib only in face"),
+        ("inference", "import c2pa", "c2pa only in media"),
         ("engine", "import torch", "torch only in models, losses, training and evaluation"),
         ("inference", "import rich.console", "typer and rich only in cli"),
     ],

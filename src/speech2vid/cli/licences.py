@@ -41,5 +41,6 @@ LICENCES = (
     Licence("Pillow", "MIT-CMU", ""),
     Licence("safetensors", "Apache-2.0", ""),
     Licence("Typer, Rich", "MIT", ""),
+    Licence("c2pa-python (extra `c2pa`)", "MIT or Apache-2.0", "Content Credentials; not part of the core install"),
     Licence("PyTorch (extra `train`)", "BSD-3-Clause", "not part of the core install"),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
+from speech2vid.cli.provenance import LabelFlag, SignAlg, SignCert, SignKey, signer_of
 
 if TYPE_CHECKING:
     from speech2vid.inference.talk import TalkResult
@@ -43,6 +44,10 @@ def talk(
     ] = 1920,
     device: Device = "auto",
     weights: Weights = None,
+    label: LabelFlag = False,
+    sign_cert: SignCert = None,
+    sign_key: SignKey = None,
+    sign_alg: SignAlg = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make the face in a photo say a recording.
@@ -50,6 +55,8 @@ def talk(
     The video has 25 frames a second, the size of the first photo, the given sound, and a mark that it is synthetic.
     """
     from speech2vid.inference.talk import talk as make
+
+    signer = signer_of(sign_cert, sign_key, sign_alg)
 
     with progress_bar(f"talk → {outfile.name}") as progress:
         result = make(
@@ -63,6 +70,8 @@ def talk(
             max_size_px=max_size_px,
             device=device,
             weights=weights,
+            label=label,
+            signer=signer,
             progress=progress,
         )
     show(result, as_json=as_json)

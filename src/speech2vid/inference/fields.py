@@ -65,6 +65,11 @@ class TalkerNetworks:
         self.rest_weight: Floats = tensors["rest.weight"].astype(np.float32)
         self.speech: Floats = tensors["speech"].astype(np.float32)
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the tensors, by network."""
+        return {TALKER: self._frames.header.sha256, VOICE: self.voice.header.sha256}
+
     def identity(self, faces: NDArray[np.uint8], mouths: Floats) -> Arrays:
         """Features of a person: aligned faces (5, 112, 112, 3) RGB, their mouths (5, 20, 2) px → maps by name."""
         rows, columns = slice(REGION_TOP, REGION_TOP + REGION_HEIGHT), slice(REGION_LEFT, REGION_LEFT + REGION_WIDTH)

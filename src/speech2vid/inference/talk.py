@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from speech2vid.inference.fields import BATCH, Fields, Floats, TalkerNetworks
 from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
 from speech2vid.inference.pipeline import Stopwatch, ahead
 from speech2vid.inference.shapes import ShapeStream, Silence, batches, mouth_movements, speech_of
-from speech2vid.media import VideoWriter, probe
+from speech2vid.media import Claim, Signer, VideoWriter, probe
 from speech2vid.records import Image
 
 AnyPath = str | PathLike[str]
@@ -65,6 +66,8 @@ def talk(
     max_size_px: int = MAX_SIZE_PX,
     device: str = "auto",
     weights: AnyPath | None = None,
+    label: bool = False,
+    signer: Signer | None = None,
     progress: Progress | None = None,
 ) -> TalkResult:
     """Make the face say the sound.
@@ -80,19 +83,23 @@ def talk(
         max_size_px: longest side of the video; a larger photo is made smaller.
         device: ``auto``, ``cpu`` or ``cuda``.
         weights: folder of weight files; those of the package by default.
+        label: a small "AI-generated" in the corner of every frame.
+        signer: signs the video with Content Credentials; needs the extra ``c2pa``.
         progress: called after each frame with the number done and the number in all.
 
     Returns:
         a :class:`TalkResult`. The video has round(seconds of sound × 25) frames.
 
     Raises:
-        MediaError, FaceError, OutputError, WeightsError, ConfigError.
+        MediaError, FaceError, OutputError, WeightsError, ConfigError, MissingExtraError.
     """
     start = time.perf_counter()
     watch = Stopwatch()
     faces = face_paths(face)
     audio, outfile = Path(audio), Path(outfile)
     _keep_inputs([*faces, audio], outfile)
+    if signer is not None:
+        signer.check(outfile)
     with watch("decode"):
         expected = _frames_expected(audio)
     with watch("network"):
@@ -103,7 +110,12 @@ def talk(
     height, width = identity.canvas.shape[:2]
     sound = watch.timed("decode", speech_of(audio))
     with watch("encode"):
-        writer = VideoWriter(outfile, width, height, audio_source=audio, crf=crf, details={"command": "talk"})
+        facts = {"command": "talk", "weights": networks.hashes}
+        finish = None if signer is None else partial(signer.sign, claim=Claim(facts))
+        details = {"command": "talk", "signed": signer is not None}
+        writer = VideoWriter(
+            outfile, width, height, audio_source=audio, crf=crf, details=details, label=label, finish=finish
+        )
     with writer:
         movements = mouth_movements(sound, stream)
         with closing(generate_frames(identity, networks, movements, watch)) as frames:

@@ -1,6 +1,7 @@
 """Video, sound and photos in; video out. The only part that knows FFmpeg."""
 
 from speech2vid.media.audio_reader import load_audio, read_audio
+from speech2vid.media.credentials import Claim, Credentials, Signer, read_credentials
 from speech2vid.media.keyframes import read_keyframes
 from speech2vid.media.mark import mark_text, read_mark
 from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo
@@ -12,6 +13,9 @@ from speech2vid.media.video_writer import CONTAINERS, VideoWriter
 __all__ = [
     "CONTAINERS",
     "MAX_PHOTO_PIXELS",
+    "Claim",
+    "Credentials",
+    "Signer",
     "VideoReader",
     "VideoWriter",
     "is_photo",
@@ -20,6 +24,7 @@ __all__ = [
     "mark_text",
     "probe",
     "read_audio",
+    "read_credentials",
     "read_keyframes",
     "read_mark",
     "shift_sound",

@@ -7,7 +7,7 @@ import errno
 import os
 import secrets
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import OutputError
 from speech2vid.media.container import find_audio, find_video, open_media, reason
+from speech2vid.media.label import Label
 from speech2vid.media.mark import MARK_KEY, mark_text
 from speech2vid.media.sound_track import SoundTrack
 from speech2vid.records import Image
@@ -51,6 +52,8 @@ class VideoWriter:
         synthetic: False only for files that hold nothing generated (a re-synchronised original).
         details: more facts for the mark, such as what made it.
         metadata: further container tags (title, language …).
+        label: a small text in the corner of every picture that says it is synthetic.
+        finish: called with the path of the complete hidden file, before it takes its name (to sign it).
 
     Raises:
         OutputError: unwritable or full disk, unknown suffix, no frame written.
@@ -72,11 +75,15 @@ class VideoWriter:
         synthetic: bool = True,
         details: Mapping[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
+        label: bool = False,
+        finish: Callable[[Path], None] | None = None,
     ) -> None:
         self.outfile = Path(outfile)
         self.size = (height_px, width_px)
         self.frame_rate_hz = Fraction(frame_rate_hz)
         self.frames = 0
+        self._label = Label(width_px, height_px) if label else None
+        self._finish = finish
         self._packets = 0
         self._sound: SoundTrack | None = None
         self._output: Any = None
@@ -118,6 +125,8 @@ class VideoWriter:
         """Append one picture: (H, W, 3) uint8 RGB of the size given at the start."""
         if image.shape != (*self.size, 3) or image.dtype != np.uint8:
             raise ValueError(f"expected {(*self.size, 3)} uint8, got {image.shape} {image.dtype}")
+        if self._label is not None:
+            image = self._label(image)
         height, width = self.size
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -146,6 +155,8 @@ class VideoWriter:
                 self._output.close()
                 self._output = None
                 self._verify()
+                if self._finish is not None:
+                    self._finish(self._hidden)
                 os.replace(self._hidden, self.outfile)
         except BaseException:
             self.discard()
