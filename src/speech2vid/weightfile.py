@@ -137,6 +137,15 @@ def read_weights(path: Path, architecture: str | None = None) -> tuple[WeightsHe
     return header, tensors
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file has the header that this package writes; False for any other file, and where there is none."""
+    try:
+        read_header(path)
+    except WeightsError:
+        return False
+    return True
+
+
 def read_header(path: Path) -> WeightsHeader:
     """The header alone, without reading or verifying the tensors. Raises WeightsError as :func:`read_weights` does."""
     with _open(path) as file:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from speech2vid.errors import WeightsError
-from speech2vid.face import detect_faces, embed, face_chip
+from speech2vid.face import align, detect_faces, embed, face_chip
 from speech2vid.face.dlib_models import LANDMARKS_FILE, RECOGNITION_FILE, model_path
 from speech2vid.media import load_photo
 from speech2vid.models.dlib_file import read_layers
-from speech2vid.models.face_recognition import EMBEDDING_SIZE, TAPS, FaceRecognition
+from speech2vid.models.face_recognition import EMBEDDING_SIZE, TAPS, FaceRecognition, at_its_size
 from speech2vid.training.stage import pixels
 
 RECOGNITION = model_path(RECOGNITION_FILE)
@@ -33,6 +33,15 @@ def test_equals_dlib(network: FaceRecognition, photo: Path) -> None:
     ours = network(pixels(torch.from_numpy(chips))).embedding.numpy()
     np.testing.assert_allclose(ours, embed(chips), atol=1e-5)
     assert np.linalg.norm(ours[0] - ours[1]) < 0.4 < np.linalg.norm(ours[0] - ours[2])
+
+
+def test_an_aligned_face_is_recognised_at_the_networks_size_only(network: FaceRecognition, photo: Path) -> None:
+    image = load_photo(photo)
+    landmarks = detect_faces(image)[0].landmarks
+    wanted = torch.from_numpy(embed([face_chip(image, landmarks)]))
+    aligned = pixels(torch.from_numpy(align(image, landmarks).image))[None]
+    assert (network(at_its_size(aligned)).embedding - wanted).norm() < 0.4
+    assert (network(aligned).embedding - wanted).norm() > 1.0
 
 
 @pytest.mark.parametrize(("size", "sides"), [(150, (72, 35, 17, 8, 4)), (112, (53, 26, 13, 6, 3))])

@@ -12,11 +12,14 @@ from speech2vid.cli.output import progress_bar
 from speech2vid.errors import MissingExtraError
 
 NEEDED = ("torch", "onnx", "tensorboard")
-DEFAULTS = {"talker": "default", "sync": "sync"}
+DEFAULTS = {"talker": "default", "sharpener": "sharpener", "sync": "sync", "identity": "identity"}
 
 
 def train(
-    what: Annotated[Literal["talker", "sync"], typer.Argument(metavar="WHAT", help="What to train: talker or sync.")],
+    what: Annotated[
+        Literal["talker", "sharpener", "sync", "identity"],
+        typer.Argument(metavar="WHAT", help="What to train: talker, sharpener, sync or identity."),
+    ],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A sample store, made by prepare.")],
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for checkpoints, logs, pictures and the weights.")
@@ -26,8 +29,8 @@ def train(
         typer.Option(
             "--config",
             metavar="NAME|FILE.toml",
-            help="talker: default (what is shipped), compact-upsample or paper (the paper's network), toy; sync: sync, "
-            "sync-contrastive; or a file.",
+            help="talker: default (what is shipped), compact-upsample or paper (the paper's network), toy; sharpener: "
+            "sharpener; sync: sync, sync-contrastive; identity: identity; or a file.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Carry on where --out was stopped.")] = False,

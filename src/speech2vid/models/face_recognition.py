@@ -20,6 +20,7 @@ from speech2vid.models.dlib_file import ADD, AFFINE, CONVOLUTION, FULL, MAX_POOL
 SCALE = 256.0  # colours are divided by it
 TAPS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 EMBEDDING_SIZE = 128
+INPUT_PX = 150
 _CONVOLUTION = [CONVOLUTION, AFFINE]
 _BLOCK = [*_CONVOLUTION, RELU, *_CONVOLUTION]
 
@@ -37,11 +38,17 @@ class Recognised(NamedTuple):
     embedding: Tensor
 
 
+def at_its_size(faces: Tensor) -> Tensor:
+    """Aligned faces (N, 3, 109 or 112, …) enlarged to the 150 px at which the network knows faces."""
+    return functional.interpolate(faces, (INPUT_PX, INPUT_PX), mode="bilinear", align_corners=False)
+
+
 class FaceRecognition(nn.Module):
     """Faces (N, 3, H, W) float32 RGB in [0, 1] → :class:`Recognised`.
 
-    H and W are 150 where it must equal dlib; as it pools over everything at its end, 109 and 112 do as well. Its
-    weights have no gradient, and there is nothing in it that differs in training.
+    H and W are 150 where it must equal dlib. It takes any size, but expects faces of the size they have there: an
+    aligned face of 112 px lies 1.4 from the embedding that dlib gives its photo, enlarged to 150 px 0.3
+    (:func:`at_its_size`). Its weights have no gradient, and there is nothing in it that differs in training.
 
     Args:
         colours: (3,) mean colour on the 0–255 scale.

@@ -15,7 +15,7 @@ from speech2vid.models.face_decoder import FaceDecoder, TransposedConv, Upsample
 from speech2vid.models.identity_encoder import IdentityEncoder
 from speech2vid.models.network import Graph, Network, he_initialise
 
-WIDTHS = {"paper": 1.0, "compact": 0.5}
+WIDTHS = {"paper": 1.0, "compact": 0.5, "small": 0.25}
 RISES: dict[str, type[UpsampleConv] | type[TransposedConv]] = {"upsample": UpsampleConv, "transposed": TransposedConv}
 
 IdentityFeatures = dict[str, Tensor]
@@ -27,13 +27,13 @@ class TalkerConfig(NetworkConfig):
     """Settings of the paper's talker.
 
     Attributes:
-        size: ``paper``, or ``compact`` with half of its channels everywhere.
+        size: ``paper``; ``compact`` with half of its channels everywhere, ``small`` with a quarter.
         skips: ``paper`` (two), ``v201`` (three, the 2017 release) or ``none``.
         identity_images: stills of a person, 1 or 5.
         generation: how maps grow: bilinear upsampling and convolution, or transposed convolution (Table 2).
     """
 
-    size: Literal["paper", "compact"] = "paper"
+    size: Literal["paper", "compact", "small"] = "paper"
     skips: Literal["paper", "v201", "none"] = "paper"
     identity_images: Literal[1, 5] = 5
     generation: Literal["upsample", "transposed"] = "upsample"

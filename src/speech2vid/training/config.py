@@ -13,9 +13,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, Self, get_type_hints
 
+from speech2vid.constants import TARGET_PX
 from speech2vid.errors import ConfigError
 from speech2vid.models.config import NetworkConfig
+from speech2vid.models.identity_trunk import IdentityTrunkConfig
 from speech2vid.models.shape_predictor import ShapePredictorConfig
+from speech2vid.models.sharpener import SharpenerConfig
 from speech2vid.models.sync import SyncConfig
 from speech2vid.models.talker import TalkerConfig
 from speech2vid.models.warp_talker import WarpTalkerConfig
@@ -187,14 +190,70 @@ class TalkerStageConfig(StageConfig):
     Attributes:
         frames: target frames a person.
         single: share of people whose slots all hold one still; the paper has 0.
-        l1, gradient: weights of the loss terms; the paper has 1 and 0.
+        loss: ``l1``, or ``content``: L1 on the picture and on what a face-recognition network sees in it (Sect. 3.2).
+        l1, content, gradient: weights of the picture's L1, of each of the five activations', and of the edges'; the
+            paper has 1, 1 and 0.
+        identity_init: file that the identity encoder's convolutions start from: of ``train identity``, or VGG-M's.
     """
 
     network: TalkerConfig = field(default_factory=TalkerConfig)
     frames: int = 4
     single: float = 0.0
+    loss: Literal["l1", "content"] = "l1"
     l1: float = 1.0
+    content: float = 1.0
     gradient: float = 0.0
+    identity_init: str = ""
+
+
+@dataclass(frozen=True)
+class IdentityStageConfig(StageConfig):
+    """Stage ``identity``: a face-recognition network in the shape of the talker's identity encoder.
+
+    Attributes:
+        every: faces are every so many frames of a track; neighbours show the same.
+        shift_px: how far a face may be off its place.
+    """
+
+    network: IdentityTrunkConfig = field(default_factory=IdentityTrunkConfig)
+    batch: int = 48
+    decay: float = 1.0
+    average: float = 0.99
+    every: int = 5
+    shift_px: int = 4
+
+
+@dataclass(frozen=True)
+class SharpenerStageConfig(StageConfig):
+    """Stage ``sharpener``: takes a Gaussian's blur off aligned faces; alone, never end-to-end (Sect. 3.3).
+
+    Attributes:
+        frames: pictures a batch item, of one track.
+        size_px: side of the pieces of a face that are learnt from; 0 for whole faces.
+        least_blur_px, most_blur_px: standard deviation of the Gaussian, drawn evenly between them.
+        gradient: weight of the edges beside that of the picture.
+    """
+
+    network: SharpenerConfig = field(default_factory=SharpenerConfig)
+    batch: int = 16
+    decay: float = 1.0
+    clip: float = 0.1
+    frames: int = 2
+    size_px: int = 48
+    least_blur_px: float = 0.5
+    most_blur_px: float = 2.0
+    gradient: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.least_blur_px <= self.most_blur_px:
+            raise ConfigError(
+                f"a blur from {self.least_blur_px} to {self.most_blur_px} px is none", "give 0 < least ≤ most"
+            )
+        if self.size_px != 0 and not 16 <= self.size_px <= TARGET_PX:
+            raise ConfigError(
+                f"pieces of {self.size_px} px cannot be cut", f"give size_px from 16 to {TARGET_PX}, or 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -233,7 +292,9 @@ class TrainConfig:
     reader: ReaderConfig | None = None
     picture: PictureConfig | None = None
     sound: SoundConfig | None = None
+    identity: IdentityStageConfig | None = None
     talker: TalkerStageConfig | None = None
+    sharpener: SharpenerStageConfig | None = None
     sync: SyncStageConfig | None = None
 
     def __post_init__(self) -> None:
@@ -263,7 +324,9 @@ STAGES: dict[str, type[StageConfig]] = {
     "reader": ReaderConfig,
     "picture": PictureConfig,
     "sound": SoundConfig,
+    "identity": IdentityStageConfig,
     "talker": TalkerStageConfig,
+    "sharpener": SharpenerStageConfig,
     "sync": SyncStageConfig,
 }
 
@@ -275,7 +338,9 @@ class _Tables(NetworkConfig):
     reader: str = ""
     picture: str = ""
     sound: str = ""
+    identity: str = ""
     talker: str = ""
+    sharpener: str = ""
     sync: str = ""
 
 

@@ -10,19 +10,23 @@ from speech2vid.errors import ConfigError
 from speech2vid.models.checkpoint import fill
 from speech2vid.models.shape_reader import ShapeReader
 from speech2vid.training.config import (
+    IdentityStageConfig,
     PictureConfig,
     ReaderConfig,
+    SharpenerStageConfig,
     SoundConfig,
     StageConfig,
     SyncStageConfig,
     TalkerStageConfig,
     TrainConfig,
 )
+from speech2vid.training.identity import IdentityStage
 from speech2vid.training.loop import CHECKPOINT, OnStep, train_stage
 from speech2vid.training.pack import pack
 from speech2vid.training.picture import PictureStage
 from speech2vid.training.processes import processes
 from speech2vid.training.reader import ReaderStage
+from speech2vid.training.sharpener import SharpenerStage
 from speech2vid.training.sound import SoundStage
 from speech2vid.training.stage import Stage
 from speech2vid.training.sync import SyncStage
@@ -95,6 +99,10 @@ def _stage(
             return PictureStage(config, train, val, device, reader)
         case SoundConfig():
             return SoundStage(config, train, val, device)
+        case IdentityStageConfig():
+            return IdentityStage(config, train, val, device)
+        case SharpenerStageConfig():
+            return SharpenerStage(config, train, val, device)
         case TalkerStageConfig():
             return TalkerStage(config, train, val, device)
         case SyncStageConfig():

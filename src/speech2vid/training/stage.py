@@ -13,9 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.records import Image
 from speech2vid.training.config import StageConfig
+from speech2vid.training.tracks import TrackSet
 from speech2vid.weightfile import WeightsHeader
+
+TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)  # rows, and columns, of the 112 px face
+STATISTICS_TRACKS = 200  # on which a normalisation is measured
 
 Item = Mapping[str, NDArray[Any]]  # one of a batch; the loop stacks them
 Batch = dict[str, Tensor]
@@ -106,3 +111,11 @@ def speaker_mean(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def pixels(images: Tensor) -> Tensor:
     """(..., H, W, 3) uint8 → (..., 3, H, W) float32 in [0, 1]."""
     return images.movedim(-1, -3).to(torch.float32) / 255.0
+
+
+def colour_statistics(train: TrackSet, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the colours of faces, (3,) each, on the 0–255 scale."""
+    chosen = rng.permutation(len(train.tracks))[:STATISTICS_TRACKS]
+    faces = np.stack([train[number].frames[rng.integers(len(train[number]))] for number in chosen])
+    colours = torch.from_numpy(faces.reshape(-1, 3).astype(np.float32))
+    return colours.mean(0), colours.std(0)

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speech2vid.constants import IDENTITY_STILLS, SAMPLE_EVERY_FRAMES, TARGET_OFFSET_PX, TARGET_PX, WINDOW_STEPS
+from speech2vid.constants import IDENTITY_STILLS, SAMPLE_EVERY_FRAMES, TARGET_PX, WINDOW_STEPS
 from speech2vid.data.sampling import PAPER, Indices, percentile_stills
 from speech2vid.evaluation.measures import correlation
-from speech2vid.losses import gradient_l1, l1
+from speech2vid.face.dlib_models import RECOGNITION_FILE, model_path
+from speech2vid.losses import content_loss, gradient_l1, l1
+from speech2vid.models.face_recognition import TAPS, FaceRecognition, at_its_size
+from speech2vid.models.identity_trunk import start_identity
 from speech2vid.models.talker import Talker
 from speech2vid.training.config import TalkerStageConfig
 from speech2vid.training.sheet import contact_sheet
-from speech2vid.training.stage import Batch, Item, Stage, Validation, pixels, speaker_mean
+from speech2vid.training.stage import (
+    STATISTICS_TRACKS,
+    TARGET,
+    Batch,
+    Item,
+    Stage,
+    Validation,
+    colour_statistics,
+    pixels,
+    speaker_mean,
+)
 from speech2vid.training.tracks import TrackSet, TrainingTrack
 
-TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)
-STATISTICS_TRACKS = 200  # the normalisation of sound and pictures is measured on so many
 VALIDATE_TRACKS, VALIDATE_FRAMES, SHEET_FRAMES = 2, 25, 4
 
 
@@ -36,11 +48,18 @@ class TalkerStage(Stage):
         self.config, self.train, self.val, self.device = config, train, val, device
         network = Talker(config.network)
         _normalise(network, train, np.random.default_rng(config.seed))
+        if config.identity_init:
+            start_identity(network.identity_encoder, Path(config.identity_init))
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         mix = replace(PAPER, one_photo=config.single)
         self._sampler = train.sampler(mix)
         self.samples = -(-train.frames // (SAMPLE_EVERY_FRAMES * config.frames))
-        self.weights = {"l1": config.l1, "gradient": config.gradient}
+        self.judge: FaceRecognition | None = None
+        self.weights = {"l1": config.l1}
+        if config.loss == "content":
+            self.judge = FaceRecognition.from_dlib(model_path(RECOGNITION_FILE)).to(device)
+            self.weights = {"image": config.l1, **dict.fromkeys(TAPS, config.content)}
+        self.weights["gradient"] = config.gradient
 
     def draw(self, rng: np.random.Generator) -> Item:
         example = self._sampler.draw(rng, self.config.frames)
@@ -58,7 +77,12 @@ class TalkerStage(Stage):
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         made = network(batch["windows"].flatten(0, 1), pixels(batch["stills"]).flatten(1, 2))
         true = pixels(batch["faces"]).flatten(0, 1)
-        return {"l1": l1(made, true), "gradient": gradient_l1(made, true)}
+        gradient = gradient_l1(made, true) if self.weights["gradient"] else made.new_zeros(())
+        if self.judge is None:
+            return {"l1": l1(made, true), "gradient": gradient}
+        with torch.no_grad():
+            theirs = self.judge.taps(at_its_size(true))
+        return {**content_loss(made, true, self.judge.taps(at_its_size(made)), theirs), "gradient": gradient}
 
     def validate(self, network: nn.Module) -> Validation:
         by_speaker, rows = {}, []
@@ -99,10 +123,7 @@ class TalkerStage(Stage):
 
 def _normalise(network: Talker, train: TrackSet, rng: np.random.Generator) -> None:
     """Set what the network subtracts and divides by, from the training data."""
-    chosen = rng.permutation(len(train.tracks))[:STATISTICS_TRACKS]
-    tracks = [train[number] for number in chosen]
+    tracks = [train[number] for number in rng.permutation(len(train.tracks))[:STATISTICS_TRACKS]]
     coefficients = torch.from_numpy(np.concatenate([track.windows[:, 0, :, WINDOW_STEPS // 2] for track in tracks]))
     network.audio_encoder.set_normalisation(coefficients.mean(0), coefficients.std(0))
-    faces = np.stack([track.frames[rng.integers(len(track))] for track in tracks])
-    colours = torch.from_numpy(faces.reshape(-1, 3).astype(np.float32))
-    network.identity_encoder.set_normalisation(colours.mean(0), colours.std(0))
+    network.identity_encoder.set_normalisation(*colour_statistics(train, rng))
