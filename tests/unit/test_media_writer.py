@@ -324,3 +324,35 @@ def test_ctrl_c(tmp_path):
         assert process.wait(30) != 0
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
     assert path.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(("width", "height", "label"), [(128, 96, False), (131, 97, False), (131, 97, True)])
+def test_parts_give_the_file_of_whole_pictures(tmp_path, width, height, label):
+    """Bit for bit, also where a part begins at odd pixels or ends at the border."""
+    random = np.random.default_rng(0)
+    background = random.integers(0, 256, (height, width, 3), np.uint8)
+    boxes = [(33, 21, 40, 31), (0, 0, 9, 8), (width - 17, height - 11, 17, 11), (33, 21, 40, 31), (0, 0, width, height)]
+    parts = [(random.integers(0, 256, (h, w, 3), np.uint8), x, y) for x, y, w, h in boxes]
+    with VideoWriter(tmp_path / "parts.mkv", width, height, crf=0, label=label) as writer:
+        writer.prepare(background)
+        for part, left, top in parts:
+            writer.write_part(part, left, top)
+    picture = background.copy()
+    with VideoWriter(tmp_path / "whole.mkv", width, height, crf=0, label=label) as writer:
+        for part, left, top in parts:
+            picture[top : top + part.shape[0], left : left + part.shape[1]] = part
+            writer.write(picture)
+    assert packets(tmp_path / "parts.mkv", "video") == packets(tmp_path / "whole.mkv", "video")
+    assert not np.array_equal(picture, background)
+
+
+def test_a_part_must_fit(tmp_path):
+    part = np.zeros((8, 8, 3), np.uint8)
+    with VideoWriter(tmp_path / "a.mp4", 64, 48) as writer:
+        with pytest.raises(ValueError, match="no picture was prepared"):
+            writer.write_part(part, 0, 0)
+        writer.prepare(np.zeros((48, 64, 3), np.uint8))
+        for left, top in ((57, 0), (-1, 0), (0, 41)):
+            with pytest.raises(ValueError, match="leaves the picture"):
+                writer.write_part(part, left, top)
+        writer.discard()

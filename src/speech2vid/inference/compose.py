@@ -56,6 +56,7 @@ class Composer:
         )
         left, top = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, (width - 1, height - 1))
         right, bottom = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, (left + 1, top + 1), (width, height))
+        self.corner = int(left), int(top)
         self._box = np.s_[top:bottom, left:right]
         self._size = int(right - left), int(bottom - top)
         to_face = compose(identity.canvas_transform, np.array([[1.0, 0, left], [0, 1.0, top]]))  # box px → aligned px
@@ -74,34 +75,44 @@ class Composer:
 
     def frames(self, fields: Fields) -> Iterator[Image]:
         """The pictures of all frames: (H, W, 3) uint8 RGB, new arrays."""
+        for part in self.parts(fields):
+            picture = self.canvas.copy()
+            picture[self._box] = part
+            yield picture
+
+    def parts(self, fields: Fields) -> Iterator[Image]:
+        """Of the pictures of all frames the part that is not the canvas: (h, w, 3) uint8 RGB, new arrays.
+
+        Its upper left pixel lies at ``corner`` (x, y) of the canvas.
+        """
         merged = [merge_copies(fields, slots) for slots in self._slots.values()]
         grey = fields.residual.mean(axis=1, keepdims=True)
         painted = 255 * fields.masks[:, -1:] * (grey + self._colour * (fields.residual - grey))
+        painted = np.ascontiguousarray(painted.transpose(0, 2, 3, 1))
+        layers = [
+            (source, _linear(source.linear, flow), mask)
+            for source, (flow, mask) in zip(self._sources, merged, strict=True)
+        ]
         for index in range(len(painted)):
-            yield self._frame([(flow[index], mask[index]) for flow, mask in merged], painted[index])
+            yield self._part([(source, shift[index], mask[index]) for source, shift, mask in layers], painted[index])
 
-    def _frame(self, layers: list[tuple[Floats, Floats]], painted: Floats) -> Image:
-        total = self._enlarge(painted.transpose(1, 2, 0), self._to_pixels)
-        for source, (flow, mask) in zip(self._sources, layers, strict=True):
+    def _part(self, layers: list[tuple[_Source, Floats, Floats]], painted: Floats) -> Image:
+        total = self._enlarge(painted, self._to_pixels)
+        for source, shift, mask in layers:
             if mask.max() < NEGLIGIBLE:
                 continue
-            shift = np.tensordot(source.linear, flow, axes=1).transpose(1, 2, 0).astype(np.float32)
             where = self._enlarge(shift, self._to_cells)
             cv2.add(where, source.base, where)
             seen = cv2.remap(source.image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
             weight = self._enlarge(mask, self._to_pixels)
             cv2.add(total, cv2.multiply(seen, cv2.merge([weight] * 3), dtype=cv2.CV_32F), total)
         cv2.add(cv2.multiply(total, self._blend), self._background, total)
-        picture = self.canvas.copy()
-        picture[self._box] = cv2.convertScaleAbs(total)
-        return picture
+        return np.asarray(cv2.convertScaleAbs(total), np.uint8)
 
     def _enlarge(self, grid: Floats, transform: Affine) -> Floats:
         """Sample a small grid (h, w[, c]) at every pixel of the box."""
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        enlarged = cv2.warpAffine(
-            np.ascontiguousarray(grid), transform, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE
-        )
+        enlarged = cv2.warpAffine(grid, transform, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(enlarged, np.float32)
 
 
@@ -118,6 +129,13 @@ def merge_copies(fields: Fields, slots: list[int]) -> tuple[Floats, Floats]:
     cells = masks.reshape(n, k, height // STRIDE, STRIDE, width // STRIDE, STRIDE).mean(axis=(3, 5))
     shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1e-6)
     return np.einsum("nkchw,nkhw->nchw", fields.flow[:, slots], shares), masks.sum(axis=1)
+
+
+def _linear(matrix: NDArray[np.float64], flow: Floats) -> Floats:
+    """Flow (N, 2, h, w) of aligned pixels → (N, h, w, 2) of a still's own pixels."""
+    x, y = flow[:, 0], flow[:, 1]
+    (a, b), (c, d) = matrix.astype(np.float32)
+    return np.stack([a * x + b * y, c * x + d * y], axis=-1)
 
 
 def colour_share(face: Image) -> float:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
-
 from speech2vid.inference.compose import Composer
-from speech2vid.inference.fields import BATCH, Floats, TalkerNetworks
+from speech2vid.inference.fields import Floats, TalkerNetworks
 from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
+from speech2vid.inference.pipeline import Stopwatch
 from speech2vid.inference.shapes import ShapeStream, Silence
 from speech2vid.inference.talk import face_paths, predict
 from speech2vid.records import Image, Waveform
@@ -104,6 +103,5 @@ class TalkStream:
 
     def _pictures(self, movements: Floats) -> list[Image]:
         self.frames += len(movements)
-        blocks = np.split(movements, range(BATCH, len(movements), BATCH)) if len(movements) else []
-        fields = predict(self._identity, self._networks, blocks)
+        fields = predict(self._identity, self._networks, [movements], Stopwatch())
         return [picture for block in fields for picture in self._composer.frames(block)]

@@ -116,12 +116,15 @@ def talk(
         writer = VideoWriter(
             outfile, width, height, audio_source=audio, crf=crf, details=details, label=label, finish=finish
         )
+    composer = Composer(identity)
     with writer:
-        movements = mouth_movements(sound, stream)
-        with closing(generate_frames(identity, networks, movements, watch)) as frames:
-            for done, frame in enumerate(frames, 1):
+        with watch("encode"):
+            writer.prepare(identity.canvas)
+        fields = predict(identity, networks, mouth_movements(sound, stream), watch)
+        with closing(compose_ahead(composer.parts, fields, watch)) as parts:
+            for done, part in enumerate(parts, 1):
                 with watch("encode"):
-                    writer.write(frame)
+                    writer.write_part(part, *composer.corner)
                 if progress is not None:
                     progress(done, max(done, expected) if expected else None)
         with watch("encode"):
@@ -150,25 +153,32 @@ def generate_frames(
     The network and the composing work ahead in threads; close the generator to stop them early.
     """
     watch = watch or Stopwatch()
-    front = watch.timed("front_end", batches(movements, BATCH))
-    predicted = watch.timed("network", predict(identity, networks, front))
-    with (
-        closing(ahead(predicted, FIELDS_AHEAD)) as fields,
-        closing(ahead(compose_frames(Composer(identity), fields, watch), FRAMES_AHEAD)) as pictures,
-    ):
+    fields = predict(identity, networks, movements, watch)
+    with closing(compose_ahead(Composer(identity).frames, fields, watch)) as pictures:
         yield from pictures
 
 
-def predict(identity: Identity, networks: TalkerNetworks, movements: Iterable[Floats]) -> Iterator[Fields]:
-    """Fields for blocks of mouth movements."""
-    for block in movements:
-        yield networks.frames(identity.features, identity.mouths, np.ascontiguousarray(identity.rest + block))
+def predict(
+    identity: Identity, networks: TalkerNetworks, movements: Iterable[Floats], watch: Stopwatch
+) -> Generator[Fields, None, None]:
+    """Fields for blocks of mouth movements, in batches."""
+    for block in watch.timed("front_end", batches(movements, BATCH)):
+        with watch("network"):
+            fields = networks.frames(identity.features, identity.mouths, np.ascontiguousarray(identity.rest + block))
+        yield fields
 
 
-def compose_frames(composer: Composer, blocks: Iterable[Fields], watch: Stopwatch) -> Iterator[Image]:
-    """One picture for each frame of the blocks of fields."""
-    for fields in blocks:
-        yield from watch.timed("blend", composer.frames(fields))
+def compose_ahead(
+    compose: Callable[[Fields], Iterator[Image]], blocks: Iterable[Fields], watch: Stopwatch
+) -> Generator[Image, None, None]:
+    """One picture for each frame of the blocks of fields; these and the pictures are made ahead, in threads."""
+
+    def composed(blocks: Iterable[Fields]) -> Iterator[Image]:
+        for fields in blocks:
+            yield from watch.timed("blend", compose(fields))
+
+    with closing(ahead(blocks, FIELDS_AHEAD)) as fields, closing(ahead(composed(fields), FRAMES_AHEAD)) as pictures:
+        yield from pictures
 
 
 def _frames_expected(audio: Path) -> int | None:

@@ -19,9 +19,10 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import OutputError
-from speech2vid.media.container import find_audio, find_video, open_media, reason
+from speech2vid.media.container import Frame, find_audio, find_video, open_media, reason
 from speech2vid.media.label import Label
 from speech2vid.media.mark import MARK_KEY, mark_text
+from speech2vid.media.planes import PlaneConverter, Planes
 from speech2vid.media.sound_track import SoundTrack
 from speech2vid.records import Image
 
@@ -84,6 +85,9 @@ class VideoWriter:
         self.frames = 0
         self._label = Label(width_px, height_px) if label else None
         self._finish = finish
+        self._convert = PlaneConverter()
+        self._planes: Planes | None = None
+        self._whole: Image | None = None  # with a label, which lies on top
         self._packets = 0
         self._sound: SoundTrack | None = None
         self._output: Any = None
@@ -123,15 +127,34 @@ class VideoWriter:
 
     def write(self, image: Image) -> None:
         """Append one picture: (H, W, 3) uint8 RGB of the size given at the start."""
+        self._check(image)
+        self._encode(self._convert(image if self._label is None else self._label(image)))
+
+    def prepare(self, image: Image) -> None:
+        """Set what :meth:`write_part` lays its parts over, (H, W, 3) uint8 RGB; writes nothing."""
+        self._check(image)
+        self._planes = Planes(image)
+        self._whole = None if self._label is None else image.copy()
+
+    def write_part(self, part: Image, left: int, top: int) -> None:
+        """Append the prepared picture with (h, w, 3) uint8 RGB laid over it at (left, top).
+
+        Only that part is converted; it stays for the next part. The file is that of whole pictures, bit for bit.
+        """
+        if self._planes is None:
+            raise ValueError("no picture was prepared to lay a part over")
+        if self._whole is None:
+            self._planes.put(part, left, top)
+            self._encode(self._planes.frame())
+        else:
+            self._whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+            self.write(self._whole)
+
+    def _check(self, image: Image) -> None:
         if image.shape != (*self.size, 3) or image.dtype != np.uint8:
             raise ValueError(f"expected {(*self.size, 3)} uint8, got {image.shape} {image.dtype}")
-        if self._label is not None:
-            image = self._label(image)
-        height, width = self.size
-        if height % 2 or width % 2:
-            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+
+    def _encode(self, frame: Frame) -> None:
         frame.pts = self.frames
         frame.time_base = 1 / self.frame_rate_hz
         self.frames += 1
