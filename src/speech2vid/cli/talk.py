@@ -11,6 +11,7 @@ from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
 from speech2vid.cli.provenance import LabelFlag, SignAlg, SignCert, SignKey, signer_of
 
 if TYPE_CHECKING:
+    from speech2vid.inference.redub import RedubResult
     from speech2vid.inference.talk import TalkResult
 
 Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of the video: 0 is lossless, 51 the worst.")]
@@ -77,7 +78,7 @@ def talk(
     show(result, as_json=as_json)
 
 
-def show(result: TalkResult, *, as_json: bool) -> None:
+def show(result: TalkResult | RedubResult, *, as_json: bool) -> None:
     """Print what was made and how fast."""
     for line in result.notes:
         note(line)

@@ -92,7 +92,7 @@ def identity_of(
         stills: one to five, ascending by lip opening; ``canvas`` may be one of them.
         networks, crop, max_size_px: as :func:`make_identity`.
     """
-    stills = [still if still is canvas else _in_colours_of(still, canvas) for still in stills]
+    stills = [still if still is canvas else in_colours_of(still, canvas) for still in stills]
     slots = tuple(stills[i] for i in spread(len(stills)))
     landmarks = np.stack([still.aligned.landmarks for still in slots])
     mouths = np.ascontiguousarray(landmarks[:, MOUTH_POINTS])
@@ -140,7 +140,7 @@ def _stills(faces: Sequence[Path], face_index: int | None, max_size_px: int | No
     return stills[0], sorted(stills, key=lambda still: still.opening)
 
 
-def _in_colours_of(still: Still, canvas: Still) -> Still:
+def in_colours_of(still: Still, canvas: Still) -> Still:
     """The still with mean and contrast of its lower face as in the canvas, channel by channel, against flicker."""
     ours, theirs = (each.aligned.image[LOWER_FACE].reshape(-1, 3).astype(np.float64) for each in (still, canvas))
     gain = np.clip(theirs.std(axis=0) / np.maximum(1.0, ours.std(axis=0)), *GAIN_LIMITS)

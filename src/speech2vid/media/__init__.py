@@ -4,7 +4,10 @@ from speech2vid.media.audio_reader import load_audio, read_audio
 from speech2vid.media.credentials import Claim, Credentials, Signer, read_credentials
 from speech2vid.media.keyframes import read_keyframes
 from speech2vid.media.mark import mark_text, read_mark
+from speech2vid.media.native import NativeFormat, NativePicture, NativeReader
+from speech2vid.media.native_writer import NativeWriter
 from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo
+from speech2vid.media.photo_writer import save_picture
 from speech2vid.media.probe import probe
 from speech2vid.media.remux import shift_sound
 from speech2vid.media.video_reader import VideoReader
@@ -15,6 +18,10 @@ __all__ = [
     "MAX_PHOTO_PIXELS",
     "Claim",
     "Credentials",
+    "NativeFormat",
+    "NativePicture",
+    "NativeReader",
+    "NativeWriter",
     "Signer",
     "VideoReader",
     "VideoWriter",
@@ -27,5 +34,6 @@ __all__ = [
     "read_credentials",
     "read_keyframes",
     "read_mark",
+    "save_picture",
     "shift_sound",
 ]

@@ -75,7 +75,7 @@ class VideoReader:
         origin_s: Fraction | None = None
         with open_media(self.path) as container:
             stream = require_video(find_video(container), self.path)
-            usual_s = _usual_duration_s(stream)
+            usual_s = usual_duration_s(stream)
             for frame in decode(container, stream, self.path):
                 duration_s = frame.duration * exact(frame.time_base) if frame.duration and frame.time_base else usual_s
                 start_s = clock.start_of(frame, duration_s)
@@ -116,7 +116,7 @@ def require_video(stream: Stream | None, path: Path) -> Stream:
     return stream
 
 
-def _usual_duration_s(stream: Stream) -> Fraction:
+def usual_duration_s(stream: Stream) -> Fraction:
     """How long one frame lasts where the file does not say."""
     rate = stream.average_rate or stream.guessed_rate
     return 1 / exact(rate) if rate else Fraction(1, FRAME_RATE_HZ)

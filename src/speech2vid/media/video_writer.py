@@ -172,9 +172,7 @@ class VideoWriter:
                 raise OutputError(f"no picture was made for {self.outfile}", "nothing was written")
             with output_errors(self.outfile):
                 self._mux(self._stream.encode(None))
-                if self._sound is not None:
-                    self._sound.advance()
-                    self._sound.close()
+                self._finish_streams()
                 self._output.close()
                 self._output = None
                 self._verify()
@@ -184,6 +182,12 @@ class VideoWriter:
         except BaseException:
             self.discard()
             raise
+
+    def _finish_streams(self) -> None:
+        """Write what is left of the other streams."""
+        if self._sound is not None:
+            self._sound.advance()
+            self._sound.close()
 
     def discard(self) -> None:
         """Drop everything written so far; an existing ``outfile`` stays untouched."""

@@ -1,0 +1,263 @@
+"""A video and a new sound become a video in which the mouth follows the new sound, and all else stays."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from speech2vid.constants import SAMPLE_RATE_HZ
+from speech2vid.errors import ConfigError, MediaError, OutputError
+from speech2vid.inference.blending import Blender, PoissonBlender, Region
+from speech2vid.inference.casting import cast_faces, read_speakers
+from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.inference.pipeline import Stopwatch, ahead
+from speech2vid.inference.repaint import Repainter, plan_changes
+from speech2vid.inference.shapes import ShapeStream, Silence, mouth_movements, speech_of
+from speech2vid.inference.timeline import Length, length_of, timeline
+from speech2vid.inference.track_cache import known_tracks
+from speech2vid.inference.video_tracks import VideoTracks, find_tracks
+from speech2vid.media import NativePicture, NativeReader, NativeWriter, probe, save_picture
+from speech2vid.records import Waveform
+
+AnyPath = str | PathLike[str]
+Progress = Callable[[int, int | None], None]
+Blend = Literal["network", "poisson"]
+BLENDS: tuple[str, ...] = get_args(Blend)
+DECODED_AHEAD = 6  # pictures
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class RedubResult:
+    """What was made.
+
+    Attributes:
+        outfile: the video.
+        frames: in it.
+        seconds: of video.
+        fps_end_to_end: frames over all the time it took, loading of the networks included.
+        stage_seconds: work a stage (decode, track, network, blend, encode …); stages overlap.
+        notes: what the user should know, one line each.
+    """
+
+    outfile: Path
+    frames: int
+    seconds: float
+    fps_end_to_end: float
+    stage_seconds: dict[str, float]
+    notes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "outfile": str(self.outfile), "notes": list(self.notes)}
+
+
+def redub(
+    video: AnyPath,
+    audio: AnyPath,
+    outfile: AnyPath,
+    *,
+    blend: Blend | None = None,
+    region: Region = "lower",
+    length: Length = "audio",
+    face_index: int | None = None,
+    speakers: AnyPath | None = None,
+    silence: Silence = "hold",
+    crf: int = 18,
+    device: str = "auto",
+    weights: AnyPath | None = None,
+    cache: bool = True,
+    preview: AnyPath | None = None,
+    progress: Progress | None = None,
+) -> RedubResult:
+    """Make the speaker of a video say another sound.
+
+    Size, times of the pictures, colour tags and the other streams of the video are kept; only the lower face of who
+    speaks is changed.
+
+    Args:
+        video: any file with pictures.
+        audio: what is said; it goes into the new video at its own quality.
+        outfile: .mp4, .mov or .mkv; appears whole or not at all.
+        blend: how the new mouth is laid in: ``network`` or ``poisson``; None takes the better one that there is.
+        region: what Poisson blending may change: the ``lower`` half of the face or the whole ``face``.
+        length: the new video lasts as long as the ``audio``, the ``video``, or the ``shortest`` of the two. After the
+            end of the video its last moments are played back and forth.
+        face_index: the person who speaks, numbered from 0 in order of appearance, from left to right. Else it is who
+            fits the video's own sound best wherever several are seen.
+        speakers: a map of people to sounds, see ``read_speakers``; ``audio`` is what is heard.
+        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow every sound.
+        crf: quality of the video, 0 (lossless) to 51.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        weights: folder of weight files; those of the package by default.
+        cache: keep what was found out about the video, for the next time.
+        preview: write one picture with its new mouth to this .png, and nothing else.
+        progress: called with the number of pictures rendered and the number in all.
+
+    Raises:
+        MediaError, FaceError, OutputError, WeightsError, ConfigError.
+    """
+    start = time.perf_counter()
+    watch = Stopwatch()
+    video, audio, outfile = Path(video), Path(audio), Path(outfile)
+    roles = [] if speakers is None else read_speakers(Path(speakers))
+    _keep_inputs([video, audio, *(role.sound for role in roles)], outfile)
+    blender, notes = _blender(blend, region, weights, device)
+    _require_sound(audio)
+    reader = NativeReader(video)
+    with watch("network"):
+        networks = TalkerNetworks(None if weights is None else Path(weights), device, threads=1)
+    tracks = known_tracks(video, watch) if cache else find_tracks(video, watch=watch)
+    cast = cast_faces(tracks, audio, video, face_index=face_index, roles=roles)
+    notes += cast.notes
+    heard: dict[Path, tuple[Floats, Fraction]] = {}
+    with watch("voice"):
+        for sound in dict.fromkeys([audio, *(sound for sound in cast.sounds if sound is not None)]):
+            stream = ShapeStream(networks.voice, silence)
+            heard[sound] = movements_of(sound, stream)
+            if not stream.spoken_frames:
+                notes.append(f"no speech was heard in {sound}: the mouth stays closed")
+    tick_s = reader.format.tick_s
+    video_s = int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s
+    audio_s = heard[audio][1]
+    end_s = length_of(length, audio_s, video_s)
+    with watch("track"):
+        movements = [None if sound is None else heard[sound][0] for sound in cast.sounds]
+        repainter = Repainter(plan_changes(tracks, reader.format, movements, networks), networks, blender)
+    if preview is not None:
+        return _preview(reader, repainter, tracks, min(end_s, video_s), Path(preview), watch, notes, start)
+    expected = _pictures_expected(tracks, tick_s, end_s)
+    writer = NativeWriter(
+        outfile,
+        reader.format,
+        audio_source=audio,
+        audio_limit_s=end_s if audio_s > end_s else None,
+        keep=video,
+        keep_limit_s=min(end_s, video_s),
+        crf=crf,
+        details={"command": "redub"},
+    )
+    with writer, closing(_rendered(reader, tracks, end_s, repainter, watch)) as pictures:
+        for done, (picture, ticks) in enumerate(pictures, 1):
+            with watch("encode"):
+                writer.write_picture(picture, ticks)
+            if progress is not None:
+                progress(done, max(done, expected))
+        with watch("encode"):
+            writer.close()
+    notes += [f"{stream} of {video} was left out: {outfile.suffix} cannot hold it" for stream in writer.left_out]
+    elapsed_s = time.perf_counter() - start
+    return RedubResult(
+        outfile,
+        writer.frames,
+        float(end_s),
+        writer.frames / elapsed_s,
+        {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()},
+        tuple(notes),
+    )
+
+
+def _preview(
+    reader: NativeReader,
+    repainter: Repainter,
+    tracks: VideoTracks,
+    end_s: Fraction,
+    outfile: Path,
+    watch: Stopwatch,
+    notes: list[str],
+    start: float,
+) -> RedubResult:
+    """One picture before and after, side by side: the one in which the new mouth is opened widest."""
+    index = repainter.widest(tracks, reader.format, end_s)
+    with watch("decode"):
+        picture = next(picture for picture in reader if picture.index == index)
+    whole = (0, 0, reader.format.width_px, reader.format.height_px)
+    before = picture.crop(whole)
+    with watch("repaint"):
+        after = repainter(picture, picture.middle_s).crop(whole)
+    save_picture(np.concatenate([before, after], axis=1), outfile)
+    elapsed_s = time.perf_counter() - start
+    stages = {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()}
+    return RedubResult(outfile, 1, 0.0, 1 / elapsed_s, stages, tuple(notes))
+
+
+def movements_of(sound: Path, stream: ShapeStream) -> tuple[Floats, Fraction]:
+    """Mouth movements of a sound on the grid of 25 Hz, (N, 20, 2) px relative to rest, and how long it lasts."""
+    samples = 0
+
+    def counted() -> Iterator[Waveform]:
+        nonlocal samples
+        for chunk in speech_of(sound):
+            samples += len(chunk)
+            yield chunk
+
+    movements = np.concatenate(list(mouth_movements(counted(), stream)))
+    return movements, Fraction(samples, SAMPLE_RATE_HZ)
+
+
+def _rendered(
+    reader: NativeReader, tracks: VideoTracks, end_s: Fraction, repainter: Repainter, watch: Stopwatch
+) -> Generator[tuple[NativePicture, int], None, None]:
+    """The pictures of the new video in order; several are worked on at once."""
+
+    def work(picture: NativePicture, ticks: int) -> tuple[NativePicture, int]:
+        with watch("repaint"):
+            middle_s = float((ticks + Fraction(picture.duration, 2)) * picture.format.tick_s)
+            return repainter(picture, middle_s), ticks
+
+    played = timeline(watch.timed("decode", reader), end_s, tracks.shots[-1] if tracks.shots else 0)
+    with closing(ahead(played, DECODED_AHEAD)) as pictures, ThreadPoolExecutor(WORKERS) as pool:
+        yield from in_order(pool, work, pictures)
+
+
+def in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[NativePicture, int], tuple[NativePicture, int]],
+    items: Iterable[tuple[NativePicture, int]],
+) -> Iterator[tuple[NativePicture, int]]:
+    """``work`` done on each item by the threads of a pool, at most twice as many items at once as it has threads."""
+    waiting: deque[Future[tuple[NativePicture, int]]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, *item))
+            if len(waiting) >= 2 * WORKERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _blender(blend: Blend | None, region: Region, weights: AnyPath | None, device: str) -> tuple[Blender, list[str]]:
+    if blend is not None and blend not in BLENDS:
+        raise ConfigError(f"blend cannot be {blend!r}", f"choose from: {', '.join(BLENDS)}")
+    if blend == "network":
+        raise ConfigError("there are no weights for --blend network yet", "use --blend poisson")
+    return PoissonBlender(region), []
+
+
+def _pictures_expected(tracks: VideoTracks, tick_s: Fraction, end_s: Fraction) -> int:
+    shown = int((tracks.ticks * float(tick_s) < float(end_s)).sum())
+    longer_s = float(end_s) - float(int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s)
+    return shown + max(0, round(longer_s / float(tracks.durations.mean() * float(tick_s))))
+
+
+def _require_sound(audio: Path) -> None:
+    if not probe(audio).has_audio:
+        raise MediaError(f"{audio} has no sound stream", "give a sound file, or a video with sound")
+
+
+def _keep_inputs(inputs: Iterable[Path], outfile: Path) -> None:
+    if outfile.exists() and any(path.exists() and path.samefile(outfile) for path in inputs):
+        raise OutputError(f"{outfile} is also an input", "write to another file")

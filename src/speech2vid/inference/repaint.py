@@ -1,0 +1,198 @@
+"""One picture of a video: the mouths of some of its faces are made new and blended in. The rest stays as it was stored.
+
+The texture comes from the picture itself: its own face is the talker's still, moved from the mouth it has to the mouth
+it should have. Light, pose, sharpness and what covers the face are then right by themselves. Other moments of the
+person stand beside it for what the picture does not show: teeth, where its lips are closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from speech2vid.constants import CONTEXT_FACE_PX, FACE_PX, IDENTITY_PERCENTILES, MOUTH_POINTS
+from speech2vid.face.registration import align, compose, context_from_face, invert, transform_points, warp
+from speech2vid.frontend import Still, lip_opening
+from speech2vid.inference.blending import Blender
+from speech2vid.inference.compose import Composer
+from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.inference.identity import Identity, in_colours_of, rest_mouth, spread
+from speech2vid.inference.mouths import FacePlan, at_times, plan_face, rest_of
+from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
+from speech2vid.media import NativeFormat, NativePicture
+from speech2vid.records import Affine, AlignedFace, Image
+
+OPEN_PERCENTILES = (90,)  # of lip opening: the other moments that stand beside the picture's own
+DISSOLVE = 0.5  # below this weight the new picture also fades into the old one
+BORDER_PX = 6.0  # of the 224 px canvas: over which what a blender changes fades to nothing
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who speaks: other moments of them, and how their closed mouth differs from the usual one."""
+
+    stills: tuple[Still, ...]
+    habit: Floats
+
+
+def person_of(seen: Sequence[SeenStill], networks: TalkerNetworks) -> Person:
+    """Choose moments at percentiles of lip opening; sharp and frontal ones first."""
+    openings = [still.opening for still in seen]
+    chosen = [_nearest(seen, float(np.percentile(openings, each))) for each in IDENTITY_PERCENTILES]
+    stills = [_still(each) for each in chosen]
+    landmarks = np.stack([still.aligned.landmarks for still in stills])
+    rest = rest_mouth(landmarks, networks.rest_weight, networks.speech)
+    habit = rest - rest_of(landmarks, networks.rest_weight).mean(axis=0)
+    wide = [_still(_nearest(seen, float(np.percentile(openings, each)))) for each in OPEN_PERCENTILES]
+    return Person(tuple(wide), np.asarray(habit, np.float32))
+
+
+def _nearest(seen: Sequence[SeenStill], opening: float) -> SeenStill:
+    return min(seen, key=lambda still: abs(still.opening - opening) + 0.25 * still.cost)
+
+
+def _still(seen: SeenStill) -> Still:
+    image = seen.image()
+    return Still(image, align(image, seen.landmarks), seen.opening, seen.cost)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A face of the video that is to speak: its geometry, the person, and the movement of their sound on its grid."""
+
+    face: SeenFace
+    plan: FacePlan
+    person: Person
+    movements: Floats
+
+
+def plan_changes(
+    tracks: VideoTracks, layout: NativeFormat, movements: Sequence[Floats | None], networks: TalkerNetworks
+) -> list[Change]:
+    """A :class:`Change` for every face that has movements (N, 20, 2)."""
+    times_s = np.asarray(tracks.ticks * float(layout.tick_s), np.float64)
+    people: dict[int, Person] = {}
+    changes = []
+    for face, moved in zip(tracks.faces, movements, strict=True):
+        if moved is None:
+            continue
+        if face.person not in people:
+            people[face.person] = person_of(tracks.stills[face.person], networks)
+        person = people[face.person]
+        begin = tracks.shots[face.shot]
+        end = tracks.shots[face.shot + 1] if face.shot + 1 < len(tracks.shots) else len(times_s)
+        plan = plan_face(
+            face.landmarks,
+            times_s[face.start : face.stop],
+            person.habit,
+            networks.rest_weight,
+            fade_in=face.start > begin,
+            fade_out=face.stop < end,
+        )
+        changes.append(Change(face, plan, person, moved))
+    return changes
+
+
+class Repainter:
+    """Changes pictures. Safe to call from several threads.
+
+    Args:
+        changes: all faces that speak.
+        networks: the talker's.
+        blender: lays the new mouths in.
+    """
+
+    def __init__(self, changes: Sequence[Change], networks: TalkerNetworks, blender: Blender) -> None:
+        self._networks, self._blender = networks, blender
+        self._changes: dict[int, list[Change]] = {}
+        for change in changes:
+            for index in range(change.face.start, change.face.stop):
+                self._changes.setdefault(index, []).append(change)
+
+    def __call__(self, picture: NativePicture, shown_s: float) -> NativePicture:
+        """The picture with new mouths, at the middle of the time at which it will be shown. The same object."""
+        for change in self._changes.get(picture.index, ()):
+            at = picture.index - change.face.start
+            if change.plan.weight[at] > 0:
+                self._change(picture, change, at, at_times(change.movements, np.array([shown_s]))[0])
+        return picture
+
+    def widest(self, tracks: VideoTracks, layout: NativeFormat, end_s: Fraction) -> int:
+        """Index of the picture before ``end_s`` in which a changed mouth is opened widest; 0 where none is changed."""
+        tick_s = float(layout.tick_s)
+        best, widest = 0, -1.0
+        for change in {id(each): each for changes in self._changes.values() for each in changes}.values():
+            part = slice(change.face.start, change.face.stop)
+            middles_s = (tracks.ticks[part] + tracks.durations[part] / 2) * tick_s
+            mouths = change.plan.rest + at_times(change.movements, middles_s)
+            open_px = (mouths[:, 17:20, 1] - mouths[:, 13:16, 1][:, ::-1]).mean(axis=1) * change.plan.weight
+            open_px[middles_s >= float(end_s)] = -1
+            if open_px.max() > widest:
+                best, widest = change.face.start + int(open_px.argmax()), float(open_px.max())
+        return best
+
+    def _change(self, picture: NativePicture, change: Change, at: int, movement: Floats) -> None:
+        transform = compose(change.plan.transforms[at], square_from_stored(picture.format))
+        box = _box(transform, picture.format)
+        if box is None:
+            return
+        crop = picture.crop(box)
+        local = compose(transform, np.array([[1.0, 0, box[0]], [0, 1.0, box[1]]]))
+        target = change.plan.target(at, movement)
+        painted = self._paint(crop, local, change.plan.landmarks[at], change.person, target)
+        difference = self._blend(crop, painted, local, change.plan.landmarks[at], target)
+        dissolve = min(1.0, float(change.plan.weight[at]) / DISSOLVE)
+        picture.add(box, np.asarray(dissolve * difference, np.float32))
+
+    def _paint(self, crop: Image, transform: Affine, landmarks: Floats, person: Person, target: Floats) -> Image:
+        """The part of the picture with the mouth that the talker makes."""
+        face = AlignedFace(warp(crop, transform, FACE_PX), landmarks, transform)
+        own = Still(crop, face, float(lip_opening(landmarks)), 0.0)
+        stills = sorted([own, *(in_colours_of(still, own) for still in person.stills)], key=lambda s: s.opening)
+        slots = tuple(stills[i] for i in spread(len(stills)))
+        mouths = np.ascontiguousarray(np.stack([still.aligned.landmarks for still in slots])[:, MOUTH_POINTS])
+        features = self._networks.identity(np.stack([still.aligned.image for still in slots]), mouths)
+        fields = self._networks.frames(features, mouths, target[None])
+        return next(Composer(Identity(crop, transform, slots, mouths, target, features)).frames(fields))
+
+    def _blend(self, crop: Image, painted: Image, transform: Affine, landmarks: Floats, target: Floats) -> Floats:
+        """What is added to the part: the painted picture, corrected by what the blender makes of it at 224 px."""
+        to_canvas = compose(context_from_face(), transform)
+        source = warp(crop, to_canvas, CONTEXT_FACE_PX)
+        small = warp(painted, to_canvas, CONTEXT_FACE_PX)
+        blended = self._blender.blend(source[None], small[None], landmarks[None], target[None])[0]
+        correction = cv2.subtract(blended, small, dtype=cv2.CV_32F) * _inside()
+        height, width = crop.shape[:2]
+        large = cv2.warpAffine(correction, to_canvas, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        return np.asarray(cv2.subtract(painted, crop, dtype=cv2.CV_32F) + large, np.float32)
+
+
+def square_from_stored(layout: NativeFormat) -> Affine:
+    """Pixels as stored → square pixels of the same height."""
+    aspect = float(layout.pixel_aspect)
+    return np.array([[aspect, 0.0, 0.5 * aspect - 0.5], [0.0, 1.0, 0.0]])
+
+
+def _inside() -> Floats:
+    """(224, 224, 1): 1, and 0 towards the border of the canvas."""
+    ramp = np.clip((np.arange(CONTEXT_FACE_PX) + 0.5) / BORDER_PX, 0, 1)
+    side = np.minimum(ramp, ramp[::-1])
+    return np.asarray(np.minimum(side[:, None], side)[..., None], np.float32)
+
+
+def _box(transform: Affine, layout: NativeFormat) -> tuple[int, int, int, int] | None:
+    """The part of the stored picture that the 224 px canvas shows, with even corners; None where it is outside."""
+    side = CONTEXT_FACE_PX - 1.0
+    corners: NDArray[np.float32] = transform_points(
+        invert(compose(context_from_face(), transform)), np.array([[0, 0], [side, 0], [0, side], [side, side]])
+    )
+    low = np.floor(corners.min(axis=0)).astype(int) // 2 * 2
+    high = (np.ceil(corners.max(axis=0)).astype(int) + 2) // 2 * 2
+    left, top = max(0, int(low[0])), max(0, int(low[1]))
+    right, bottom = min(layout.width_px, int(high[0])), min(layout.height_px, int(high[1]))
+    return (left, top, right, bottom) if right - left > 8 and bottom - top > 8 else None

@@ -1,0 +1,69 @@
+"""Which picture of the video is shown when, where the new sound is longer or shorter than it.
+
+Where the sound goes on after the video has ended, its last moments are played backwards and forwards again: people go
+on breathing and blinking, which a picture that stands still does not show.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Literal, get_args
+
+from speech2vid.errors import ConfigError
+from speech2vid.media import NativePicture
+
+Length = Literal["audio", "video", "shortest"]
+LENGTHS: tuple[str, ...] = get_args(Length)
+REPLAYED_S = 4  # most that is played backwards
+REPLAYED_BYTES = 192 << 20
+
+
+def length_of(length: Length, audio_s: Fraction, video_s: Fraction) -> Fraction:
+    """How long the new video is.
+
+    Raises:
+        ConfigError: no such policy.
+    """
+    if length not in LENGTHS:
+        raise ConfigError(f"length cannot be {length!r}", f"choose from: {', '.join(LENGTHS)}")
+    return {"audio": audio_s, "video": video_s, "shortest": min(audio_s, video_s)}[length]
+
+
+def timeline(pictures: Iterable[NativePicture], end_s: Fraction, last_shot: int) -> Iterator[tuple[NativePicture, int]]:
+    """Pictures and the ticks at which they are shown, up to ``end_s``.
+
+    Args:
+        pictures: of the video, in order.
+        end_s: the last picture begins before it.
+        last_shot: index of the first picture of the video's last shot.
+    """
+    replay: deque[NativePicture] = deque()
+    held = 0
+    end = Fraction(0)
+    for picture in pictures:
+        if picture.start_s >= end_s:
+            return
+        if picture.index >= last_shot:
+            replay.append(picture.copy())
+            held += _bytes(picture)
+            while held > REPLAYED_BYTES or picture.start_s - replay[0].start_s > REPLAYED_S:
+                held -= _bytes(replay.popleft())
+        end = picture.start_s + picture.duration * picture.format.tick_s
+        yield picture, picture.ticks
+    if not replay:
+        return
+    ticks = round(end / replay[0].format.tick_s)
+    order = list(replay)
+    while True:
+        order.reverse()
+        for picture in order[1:] or order:
+            if ticks * picture.format.tick_s >= end_s:
+                return
+            yield picture.copy(), ticks
+            ticks += picture.duration
+
+
+def _bytes(picture: NativePicture) -> int:
+    return sum(plane.nbytes for plane in picture.planes)

@@ -1,0 +1,151 @@
+"""What the first pass found out about a video, kept for the next dub of the same video.
+
+A file a video in the user's cache folder, named by the video's content and by what could change the result. Arrays and
+JSON in a zip, never pickle. A damaged file is made again; the oldest files go when the folder grows too large.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import sys
+import zipfile
+from collections.abc import Callable
+from importlib import metadata
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speech2vid.frontend import SyncNetworks
+from speech2vid.inference.pipeline import Stopwatch
+from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
+
+FORMAT = "1"  # counted up when the first pass finds other things
+PROGRAMS = ("av", "dlib-bin", "opencv-python-headless")  # whose versions change what is found
+MOST_BYTES = 512 << 20
+_READ_BYTES = 1 << 20
+
+
+def known_tracks(
+    video: Path, watch: Stopwatch | None = None, progress: Callable[[int], None] | None = None
+) -> VideoTracks:
+    """``find_tracks`` of a video, or what it found the last time."""
+    watch = watch or Stopwatch()
+    with watch("cache"):
+        sync = SyncNetworks()
+        path = cache_folder() / f"{_key(video, sync.sha256)}.npz"
+        tracks = load(path)
+    if tracks is None:
+        tracks = find_tracks(video, sync, watch, progress)
+        with watch("cache"):
+            save(tracks, path)
+    return tracks
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: as the platform wants it."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "speech2vid" / "tracks"
+
+
+def _key(video: Path, sync_sha256: str) -> str:
+    digest = hashlib.sha256()
+    for part in (FORMAT, sync_sha256, *(metadata.version(name) for name in PROGRAMS)):
+        digest.update(part.encode() + b"\0")
+    with video.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def load(path: Path) -> VideoTracks | None:
+    """What is kept there; None where there is nothing, or nothing whole. Reading makes a file young again."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            tracks = _unpacked(arrays)
+        os.utime(path)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+    return tracks
+
+
+def save(tracks: VideoTracks, path: Path) -> None:
+    """Keep it, whole or not at all. A cache that cannot be written is no reason to stop."""
+    hidden = path.with_name(f".{path.stem}.{secrets.token_hex(4)}")
+    with contextlib.suppress(OSError):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with hidden.open("wb") as file:
+                np.savez(file, **_packed(tracks))
+            os.replace(hidden, path)
+            _bound(path.parent, path)
+        finally:
+            hidden.unlink(missing_ok=True)
+
+
+def _bound(folder: Path, newest: Path) -> None:
+    files = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for path in files:
+        total += path.stat().st_size
+        if total > MOST_BYTES and path != newest:
+            path.unlink(missing_ok=True)
+
+
+def _packed(tracks: VideoTracks) -> dict[str, Any]:
+    """Arrays by name."""
+    stills = [still for person in tracks.stills for still in person]
+    about = {
+        "shots": tracks.shots,
+        "faces": [
+            [face.start, face.shot, face.person, face.first_frame, len(face), len(face.fits)] for face in tracks.faces
+        ],
+        "stills": [len(person) for person in tracks.stills],
+        "pictures": [len(still.picture) for still in stills],
+        "facts": [[still.opening, still.cost] for still in stills],
+    }
+    return {
+        "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
+        "ticks": tracks.ticks,
+        "durations": tracks.durations,
+        "landmarks": np.concatenate([np.empty((0, 68, 2), np.float32), *(face.landmarks for face in tracks.faces)]),
+        "fits": np.concatenate([np.empty((0, 31), np.float32), *(face.fits for face in tracks.faces)]),
+        "jpeg": np.concatenate([np.empty(0, np.uint8), *(still.picture for still in stills)]),
+        "still_landmarks": np.stack([np.empty((68, 2), np.float32), *(still.landmarks for still in stills)])[1:],
+    }
+
+
+def _unpacked(arrays: Any) -> VideoTracks:
+    about = json.loads(bytes(arrays["about"]))
+    landmarks = _parts(arrays["landmarks"], [face[4] for face in about["faces"]])
+    fits = _parts(arrays["fits"], [face[5] for face in about["faces"]])
+    faces = [
+        SeenFace(start, shot, person, points, first, fit)
+        for (start, shot, person, first, _, _), points, fit in zip(about["faces"], landmarks, fits, strict=True)
+    ]
+    pictures = _parts(arrays["jpeg"], about["pictures"])
+    seen = [
+        SeenStill(picture, points, float(opening), float(cost))
+        for picture, points, (opening, cost) in zip(pictures, arrays["still_landmarks"], about["facts"], strict=True)
+    ]
+    borders = [0, *accumulate(about["stills"])]
+    stills = [seen[a:b] for a, b in pairwise(borders)]
+    return VideoTracks(arrays["ticks"], arrays["durations"], about["shots"], faces, stills)
+
+
+def _parts(rows: Any, lengths: list[int]) -> list[Any]:
+    """Rows cut into parts of these lengths."""
+    borders = [0, *accumulate(lengths)]
+    if borders[-1] != len(rows):
+        raise ValueError("rows are missing")
+    return [rows[a:b] for a, b in pairwise(borders)]
