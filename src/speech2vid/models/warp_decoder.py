@@ -9,6 +9,7 @@ All geometry is in pixels of the 112 px aligned face. Only the lower face is gen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,10 @@ from torch import Tensor, nn
 
 from speech2vid.constants import IDENTITY_STILLS, MOUTH_COUNT, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 
+Features = tuple[Tensor, Tensor, Tensor]  # fine, middle, coarse
+Layer = Callable[[Tensor, Tensor, Tensor], Tensor]  # of the map so far, flow and kernels
+
+CHANNEL_GROUP = 16  # of float32, what a processor computes at once
 KERNEL_PX = 4.0  # reach of one mouth landmark in the base flow
 FARTHEST = 20.0  # exp(-20) stands for all below: subnormal numbers make convolutions four times as slow
 
@@ -56,7 +61,9 @@ def base_flow(target: Tensor, sources: Tensor, grid: Tensor) -> tuple[Tensor, Te
         flow (N, K, 2, h, w) px and the landmark kernels (N, 20, h, w) in [0, 1].
     """
     h, w, _ = grid.shape
-    distance = (grid.reshape(1, h * w, 1, 2) - target[:, None]).square().sum(-1)  # (N, hw, 20)
+    across = (grid[0, :, :1] - target[:, None, :, 0]).square()  # (N, w, 20)
+    down = (grid[:, 0, 1:] - target[:, None, :, 1]).square()
+    distance = (across[:, None] + down[:, :, None]).flatten(1, 2)  # (N, hw, 20)
     kernel = torch.exp(-(distance / (2 * KERNEL_PX**2)).clamp(max=FARTHEST))
     weight = kernel / (kernel.sum(-1, keepdim=True) + 0.3)
     shift = sources - target[:, None]  # (N, K, 20, 2)
@@ -116,7 +123,7 @@ class WarpIdentityEncoder(nn.Module):
         self.grid: Tensor
         self.register_buffer("grid", region_grid(REGION_HEIGHT, REGION_WIDTH), persistent=False)
 
-    def forward(self, stills: Tensor, mouths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, stills: Tensor, mouths: Tensor) -> Features:
         b, k = stills.shape[:2]
         distance = (self.grid.reshape(1, 1, -1, 1, 2) - mouths[:, :, None]).square().sum(-1)
         lips = torch.stack([distance[..., :12].amin(-1), distance[..., 12:].amin(-1)], dim=2)  # outer, inner
@@ -132,6 +139,12 @@ class WarpDecoder(nn.Module):
     def __init__(self, width: int, stills: int = IDENTITY_STILLS) -> None:
         super().__init__()
         self.stills = stills
+        #: the channels at which each layer reads the identity's features
+        self.reads = {
+            "coarse": slice(0, 4 * width),
+            "middle": slice(4 * width, 6 * width),
+            "fine": slice(3 * width, 4 * width),
+        }
         geometry = MOUTH_COUNT + 2 * stills
         code = 4 * width
         self.code = nn.Sequential(
@@ -159,7 +172,7 @@ class WarpDecoder(nn.Module):
         fade = (x / 0.12).clamp(max=1) * ((1 - x) / 0.12).clamp(max=1)
         self.register_buffer("fade", fade[None] * (y / 0.12).clamp(max=1)[:, None], persistent=False)
 
-    def forward(self, features: tuple[Tensor, Tensor, Tensor], mouths: Tensor, target: Tensor) -> WarpFields:
+    def forward(self, features: Features, mouths: Tensor, target: Tensor) -> WarpFields:
         """Predict the fields.
 
         Args:
@@ -168,21 +181,114 @@ class WarpDecoder(nn.Module):
             target: (N, 20, 2) mouth wanted, px.
         """
         fine, middle, coarse = features
+        code = self._code(mouths, target)[:, :, None, None].expand(-1, -1, *coarse.shape[2:])
+        return self._fields(
+            self.coarse(torch.cat([coarse, code], dim=1)),
+            lambda x, flow, kernel: self.middle(torch.cat([x, middle, flow, kernel], dim=1)),
+            lambda x, flow, kernel: self.fine(torch.cat([x, fine, flow, kernel], dim=1)),
+            mouths,
+            target,
+        )
+
+    def shares(self, features: Features) -> Features:
+        """What the identity adds within each layer that reads its features: the same for all frames of a video.
+
+        Convolution is linear: that of features beside other channels is the sum of both parts' convolutions.
+
+        Args:
+            features: of :class:`WarpIdentityEncoder`.
+
+        Returns:
+            for :meth:`frames`, in the same order: (1, 2 w, 32, 48), (1, 3 w, 16, 24), (1, 4 w, 8, 12).
+        """
+        fine, middle, coarse = features
+        return (
+            _share(self.fine[0], fine, self.reads["fine"]),
+            _share(self.middle[0], middle, self.reads["middle"]),
+            _share(self.coarse, coarse, self.reads["coarse"]),
+        )
+
+    def frames(self, shares: Features, mouths: Tensor, target: Tensor) -> WarpFields:
+        """What :meth:`forward` predicts in evaluation mode, for N frames of one identity; up to float order.
+
+        Args:
+            shares: of :meth:`shares`.
+            mouths: (1, K, 20, 2) px.
+            target: (N, 20, 2) px.
+        """
+        fine, middle, coarse = shares
+        mouths = mouths.expand(target.shape[0], -1, -1, -1)
+        # The code is the same everywhere: in 3 × 3 places a convolution shows all it makes of it, borders and inside
+        code = self._code(mouths, target)[:, :, None, None].expand(-1, -1, 3, 3)
+        places = _without(self.coarse, [code], self.reads["coarse"])
+        for axis in (2, 3):
+            inside = [1] * (coarse.shape[axis] - 2)
+            places = places.index_select(axis, torch.tensor([0, *inside, 2], device=target.device))
+
+        def joined(layers: nn.Sequential, share: Tensor, name: str) -> Layer:
+            def run(*inputs: Tensor) -> Tensor:
+                out: Tensor = layers[1](torch.relu(_without(layers[0], list(inputs), self.reads[name]) + share))
+                return out
+
+            return run
+
+        return self._fields(
+            torch.relu(places + coarse),
+            joined(self.middle, middle, "middle"),
+            joined(self.fine, fine, "fine"),
+            mouths,
+            target,
+        )
+
+    def _code(self, mouths: Tensor, target: Tensor) -> Tensor:
         shift = (target[:, None] - mouths).flatten(1) / 4.0
-        code = self.code(torch.cat([(target - self.centre).flatten(1) / 16.0, shift], dim=1))
-        x = self.coarse(torch.cat([coarse, code[:, :, None, None].expand(-1, -1, *coarse.shape[2:])], dim=1))
+        code: Tensor = self.code(torch.cat([(target - self.centre).flatten(1) / 16.0, shift], dim=1))
+        return code
+
+    def _fields(self, x: Tensor, middle: Layer, fine: Layer, mouths: Tensor, target: Tensor) -> WarpFields:
+        """All that does not read the identity's features; ``x`` is of the coarse layer."""
         flow4, kernel4 = base_flow(target, mouths, self.grid4)
-        x = _double(x)
-        x = self.middle(torch.cat([x, middle, flow4.flatten(1, 2) / 4.0, kernel4], dim=1))
+        x = middle(_double(x), flow4.flatten(1, 2) / 4.0, kernel4)
         flow2, kernel2 = base_flow(target, mouths, self.grid2)
-        x = self.fine(torch.cat([_double(x), fine, flow2.flatten(1, 2) / 4.0, kernel2], dim=1))
+        x = fine(_double(x), flow2.flatten(1, 2) / 4.0, kernel2)
         flow = (flow2.flatten(1, 2) + 4.0 * self.flow(x)) * self.fade
         inside = inside_mouth(target, self.grid)
         paint = self.paint(torch.cat([_double(self.narrow(x)), inside], dim=1))
         known, painted = paint[:, : self.stills], paint[:, self.stills : self.stills + 1]
-        masks = torch.softmax(torch.cat([known, painted + 10 * inside - 4], dim=1), dim=1)
+        logits = torch.cat([known, painted + 10 * inside - 4], dim=1)
+        weights = torch.exp(logits - logits.amax(dim=1, keepdim=True))  # a softmax that no engine transposes for
+        masks = weights / weights.sum(dim=1, keepdim=True)
         residual = torch.sigmoid(4 * paint[:, self.stills + 1 :])
         return WarpFields(flow.reshape(-1, self.stills, 2, *flow.shape[2:]), masks, residual)
+
+
+def _layers(block: nn.Module) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    convolution, norm, _ = block.children()
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    return convolution, norm
+
+
+def _share(block: nn.Module, features: Tensor, read: slice) -> Tensor:
+    """What features that a block reads at the channels ``read`` add to its normalised sum."""
+    convolution, norm = _layers(block)
+    scale = norm.weight / torch.sqrt(norm.get_buffer("running_var") + norm.eps)
+    return F.conv2d(features, convolution.weight[:, read], padding=1) * scale[:, None, None]
+
+
+def _without(block: nn.Module, inputs: list[Tensor], read: slice) -> Tensor:
+    """A block's normalised sum over all its inputs but those at the channels ``read``.
+
+    The inputs are filled up to whole groups of channels, which engines compute faster, with some that weigh nothing.
+    """
+    convolution, norm = _layers(block)
+    weights = [convolution.weight[:, : read.start], convolution.weight[:, read.stop :]]
+    spare = (read.stop - read.start - convolution.in_channels) % CHANNEL_GROUP
+    if spare:
+        inputs = [*inputs, inputs[0][:, :spare]]
+        weights.append(weights[0].new_zeros(convolution.out_channels, spare, *convolution.kernel_size))
+    total: Tensor = norm(F.conv2d(torch.cat(inputs, dim=1), torch.cat(weights, dim=1), padding=1))
+    return total
 
 
 def _double(x: Tensor) -> Tensor:

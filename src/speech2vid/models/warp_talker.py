@@ -62,14 +62,14 @@ class WarpTalker(Network):
         return fields
 
     def graphs(self) -> tuple[Graph, ...]:
-        """``identity``: once a video. ``frames``: N frames of one identity."""
+        """``identity``: once a video, with all that its features add to the decoder. ``frames``: N frames of it."""
         device = self.rest.weight.device
         k = self.config.stills
         centre = torch.tensor([REGION_LEFT + REGION_WIDTH / 2, REGION_TOP + REGION_HEIGHT / 2], device=device)
         stills = torch.full((1, k, 3, REGION_HEIGHT, REGION_WIDTH), 0.5, device=device)
         mouths = centre.expand(1, k, MOUTH_COUNT, 2).clone()
         with torch.no_grad():
-            features = dict(zip(FEATURES, self.encoder(stills, mouths), strict=True))
+            features = self._identity({"stills": stills, "mouths": mouths})
         targets = centre.expand(2, MOUTH_COUNT, 2).clone()
         return (
             Graph("identity", self._identity, {"stills": stills, "mouths": mouths}),
@@ -82,11 +82,10 @@ class WarpTalker(Network):
         )
 
     def _identity(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return dict(zip(FEATURES, self.encoder(inputs["stills"], inputs["mouths"]), strict=True))
+        features = self.encoder(inputs["stills"], inputs["mouths"])
+        return dict(zip(FEATURES, self.decoder.shares(features), strict=True))
 
     def _frames(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        targets = inputs["targets"]
-        frames = targets.shape[0]
-        fine, middle, coarse = (inputs[name].expand(frames, -1, -1, -1) for name in FEATURES)
-        fields = self.decoder((fine, middle, coarse), inputs["mouths"].expand(frames, -1, -1, -1), targets)
+        fine, middle, coarse = (inputs[name] for name in FEATURES)
+        fields = self.decoder.frames((fine, middle, coarse), inputs["mouths"], inputs["targets"])
         return {"flow": fields.flow, "masks": fields.masks, "residual": fields.residual}
