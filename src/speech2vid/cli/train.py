@@ -37,6 +37,10 @@ def train(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks are trained on.")
     ] = "auto",
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Read faces from the store as needed, also where they would fit into memory."),
+    ] = False,
 ) -> None:
     """Train networks on a sample store. Needs the extra `train`.
 
@@ -55,6 +59,7 @@ def train(
             settings,
             resume=resume,
             device=device,
+            stream=stream or None,
             on_step=lambda stage, done, steps: progress(done, steps),
         )
     for file in files:
