@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import resource
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -151,27 +147,3 @@ def test_closed_pipe_is_quiet() -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
-    pipe = tmp_path / "never.mp4"
-    os.mkfifo(pipe)  # reading blocks until somebody writes
-    with subprocess.Popen([*PROGRAM, "verify", pipe], stderr=subprocess.PIPE, text=True) as process:
-        writer = open_when_read(pipe, deadline_s=time.monotonic() + 60)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-        os.close(writer)
-    assert process.returncode == 130
-    assert errors.splitlines() == ["error: stopped", "hint: nothing half-written was left behind"]
-
-
-def open_when_read(pipe: Path, deadline_s: float) -> int:
-    """Open a named pipe for writing as soon as somebody has opened it for reading."""
-    while True:
-        try:
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError as error:
-            if error.errno != errno.ENXIO or time.monotonic() > deadline_s:
-                raise
-        time.sleep(0.02)

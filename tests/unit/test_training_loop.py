@@ -304,6 +304,26 @@ def test_weights_to_start_from(here: Processes, tmp_path: Path) -> None:
         train_stage(stage, tmp_path / "third", here)
 
 
+def test_half_as_precise_multiplications_leave_the_weights_precise(here: Processes, tmp_path: Path) -> None:
+    seen: list[torch.dtype] = []
+
+    class Watched(Line):
+        def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+            seen.append(network[0](batch["x"]).dtype)
+            return super().terms(network, batch)
+
+    for precision in ("float32", "bfloat16"):
+        train_stage(Watched(LineConfig(precision=precision), dropout=0.0), tmp_path / precision, here)
+    assert seen == [torch.float32] * 12 + [torch.bfloat16] * 12
+    weights = read_weights(tmp_path / "bfloat16" / BEST)[1]
+    assert all(array.dtype != np.float16 for array in weights.values())
+    exact, rough = (
+        np.loadtxt(tmp_path / precision / LOSSES, skiprows=1)[:, 1] for precision in ("float32", "bfloat16")
+    )
+    np.testing.assert_allclose(rough, exact, rtol=0.05)
+    assert not np.array_equal(rough, exact)
+
+
 def test_a_batch_must_have_equal_shares() -> None:
     two = Processes(1, 2, torch.device("cpu"))
     assert two.share(6) == slice(3, 6)

@@ -12,6 +12,7 @@ from speech2vid.constants import SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.data.report import MANIFEST
 from speech2vid.data.sampling import StillMix
+from speech2vid.data.stored_faces import StoredFaces
 from speech2vid.errors import DataError
 from speech2vid.training import tracks as tracks_module
 from speech2vid.training.tracks import TrackSet, load_splits
@@ -83,10 +84,32 @@ def test_a_speaker_in_both_splits(store: Path) -> None:
         load_splits(store)
 
 
-def test_too_much_for_the_memory(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faces_left_in_the_store_are_the_same(store: Path) -> None:
+    held, left = (load_splits(store, stream=stream)[0] for stream in (False, True))
+    assert isinstance(left[0].frames, StoredFaces)
+    for ours, theirs in zip(left.tracks, held.tracks, strict=True):
+        assert ours.frames.shape == theirs.frames.shape
+        numbers = np.array([[3, 29, 3], [0, -1, 7]])
+        for part in (4, -1, slice(5, 9), slice(None), numbers, ours.opening > 2):
+            np.testing.assert_array_equal(ours.frames[part], theirs.frames[part])
+        np.testing.assert_array_equal(np.stack(list(ours.frames)), theirs.frames)
+        np.testing.assert_array_equal(np.asarray(ours.frames), theirs.frames)
+        np.testing.assert_array_equal(ours.landmarks, theirs.landmarks)
+        np.testing.assert_array_equal(ours.sound, theirs.sound)
+
+
+def test_what_does_not_fit_into_memory_is_left_in_the_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(load_splits(store)[0][0].frames, np.ndarray)
     monkeypatch.setattr(tracks_module.os, "sysconf", lambda name: 1000)
-    with pytest.raises(DataError, match="GB in memory"):
-        load_splits(store)
+    assert isinstance(load_splits(store)[0][0].frames, StoredFaces)
+
+
+def test_a_store_that_is_damaged_while_training_is_named(store: Path) -> None:
+    train, _ = load_splits(store, stream=True)
+    shard = store / "train-000000.tar"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(DataError, match=r"train-000000\.tar is damaged: face 3"):
+        train[0].frames[3]
 
 
 def test_no_store(tmp_path: Path) -> None:

@@ -20,8 +20,17 @@ def evaluate(
     ],
     split: Annotated[str, typer.Option("--split", help="Which part of the store.")] = "val",
     weights: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--weights",
+            metavar="DIR|FILE|package",
+            help="Weights to evaluate: a folder of weight files, a talker's weight file, or the package's own, which "
+            "is the default. Give it again to compare several.",
+        ),
+    ] = None,
+    sharpener: Annotated[
         Path | None,
-        typer.Option("--weights", metavar="DIR", help="Folder of weight files instead of the package's own."),
+        typer.Option("--sharpener", metavar="DIR|FILE", help="A sharpening network, tried behind each of the weights."),
     ] = None,
     stills: Annotated[
         Literal["5", "1", "both"],
@@ -35,25 +44,29 @@ def evaluate(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks run on.")
     ] = "auto",
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that work side by side.")] = 1,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure weights on a sample store: generate every clip again and compare with the truth.
 
     Each clip of a second or more is made from stills of its speaker and its sound. Beside it stand the truth, the same
-    with the true mouth shapes, with another clip's sound, and stills that do not move.
+    with the true mouth shapes, with another clip's sound, stills that do not move, and another person's video. A run
+    that was stopped carries on when it is started again.
     """
     from speech2vid.evaluation import evaluate as measure
 
-    with progress_bar(f"evaluate → {out}", "clips") as progress:
+    with progress_bar(f"evaluate → {out}", "steps") as progress:
         evaluation = measure(
             data,
             out,
             split=split,
             weights=weights,
+            sharpener=sharpener,
             stills=stills,
             silence=silence,
             seed=seed,
             device=device,
+            jobs=jobs,
             progress=progress,
         )
     if as_json:
@@ -63,9 +76,9 @@ def evaluate(
 
 
 def _show(evaluation: Evaluation, out: Path) -> None:
-    from speech2vid.evaluation.report import COLUMN_TITLES, summary_table
+    from speech2vid.evaluation.report import COLUMN_TITLES, summary_table, transposed
 
     for column, summary in evaluation.summaries.items():
-        head, *lines = zip(*summary_table(summary), strict=True)
-        print_table(COLUMN_TITLES[column], head, lines)
+        head, *lines = transposed(summary_table(summary, evaluation.settings["clips"]))
+        print_table(COLUMN_TITLES[column], tuple(head), [tuple(line) for line in lines])
     typer.echo(f"{evaluation.settings['clips']} clips; the report: {out / 'report.html'}")

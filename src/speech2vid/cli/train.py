@@ -12,19 +12,13 @@ from speech2vid.cli.output import progress_bar
 from speech2vid.errors import MissingExtraError
 
 NEEDED = ("torch", "onnx", "tensorboard")
-DEFAULTS = {
-    "talker": "default",
-    "sharpener": "sharpener",
-    "sync": "sync",
-    "identity": "identity",
-    "redubber": "redubber",
-}
+DEFAULTS = {"talker": "default", "sharpener": "sharpener", "sync": "sync", "identity": "identity"}
 
 
 def train(
     what: Annotated[
-        Literal["talker", "sharpener", "sync", "identity", "redubber"],
-        typer.Argument(metavar="WHAT", help="What to train: talker, sharpener, sync, identity or redubber."),
+        Literal["talker", "sharpener", "sync", "identity"],
+        typer.Argument(metavar="WHAT", help="What to train: talker, sharpener, sync or identity."),
     ],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A sample store, made by prepare.")],
     out: Annotated[
@@ -36,14 +30,17 @@ def train(
             "--config",
             metavar="NAME|FILE.toml",
             help="talker: default (what is shipped), compact-upsample or paper (the paper's network), toy; sharpener: "
-            "sharpener; sync: sync, sync-contrastive; identity: identity; redubber: redubber (what is shipped), "
-            "compact-audio or paper (the paper's network), toy; or a file.",
+            "sharpener; sync: sync, sync-contrastive; identity: identity; or a file.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Carry on where --out was stopped.")] = False,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks are trained on.")
     ] = "auto",
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Read faces from the store as needed, also where they would fit into memory."),
+    ] = False,
 ) -> None:
     """Train networks on a sample store. Needs the extra `train`.
 
@@ -54,7 +51,7 @@ def train(
     from speech2vid.training.config import load_config
     from speech2vid.training.recipe import train_talker
 
-    settings = load_config(config or DEFAULTS[what], what)
+    settings = load_config(config or DEFAULTS[what])
     with progress_bar(f"train → {out}", "steps") as progress:
         files = train_talker(
             data,
@@ -62,6 +59,7 @@ def train(
             settings,
             resume=resume,
             device=device,
+            stream=stream or None,
             on_step=lambda stage, done, steps: progress(done, steps),
         )
     for file in files:

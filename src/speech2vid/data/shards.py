@@ -50,6 +50,7 @@ NO_CONTEXT = np.empty((0, CONTEXT_FACE_PX, CONTEXT_FACE_PX, 3), np.uint8)
 
 Number = TypeVar("Number", bound=np.generic)
 Members = dict[str, bytes]  # extension → content
+Places = dict[str, int]  # extension → first byte of its content in the tar file
 
 
 def members_of(record: TrackRecord, track: FaceTrack, sound: TrackSound) -> Members:
@@ -206,7 +207,13 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def read_samples(path: Path, sha256: str | None = None) -> Iterator[tuple[str, Members]]:
-    """Stream the samples of a tar file: key and members.
+    """Stream the samples of a tar file: key and members. Arguments and errors as :func:`read_samples_at`."""
+    for key, members, _ in read_samples_at(path, sha256):
+        yield key, members
+
+
+def read_samples_at(path: Path, sha256: str | None = None) -> Iterator[tuple[str, Members, Places]]:
+    """Stream the samples of a tar file: key, members, and where in the file each member's content begins.
 
     Args:
         sha256: of the file as it was written; compared at its end.
@@ -229,21 +236,21 @@ def read_samples(path: Path, sha256: str | None = None) -> Iterator[tuple[str, M
         raise DataError(f"{path} is damaged: its content is not what was written", PREPARE_AGAIN)
 
 
-def _grouped(archive: tarfile.TarFile) -> Iterator[tuple[str, Members]]:
+def _grouped(archive: tarfile.TarFile) -> Iterator[tuple[str, Members, Places]]:
     """Members with the same name up to the first dot, together."""
-    key, members = "", Members()
+    key, members, places = "", Members(), Places()
     for info in archive:
         file = archive.extractfile(info)
         if file is None:
             continue
         name, _, extension = info.name.partition(".")
         if name != key and members:
-            yield key, members
-            members = {}
+            yield key, members, places
+            members, places = {}, {}
         key = name
-        members[extension] = file.read()
+        members[extension], places[extension] = file.read(), info.offset_data
     if members:
-        yield key, members
+        yield key, members, places
 
 
 class _HashingReader:

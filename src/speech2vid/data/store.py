@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from speech2vid.data.pictures import split_pictures
 from speech2vid.data.records import Shard, Track, TrackEntry
 from speech2vid.data.report import MANIFEST, PrepareReport
-from speech2vid.data.shards import CONTEXT, PREPARE_AGAIN, read_samples, track_of
+from speech2vid.data.shards import PREPARE_AGAIN, read_samples_at, track_of
+from speech2vid.data.stored_faces import stored_track
 from speech2vid.errors import DataError
 
 THREADS = 4  # that decode pictures while the next ones are read
@@ -47,7 +47,9 @@ class SampleStore:
         """Who speaks in a split."""
         return sorted({entry.speaker for entry in self._of(split)})
 
-    def tracks(self, split: str, *, pictures: bool = True, context: bool = False) -> Iterator[Track]:
+    def tracks(
+        self, split: str, *, pictures: bool = True, context: bool = False, stored: bool = False
+    ) -> Iterator[Track]:
         """Stream the tracks of a split, in an order that mixes speakers and is always the same.
 
         Args:
@@ -55,35 +57,30 @@ class SampleStore:
             pictures: False leaves the pictures undecoded, for what needs landmarks and sound only; ``frames`` is then
                 empty.
             context: decode the 224 px faces too.
+            stored: leave the pictures where they are: ``frames`` is then a
+                :class:`speech2vid.data.stored_faces.StoredFaces`, which reads those that are asked for.
 
         Raises:
             DataError: there is no such split, or a tar file is damaged; the latter may show only at its end.
         """
         shards = {entry.shard for entry in self._of(split)}
         wanted = [shard for shard in self.report.shards if shard.name in shards]
-        samples = (sample for shard in wanted for sample in read_samples(self.path / shard.name, shard.sha256))
+        samples = (
+            (self.path / shard.name, members, places)
+            for shard in wanted
+            for _, members, places in read_samples_at(self.path / shard.name, shard.sha256)
+        )
         with ThreadPoolExecutor(THREADS) as pool:
             decoding: deque[Future[Track]] = deque()
-            for _, members in samples:
-                decoding.append(pool.submit(track_of, members, pictures=pictures, context=context))
+            for path, members, places in samples:
+                if stored:
+                    decoding.append(pool.submit(stored_track, path, members, places))
+                else:
+                    decoding.append(pool.submit(track_of, members, pictures=pictures, context=context))
                 if len(decoding) > READ_AHEAD:
                     yield decoding.popleft().result()
             for future in decoding:
                 yield future.result()
-
-    def contexts(self, split: str) -> Iterator[tuple[str, list[bytes]]]:
-        """The 224 px faces of the tracks of a split, by key, still encoded (``data.pictures.decode_picture``).
-
-        Raises:
-            DataError: as :meth:`tracks`; also if the store has none.
-        """
-        shards = {entry.shard for entry in self._of(split)}
-        for shard in (shard for shard in self.report.shards if shard.name in shards):
-            for key, members in read_samples(self.path / shard.name, shard.sha256):
-                pictures = split_pictures(members.get(CONTEXT, b""))
-                if not pictures:
-                    raise DataError(f"{self.path}: sample {key} has no faces at 224 px", PREPARE_AGAIN)
-                yield key, pictures
 
     def load(self, split: str, *, pictures: bool = True) -> list[Track]:
         """All tracks of a split in memory: 0.94 MB for each second with pictures, 0.06 MB without."""

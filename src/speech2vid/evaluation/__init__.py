@@ -1,5 +1,8 @@
-"""Weights → numbers: every clip of a split generated again, with the code of ``talk``, and measured. Needs no torch."""
+"""Weights → numbers: every clip of a split generated again and measured. The warp talker's part needs no torch."""
 
-from speech2vid.evaluation.evaluate import Evaluation, evaluate, evaluate_tracks
+from speech2vid.evaluation.evaluate import evaluate, evaluate_tracks
+from speech2vid.evaluation.metrics import Meters, Truth, evaluate_frames
+from speech2vid.evaluation.result import Evaluation
+from speech2vid.evaluation.summary import summarise
 
-__all__ = ["Evaluation", "evaluate", "evaluate_tracks"]
+__all__ = ["Evaluation", "Meters", "Truth", "evaluate", "evaluate_frames", "evaluate_tracks", "summarise"]

@@ -2,80 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import Literal, TypeVar, get_args
 
 from speech2vid import __version__
 from speech2vid.data.records import Track
+from speech2vid.data.report import MANIFEST
 from speech2vid.data.store import SampleStore
-from speech2vid.errors import ConfigError, OutputError
-from speech2vid.evaluation.generation import Speaker
-from speech2vid.evaluation.report import clip_table, markdown
-from speech2vid.evaluation.report_page import Example, page
-from speech2vid.evaluation.scoring import GENERATED, TRUE_SHAPES, TRUTH, Truth, score_clip, score_silence
-from speech2vid.evaluation.summary import ClipScores, Summary, summarise
-from speech2vid.evaluation.trials import Trial, five_stills, one_still, plan_trials, stills_at
-from speech2vid.inference.fields import TalkerNetworks
+from speech2vid.data.workers import Died, work_through
+from speech2vid.errors import ConfigError
+from speech2vid.evaluation.bench import FIVE, ONE, Bench, ClipTask, WeightsChoice, open_bench, score_clip
+from speech2vid.evaluation.figures import (
+    Example,
+    Grid,
+    GridTask,
+    ShowTask,
+    grid_tasks,
+    header_of,
+    show_clip,
+    show_person,
+)
+from speech2vid.evaluation.metrics import Truth
+from speech2vid.evaluation.result import Evaluation
+from speech2vid.evaluation.scoring import TRUTH
+from speech2vid.evaluation.summary import ClipScores, tabulate
+from speech2vid.evaluation.trials import Trial, plan_trials
+from speech2vid.evaluation.unfinished import Unfinished
+from speech2vid.evaluation.weights import fingerprint_of
 from speech2vid.inference.shapes import Silence
-from speech2vid.records import Frames
-from speech2vid.weightfile import write_whole
+from speech2vid.records import Frames, Image
 
+T = TypeVar("T")
+R = TypeVar("R")
 AnyPath = str | PathLike[str]
-Progress = Callable[[int, int | None], None]  # clips done, clips in all
+Progress = Callable[[int, int | None], None]  # pieces of work done, pieces in all
 StillsChoice = Literal["5", "1", "both"]
-STILLS: dict[str, tuple[str, ...]] = {"5": ("five_stills",), "1": ("one_still",), "both": ("five_stills", "one_still")}
+STILLS: dict[str, tuple[str, ...]] = {"5": (FIVE,), "1": (ONE,), "both": (FIVE, ONE)}
 
-EXAMPLES, MOMENTS = 8, 8  # pictures of the report
-METRICS_FILE, TABLE_FILE, CLIPS_FILE, PAGE_FILE = "metrics.json", "table.md", "clips.tsv", "report.html"
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The result.
-
-    Attributes:
-        settings: what was evaluated, and how.
-        clips: column (``five_stills``, ``one_still``) → scores of every clip.
-        summaries: column → figures.
-        examples: column → pictures.
-    """
-
-    settings: dict[str, Any]
-    clips: dict[str, list[ClipScores]]
-    summaries: dict[str, Summary]
-    examples: dict[str, list[Example]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The content of ``metrics.json``."""
-        metrics = {column: summary.to_dict() for column, summary in self.summaries.items()}
-        return {"settings": self.settings, "metrics": metrics}
-
-    def write(self, out: Path) -> None:
-        """Write metrics.json, table.md, clips.tsv and report.html, each whole or not at all.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
-        contents = {
-            CLIPS_FILE: clip_table(self.clips),
-            TABLE_FILE: markdown(self.settings, self.summaries),
-            PAGE_FILE: page(self.settings, self.summaries, self.examples),
-            METRICS_FILE: json.dumps(self.to_dict(), indent=1) + "\n",
-        }
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            for name, text in contents.items():
-                write_whole(out / name, text.encode())
-        except OSError as error:
-            raise OutputError(
-                f"{out} cannot be written: {error.strerror}", "choose another folder with --out"
-            ) from error
+EXAMPLES, GRID_SIDE = 8, 6  # clips shown; identities and sounds of the grid
+PACKAGE = "package"  # among ``weights``: those that come with the package
 
 
 def evaluate(
@@ -83,103 +53,225 @@ def evaluate(
     out: AnyPath,
     *,
     split: str = "val",
-    weights: AnyPath | None = None,
+    weights: AnyPath | Sequence[AnyPath] | None = None,
+    sharpener: AnyPath | None = None,
     stills: StillsChoice = "both",
     silence: Silence = "hold",
     seed: int = 0,
     device: str = "auto",
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Generate every clip of a second or more from stills of its speaker and its sound, measure, and write a report.
+
+    A run that was stopped carries on when it is started again with the same data, weights and settings.
 
     Args:
         data: a sample store made by ``prepare``.
         out: folder for ``metrics.json``, ``table.md``, ``report.html`` and ``clips.tsv``.
         split: which part of the store.
-        weights: folder of weight files; those of the package by default.
+        weights: a folder of weight files, or a weight file, or several; ``package``, the default, stands for those of
+            the package.
+        sharpener: folder or file of a sharpening network, tried behind each of the weights.
         stills: from five stills of a speaker, from one (any mouth state), or both, side by side.
         silence: as in ``talk``.
         seed: chooses stills and voices; the same seed gives the same figures.
         device: ``auto``, ``cpu`` or ``cuda``.
-        progress: called after each clip with the number done and the number in all.
+        jobs: processes that work side by side. The figures are the same for any number.
+        progress: called after each piece of work with the number done and the number in all.
 
     Raises:
-        DataError, WeightsError, ConfigError, OutputError.
+        DataError, WeightsError, ConfigError, OutputError, MissingExtraError.
     """
     if stills not in STILLS:
         raise ConfigError(f"stills cannot be {stills!r}", f"choose from: {', '.join(get_args(StillsChoice))}")
-    folder = None if weights is None else Path(weights)
-    networks = TalkerNetworks(folder, device)
-    tracks = SampleStore(Path(data)).load(split)
-    evaluation = evaluate_tracks(
-        tracks, networks, columns=STILLS[stills], silence=silence, seed=seed, progress=progress
+    sources = _sources(weights)
+    sharp = None if sharpener is None else Path(sharpener)
+    choice = WeightsChoice(sources, sharp, silence, device, threads=1 if jobs > 1 else 0)
+    bench = open_bench(choice)  # fails early, whatever the processes do
+    store = SampleStore(Path(data))
+    tracks = store.load(split)
+    plan_trials([track.record for track in tracks], seed)  # fails before anything is written
+    hashes = {_label(each): fingerprint_of(each) for each in (*sources, *([sharp] if sharp else []))}
+    setup = {
+        "version": __version__,
+        "store": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
+        "split": split,
+        "weights": hashes,
+        "sync": bench.meters.sync.sha256 if bench.meters.sync else "",
+        "stills": stills,
+        "silence": silence,
+        "seed": seed,
+    }
+    unfinished = Unfinished(Path(out), json.dumps(setup, sort_keys=True))
+    evaluation = _evaluate(
+        tracks,
+        choice if jobs > 1 else bench,
+        names=[generator.name for generator in bench.generators],
+        columns=STILLS[stills],
+        seed=seed,
+        jobs=jobs,
+        unfinished=unfinished,
+        progress=progress,
     )
-    evaluation.settings.update(data=str(data), split=split, weights="the package's" if folder is None else str(folder))
+    evaluation.settings.update(
+        data=str(data),
+        split=split,
+        silence=silence,
+        weights=", ".join(map(_label, sources)),
+        sharpener="none" if sharp is None else str(sharp),
+        weights_sha256=hashes,
+    )
     evaluation.write(Path(out))
+    unfinished.finish()
     return evaluation
 
 
 def evaluate_tracks(
     tracks: Sequence[Track],
-    networks: TalkerNetworks,
+    bench: Bench,
     *,
     columns: Sequence[str] = STILLS["both"],
-    silence: Silence = "hold",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """As :func:`evaluate`, of tracks in memory; nothing is written."""
+    """As :func:`evaluate`, of tracks and generators in memory; nothing is written."""
+    names = [generator.name for generator in bench.generators]
+    return _evaluate(tracks, bench, names=names, columns=columns, seed=seed, progress=progress)
+
+
+def _evaluate(
+    tracks: Sequence[Track],
+    on: Bench | WeightsChoice,
+    *,
+    names: Sequence[str],
+    columns: Sequence[str],
+    seed: int,
+    jobs: int = 1,
+    unfinished: Unfinished | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
     known = {track.record.key: track for track in tracks}
     trials = plan_trials([track.record for track in tracks], seed)
-    shown = _spread_over_speakers(trials)
-    firsts = {trial.clip.speaker: trial for trial in reversed(trials)}.values()  # tried in silence
-    clips: dict[str, list[ClipScores]] = {column: [] for column in columns}
-    examples: dict[str, list[Example]] = {column: [] for column in columns}
-    for done, trial in enumerate(trials, 1):
-        for column, scores, example in _try_one(trial, known, networks, columns, silence, seed, trial in firsts):
-            clips[column].append(scores)
-            if trial in shown:
-                examples[column].append(example)
-        if progress is not None:
-            progress(done, len(trials))
+    shown = [
+        ShowTask(trial, known[trial.clip.key], known[trial.stills_of.key], tuple(columns), seed)
+        for trial in _spread_over_speakers(trials)
+    ]
+    grid = grid_tasks(shown[:GRID_SIDE])
+    done = unfinished.clips if unfinished is not None else {}
+    left = [trial for trial in trials if trial.clip.key not in done]
+    needed = list(dict.fromkeys(record.key for trial in left for record in (trial.clip, trial.other)))
+    steps = _Steps(len(trials) + len(needed) + len(shown) + len(grid), progress)
+    steps.add(len(trials) - len(left))
+
+    truths: dict[str, Truth] = {}
+    for number, truth in _each(partial(_truth, on=on), [known[key] for key in needed], jobs):
+        truths[needed[number]] = truth
+        steps.add()
+    firsts = {trial.clip.speaker: trial.clip.key for trial in reversed(trials)}.values()  # tried in silence
+    tasks = [
+        ClipTask(
+            trial,
+            truths[trial.clip.key],
+            known[trial.stills_of.key],
+            truths[trial.other.key],
+            tuple(columns),
+            seed,
+            trial.clip.key in firsts,
+        )
+        for trial in left
+    ]
+    scored = dict(done)
+    for number, scores in _each(partial(_score, on=on), tasks, jobs):
+        key = left[number].clip.key
+        scored[key] = scores
+        if unfinished is not None:
+            unfinished.keep(key, scores)
+        steps.add()
+    examples: dict[int, Example] = {}
+    for number, example in _each(partial(_show, on=on), shown, jobs):
+        examples[number] = example
+        steps.add()
+    persons = {}
+    for number, person in _each(partial(_person, on=on), grid, jobs):
+        persons[number] = person
+        steps.add()
+
+    clips = {column: [scored[trial.clip.key][column] for trial in trials] for column in columns}
+    first = clips[columns[0]]
     settings = {
         "version": __version__,
         "seed": seed,
-        "silence": silence,
+        "generators": list(names),
         "clips": len(trials),
         "frames": sum(trial.clip.frames for trial in trials),
         "speakers": len({trial.clip.speaker for trial in trials}),
         "stills_from_the_clip_itself": sum(trial.stills_of == trial.clip for trial in trials),
         "left_out_shorter_than_1_s": len(tracks) - len(trials),
+        "too_short_for_sync": [clip.key for clip in first if not len(clip.rows[TRUTH].sync_curve)],
     }
-    return Evaluation(settings, clips, {column: summarise(clips[column]) for column in columns}, examples)
+    return Evaluation(
+        settings,
+        clips,
+        {column: tabulate(clips[column]) for column in columns},
+        [examples[number] for number in sorted(examples)],
+        Grid(header_of(grid[0]), [persons[number] for number in sorted(persons)]) if grid else None,
+    )
 
 
-def _try_one(
-    trial: Trial,
-    known: dict[str, Track],
-    networks: TalkerNetworks,
-    columns: Sequence[str],
-    silence: Silence,
-    seed: int,
-    in_silence: bool,
-) -> Iterator[tuple[str, ClipScores, Example]]:
-    track, source, other = known[trial.clip.key], known[trial.stills_of.key], known[trial.other.key]
-    truth = Truth.of(track)
-    for column in columns:
-        chosen = five_stills(source) if column == "five_stills" else one_still(source, seed)
-        stills = stills_at(source, chosen)
-        speaker = Speaker(stills, networks, silence)
-        rows, made = score_clip(track, other, speaker, truth)
-        quiet = score_silence(speaker, truth, rows[GENERATED].values) if in_silence else {}
-        scores = ClipScores(trial.clip.key, trial.clip.speaker, len(track), trial.stills_of.key, rows, quiet)
-        yield column, scores, _example(trial, stills[0].aligned.image, track.frames, made)
+class _Steps:
+    """Counts pieces of work for the progress bar."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+
+    def add(self, count: int = 1) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done, self._total)
 
 
-def _example(trial: Trial, photo: Frames, true: Frames, made: dict[str, Frames]) -> Example:
-    moments = np.linspace(0, len(true) - 1, MOMENTS).round().astype(int)
-    strips = {name: made[name][moments] for name in (GENERATED, TRUE_SHAPES)}
-    return Example(trial.clip.key, photo, moments.tolist(), {TRUTH: true[moments], **strips})
+def _each(function: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator[tuple[int, R]]:
+    """Number of each item and the result, in the order in which they are done."""
+    if jobs <= 1:
+        for number, item in enumerate(items):
+            yield number, function(item)
+        return
+    for number, result in work_through(function, items, jobs):
+        if isinstance(result, Died):
+            raise MemoryError  # what kills a process in most cases
+        yield number, result
+
+
+def _bench(on: Bench | WeightsChoice) -> Bench:
+    return open_bench(on) if isinstance(on, WeightsChoice) else on
+
+
+def _truth(track: Track, on: Bench | WeightsChoice) -> Truth:
+    return Truth.of(track, _bench(on).meters)
+
+
+def _score(task: ClipTask, on: Bench | WeightsChoice) -> dict[str, ClipScores]:
+    return score_clip(task, _bench(on))
+
+
+def _show(task: ShowTask, on: Bench | WeightsChoice) -> Example:
+    return show_clip(task, _bench(on))
+
+
+def _person(task: GridTask, on: Bench | WeightsChoice) -> tuple[Image, Frames]:
+    return show_person(task, _bench(on))
+
+
+def _sources(weights: AnyPath | Sequence[AnyPath] | None) -> tuple[Path | None, ...]:
+    given = [PACKAGE] if weights is None else [weights] if isinstance(weights, str | PathLike) else list(weights)
+    if not given:
+        raise ConfigError("no weights are given", f"give a folder, or {PACKAGE!r}")
+    return tuple(None if str(each) == PACKAGE else Path(each) for each in given)
+
+
+def _label(weights: Path | None) -> str:
+    return "the package's" if weights is None else str(weights)
 
 
 def _spread_over_speakers(trials: Sequence[Trial]) -> list[Trial]:

@@ -1,12 +1,18 @@
-"""Aligned faces generated with the code that ``talk`` runs: same engine, identity, voice, composing."""
+"""What makes the pictures that are measured: any weights behind one interface, and the warp talker's form of it.
+
+A :class:`Generator` is a set of weights; a :class:`Speaker` is a person made of stills with them. Whatever the weights,
+frames are (T, 112, 112, 3) uint8 RGB in the frame of the aligned face.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from speech2vid.constants import MOUTH_POINTS, SAMPLES_PER_FRAME
+from speech2vid.constants import FACE_PX, MOUTH_POINTS, SAMPLES_PER_FRAME, TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.data.records import Track
 from speech2vid.frontend import Still
 from speech2vid.inference.fields import Floats, TalkerNetworks
@@ -16,14 +22,68 @@ from speech2vid.inference.talk import generate_frames
 from speech2vid.records import Frames
 
 
-class Speaker:
-    """Somebody made to speak from stills. The first still is the picture that comes alive.
+class Speaker(Protocol):
+    """Somebody made to speak from stills.
+
+    Attributes:
+        stills: the first is the picture that comes alive; ascending by lip opening.
+        for_chance: whether another clip's sound is tried too, which says what chance is for these weights.
+    """
+
+    stills: tuple[Still, ...]
+    for_chance: bool
+
+    def says(self, track: Track, frames: int | None = None) -> Frames:
+        """With the sound of ``track``, said again from its beginning until there are ``frames`` pictures."""
+        ...
+
+    def says_nothing(self, frames: int) -> Frames:
+        """With digital silence."""
+        ...
+
+
+@runtime_checkable
+class ShapeSpeaker(Protocol):
+    """A speaker that can be told mouth shapes as well."""
+
+    def shows(self, track: Track) -> Frames:
+        """With the true mouth shapes of ``track``: what the picture side could do if the sound side were perfect."""
+        ...
+
+
+class Generator(Protocol):
+    """A set of weights.
+
+    Attributes:
+        name: what the tables call it.
+    """
+
+    name: str
+
+    def speaker(self, stills: Sequence[Still]) -> Speaker:
+        """A person of one to five stills, ascending by lip opening."""
+        ...
+
+
+class WarpGenerator:
+    """The warp talker, with the code that ``talk`` runs: same engine, identity, voice, composing.
 
     Args:
-        stills: one to five aligned faces, ascending by lip opening.
         networks: the talker's.
         silence: what the mouth does where nobody speaks, as in ``talk``.
     """
+
+    def __init__(self, networks: TalkerNetworks, silence: Silence = "hold", name: str = "warp") -> None:
+        self.networks, self.silence, self.name = networks, silence, name
+
+    def speaker(self, stills: Sequence[Still]) -> WarpSpeaker:
+        return WarpSpeaker(stills, self.networks, self.silence)
+
+
+class WarpSpeaker:
+    """See :class:`Speaker` and :class:`ShapeSpeaker`."""
+
+    for_chance = True
 
     def __init__(self, stills: Sequence[Still], networks: TalkerNetworks, silence: Silence = "hold") -> None:
         self.stills = tuple(stills)
@@ -31,19 +91,15 @@ class Speaker:
         self.identity: Identity = identity_of(stills[0], stills, networks)
 
     def says(self, track: Track, frames: int | None = None) -> Frames:
-        """With the sound of ``track``, said again from its beginning until there are ``frames`` pictures."""
         movements = self._movements(track)
-        wanted = len(track) if frames is None else frames
-        return self._generate(movements[np.arange(wanted) % len(movements)])
+        return self._generate(movements[repeating(len(movements), len(track) if frames is None else frames)])
 
     def says_nothing(self, frames: int) -> Frames:
-        """With digital silence."""
         silence = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
         stream = ShapeStream(self._networks.voice, self._silence)
         return self._generate(np.concatenate(list(mouth_movements([silence], stream))))
 
     def shows(self, track: Track) -> Frames:
-        """With the true mouth shapes of ``track``: what the picture side could do if the sound side were perfect."""
         return self._generate(track.landmarks[:, MOUTH_POINTS] - self.identity.rest)
 
     def _movements(self, track: Track) -> Floats:
@@ -54,3 +110,24 @@ class Speaker:
 
     def _generate(self, movements: Floats) -> Frames:
         return np.stack(list(generate_frames(self.identity, self._networks, [movements])))
+
+
+def framed(faces: NDArray[np.floating]) -> Frames:
+    """Faces as the paper's networks make them → frames of the aligned face, the missing border repeated from the edge.
+
+    Args:
+        faces: (T, 3, 109, 109) RGB in [0, 1].
+
+    Returns:
+        (T, 112, 112, 3) uint8.
+    """
+    if faces.shape[1:] != (3, TARGET_PX, TARGET_PX):
+        raise ValueError(f"faces must be (T, 3, {TARGET_PX}, {TARGET_PX}), not {faces.shape}")
+    pictures = np.rint(faces.transpose(0, 2, 3, 1) * 255).clip(0, 255).astype(np.uint8)
+    border = (TARGET_OFFSET_PX, FACE_PX - TARGET_PX - TARGET_OFFSET_PX)
+    return np.pad(pictures, ((0, 0), border, border, (0, 0)), mode="edge")
+
+
+def repeating(length: int, wanted: int) -> NDArray[np.int64]:
+    """Numbers of ``wanted`` frames: from the beginning again when ``length`` are through."""
+    return np.arange(wanted) % length

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.constants import FACE_PX, MOUTH_POINTS, TARGET_OFFSET_PX, TARGET_PX
+from speech2vid.constants import FACE_PX, LANDMARKS, MOUTH_POINTS
 from speech2vid.face.detector import find_landmarks
 from speech2vid.records import FaceBox, Frames, Points
 
@@ -19,7 +19,9 @@ Boxes = NDArray[np.int64]  # (T, 4) left, top, right, bottom, half-open
 REACH_FRAMES = 10  # lags looked at on either side
 MOTIONLESS_PX = 1e-3  # below this standard deviation an opening does not move
 MOUTH_MARGIN_PX = (4, 4, 4, 6)  # left, top, right, bottom of the mouth's landmarks
-_TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)
+OUTER_EYES = (36, 45)  # their distance is the field's unit of landmark errors
+STILL_POINTS = slice(17, 48)  # brows, nose, eyes: what speech does not move
+FACE_POINTS = slice(0, LANDMARKS)
 
 
 def measure_landmarks(frames: Frames, box: FaceBox) -> Points:
@@ -86,12 +88,6 @@ def mouth_error(generated: Frames, true: Frames, boxes: Boxes) -> float:
     return float(np.mean(errors))
 
 
-def squared_error(generated: Frames, true: Frames) -> float:
-    """Mean squared error of the paper's 109 px target, grey levels 0–255 (Sect. 5)."""
-    difference = generated[:, _TARGET, _TARGET].astype(np.float32) - true[:, _TARGET, _TARGET]
-    return float(np.mean(difference * difference))
-
-
 def sharpness(frames: Frames, boxes: Boxes) -> float:
     """Variance of the Laplacian of the grey picture in the mouth boxes, mean over frames."""
     variances = []
@@ -101,11 +97,19 @@ def sharpness(frames: Frames, boxes: Boxes) -> float:
     return float(np.mean(variances))
 
 
-def mouth_distance(generated: Points, true: Points) -> float:
-    """Mean distance of the 20 mouth landmarks, px: (T, 68, 2) and (T, 68, 2)."""
-    return float(np.linalg.norm(generated[:, MOUTH_POINTS] - true[:, MOUTH_POINTS], axis=-1).mean())
+def landmark_distance(generated: Points, true: Points, points: slice = FACE_POINTS) -> float:
+    """LMD: mean distance of landmarks, px of the aligned face: (T, 68, 2) and (T, 68, 2), all or some of the points."""
+    return float(np.linalg.norm(generated[:, points] - true[:, points], axis=-1).mean())
 
 
-def jitter(landmarks: Points) -> float:
-    """Mean length of the second difference in time of the mouth landmarks, px a frame²: (T, 68, 2), T ≥ 3."""
-    return float(np.linalg.norm(np.diff(landmarks[:, MOUTH_POINTS], n=2, axis=0), axis=-1).mean())
+def normalised_landmark_distance(generated: Points, true: Points, points: slice = FACE_POINTS) -> float:
+    """The same in units of the distance between the outer corners of the true eyes, frame by frame (NME)."""
+    right, left = (true[:, corner] for corner in OUTER_EYES)
+    unit = np.linalg.norm(left - right, axis=-1)
+    distance = np.linalg.norm(generated[:, points] - true[:, points], axis=-1).mean(axis=-1)
+    return float(np.mean(distance / unit))
+
+
+def jitter(landmarks: Points, points: slice = MOUTH_POINTS) -> float:
+    """Mean length of the second difference in time of landmarks, px a frame²: (T, 68, 2), T ≥ 3."""
+    return float(np.linalg.norm(np.diff(landmarks[:, points], n=2, axis=0), axis=-1).mean())

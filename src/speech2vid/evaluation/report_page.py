@@ -1,67 +1,67 @@
-"""The report as one HTML file that needs no other: tables, the curve of lags, pictures."""
+"""The report as one HTML file that needs no other: tables, curves, pictures, videos."""
 
 from __future__ import annotations
 
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
-from speech2vid.evaluation.measures import REACH_FRAMES
+from speech2vid.constants import FACE_PX
+from speech2vid.evaluation.curves import drawing
+from speech2vid.evaluation.figures import Example, Grid, labelled
 from speech2vid.evaluation.report import (
     COLUMN_TITLES,
     NOTES,
-    ROW_TITLES,
     Table,
+    row_title,
+    setting_lines,
     silence_table,
     summary_table,
+    transposed,
 )
 from speech2vid.evaluation.summary import Summary
 from speech2vid.records import Frames, Image
 
-COLOURS = ("#1b9e77", "#d95f02", "#7570b3", "#999999", "#e7298a", "#66a61e", "#a6761d")
-WIDTH, HEIGHT, EDGE = 640, 300, 44  # of the curve's drawing
-LOWEST, HIGHEST = -0.4, 1.0  # correlations it shows
 JPEG_QUALITY = 88
+GAP_PX = 8
+TITLE_PX = 220  # left of a strip
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #222; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; display: block; overflow-x: auto; }
-td, th { border-bottom: 1px solid #ddd; padding: .3rem .7rem; text-align: left; white-space: nowrap; }
-figure { margin: 1rem 0; } figcaption { color: #555; font-size: 13px; } img { max-width: 100%; }
+td, th { border-bottom: 1px solid #ddd; padding: .3rem .7rem; text-align: left; vertical-align: top; }
+td { white-space: nowrap; } td.long { white-space: normal; max-width: 60rem; }
+tr td:first-child { position: sticky; left: 0; background: #fff; }
+figure { margin: 1rem 0; } figcaption { color: #555; font-size: 13px; } img, video { max-width: 100%; }
+.curves { display: flex; flex-wrap: wrap; gap: 1rem; }
 """
 
 
-@dataclass(frozen=True)
-class Example:
-    """A clip at a few moments.
-
-    Attributes:
-        key: of the clip.
-        photo: (112, 112, 3) the still that came alive.
-        moments: frame numbers.
-        strips: row → (len(moments), 112, 112, 3).
-    """
-
-    key: str
-    photo: Image
-    moments: list[int]
-    strips: dict[str, Frames]
-
-
 def page(
-    settings: Mapping[str, Any], summaries: Mapping[str, Summary], examples: Mapping[str, Sequence[Example]]
+    settings: Mapping[str, Any],
+    summaries: Mapping[str, Summary],
+    examples: Sequence[Example] = (),
+    grid: Grid | None = None,
 ) -> str:
     """The content of ``report.html``."""
-    about = [["", ""], *([name.replace("_", " "), str(value)] for name, value in settings.items())]
-    parts = ["<h1>Evaluation</h1>", _table(about), f"<p>{html.escape(NOTES)}</p>"]
+    parts = ["<h1>Evaluation</h1>", _table([["", ""], *setting_lines(settings)], "long"), _paragraph(NOTES)]
     for column, summary in summaries.items():
-        parts += [f"<h2>{COLUMN_TITLES[column]}</h2>", _table(summary_table(summary)), _table(silence_table(summary))]
-        parts += [_curves(summary), "<h3>Pictures</h3>", *map(_strip, examples[column])]
+        parts += [f"<h2>{COLUMN_TITLES[column]}</h2>"]
+        parts += [_table(transposed(summary_table(summary, settings["clips"]))), _table(silence_table(summary))]
+        parts += [_curves(summary)]
+    if examples:
+        parts += ["<h2>Videos</h2>", *map(_video, examples)]
+        parts += ["<h2>Weights, number of stills, sharpening</h2>"]
+        parts += [
+            _paragraph("As the paper's Figs. 8, 11 and 12: the same moments of a clip, made in each way evaluated.")
+        ]
+        parts += map(_strips, examples)
+    if grid is not None:
+        parts += ["<h2>Identities and sounds</h2>", _grid(grid)]
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>speech2vid evaluation</title>'
@@ -69,53 +69,78 @@ def page(
     )
 
 
-def _table(table: Table) -> str:
+def _paragraph(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>"
+
+
+def _table(table: Table, kind: str = "") -> str:
     head, *lines = table
-    rows = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
-    rows += ["".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in lines]
+    rows = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)] if any(head) else []
+    rows += ["".join(f'<td class="{kind}">{html.escape(cell)}</td>' for cell in line) for line in lines]
     return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
 
 
 def _curves(summary: Summary) -> str:
-    """Mean correlation of generated and true lip opening against the lag between them, as SVG."""
+    def titled(curves: Mapping[str, Any]) -> dict[str, Any]:
+        return {row_title(row): curve for row, curve in curves.items()}
 
-    def x(lag: float) -> float:
-        return EDGE + (lag + REACH_FRAMES) / (2 * REACH_FRAMES) * (WIDTH - 2 * EDGE)
-
-    def y(value: float) -> float:
-        return EDGE / 2 + (HIGHEST - value) / (HIGHEST - LOWEST) * (HEIGHT - 1.5 * EDGE)
-
-    parts = []
-    for value in np.arange(LOWEST, HIGHEST + 0.1, 0.2):
-        parts.append(f'<line x1="{x(-10)}" x2="{x(10)}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#eee"/>')
-        parts.append(f'<text x="{EDGE - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.1f}</text>')
-    for lag in range(-REACH_FRAMES, REACH_FRAMES + 1, 5):
-        parts.append(f'<text x="{x(lag):.1f}" y="{HEIGHT - EDGE / 2}" text-anchor="middle">{lag:+d}</text>')
-    for number, (row, curve) in enumerate(summary.lag_curves.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        points = " ".join(f"{x(i - REACH_FRAMES):.1f},{y(float(value)):.1f}" for i, value in enumerate(curve))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(
-            f'<text x="{x(10) - 4}" y="{18 + 15 * number}" text-anchor="end" fill="{colour}">{ROW_TITLES[row]}</text>'
+    lags = drawing(titled(summary.lag_curves), -0.4, 1.0)
+    parts = [
+        _figure(
+            lags, "Correlation of lip opening with the truth, by lag in frames; right of 0 the generated mouth is late."
         )
-    drawing = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" font-size="12">{"".join(parts)}</svg>'
-    caption = (
-        "Correlation of lip opening with the truth against the lag, frames; right of 0 the generated mouth is late."
-    )
-    return f"<figure>{drawing}<figcaption>{caption}</figcaption></figure>"
-
-
-def _strip(example: Example) -> str:
-    gap = np.full((*example.photo.shape[:1], 8, 3), 255, np.uint8)
-    blank = np.full_like(example.photo, 255)
-    rows = [
-        np.hstack([example.photo if number == 1 else blank, gap, *frames])
-        for number, frames in enumerate(example.strips.values())
     ]
-    names = ", ".join(ROW_TITLES[row] for row in example.strips)
-    caption = f"{example.key}: the photo; from above: {names}; frames {', '.join(map(str, example.moments))}"
-    picture = f'<img alt="" src="{_data_url(np.vstack(rows))}">'
-    return f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>"
+    if summary.sync_curves:
+        top = max(float(curve.max()) for curve in summary.sync_curves.values())
+        low = min(float(curve.min()) for curve in summary.sync_curves.values())
+        syncs = drawing(titled(summary.sync_curves), np.floor(10 * low) / 10, np.ceil(10 * top) / 10, 0.1)
+        parts.append(
+            _figure(syncs, "Similarity of picture and sound (sync network), by offset of the sound in frames.")
+        )
+    return f'<div class="curves">{"".join(parts)}</div>'
+
+
+def _figure(content: str, caption: str) -> str:
+    return f"<figure>{content}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _video(example: Example) -> str:
+    url = f"data:video/mp4;base64,{base64.b64encode(example.video).decode()}"
+    return _figure(f'<video controls loop preload="metadata" src="{url}"></video>', example.key)
+
+
+def _strips(example: Example) -> str:
+    rows = [
+        np.hstack([labelled(strip.title, TITLE_PX, FACE_PX), _or_blank(strip.photo), _gap(FACE_PX), *strip.frames])
+        for strip in example.strips
+    ]
+    caption = f"{example.key}: the photo; frames {', '.join(map(str, example.moments))}"
+    return _figure(_image(np.vstack(rows)), caption)
+
+
+def _grid(grid: Grid) -> str:
+    def line(photo: Image | None, frames: Frames) -> Image:
+        return np.hstack([_or_blank(photo), _gap(FACE_PX), *frames])
+
+    header = line(None, grid.header)
+    between = np.full((GAP_PX, header.shape[1], 3), 255, np.uint8)
+    caption = (
+        "As the paper's Fig. 7: on top the true frames of other people's clips, lips farthest open and, turn about, "
+        "closed; on the left the photos; in the middle each person saying that sound at that moment."
+    )
+    return _figure(_image(np.vstack([header, between, *(line(*row) for row in grid.rows)])), caption)
+
+
+def _or_blank(image: Image | None) -> Image:
+    return np.full((FACE_PX, FACE_PX, 3), 255, np.uint8) if image is None else image
+
+
+def _gap(height_px: int) -> Image:
+    return np.full((height_px, GAP_PX, 3), 255, np.uint8)
+
+
+def _image(image: Image) -> str:
+    return f'<img alt="" src="{_data_url(image)}">'
 
 
 def _data_url(image: Image) -> str:

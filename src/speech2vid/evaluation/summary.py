@@ -1,21 +1,86 @@
-"""Scores of clips → the figures of the table: measure by row, each with its interval."""
+"""Scores of clips → the figures of the table: row by metric, each with its interval."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from speech2vid.evaluation.matching import CHANCE as RETRIEVAL_CHANCE
 from speech2vid.evaluation.measures import Values, best_lag
-from speech2vid.evaluation.scoring import BEST_STILL, GENERATED, OTHER_SOUND, TRUE_SHAPES, TRUTH, Scores
+from speech2vid.evaluation.metrics import Scores
+from speech2vid.evaluation.scoring import BEST_STILL, GENERATED, OTHER_SOUND, TRUE_SHAPES
 from speech2vid.evaluation.statistics import Estimate, gain_estimate, mean_estimate, ratio_estimate
 
-MEANS = ("opening_correlation", "mouth_error", "squared_error", "mouth_distance_px", "identity_distance")
-RATIOS = {"opening_std_ratio": "opening_std_px", "sharpness_ratio": "sharpness", "jitter_ratio": "jitter_px"}
+MEANS = (
+    "mse",
+    "psnr",
+    "ssim",
+    "mouth_error",
+    "embedding_distance",
+    "content_distance",
+    "identity_distance",
+    "identity_similarity",
+    "retrieval_accuracy",
+    "sync_confidence",
+    "sync_distance",
+    "sync_offset_frames",
+    "opening_correlation",
+    "lmd_mouth_px",
+    "lmd_face_px",
+    "lmd_mouth_nme",
+    "lmd_face_nme",
+)
+RATIOS = {
+    "retrieval_accuracy_windows": ("retrieval_correct", "retrieval_windows"),
+    "opening_std_ratio": ("opening_std_px", "true_opening_std_px"),
+    "sharpness_ratio": ("sharpness", "true_sharpness"),
+    "jitter_ratio": ("jitter_px", "true_jitter_px"),
+    "face_jitter_ratio": ("face_jitter_px", "true_face_jitter_px"),
+}
 GAINS = {"gain_over_other_sound": OTHER_SOUND, "gain_over_best_still": BEST_STILL}
 SILENCE = "silence"
+
+ClipValues = tuple[str, Mapping[str, float]]  # speaker, metric → value
+
+
+def summarise(rows: Iterable[ClipValues]) -> dict[str, Estimate]:
+    """One figure a metric over clips, of the values of :func:`speech2vid.evaluation.metrics.evaluate_frames`.
+
+    A metric counts the clips that have it, and ``Estimate.clips`` says how many; one that no clip has is left out.
+
+    Raises:
+        ValueError: a value is not a number: it would spoil the mean, and hiding it would flatter.
+    """
+    clips = list(rows)
+    for _, values in clips:
+        if bad := sorted(name for name, value in values.items() if not np.isfinite(value)):
+            raise ValueError(f"{', '.join(bad)} is not a number")
+    table: dict[str, Estimate] = {}
+    for name in MEANS:
+        own = [(speaker, values) for speaker, values in clips if name in values]
+        if own:
+            table[name] = mean_estimate([values[name] for _, values in own], [speaker for speaker, _ in own])
+    for name, (above, below) in RATIOS.items():
+        own = [(speaker, values) for speaker, values in clips if above in values and below in values]
+        if own and any(values[below] for _, values in own):
+            numerators, denominators = ([values[part] for _, values in own] for part in (above, below))
+            table[name] = ratio_estimate(numerators, denominators, [speaker for speaker, _ in own])
+    return table
+
+
+def row_of(row: str, generator: str, alone: bool) -> str:
+    """What a row made by a generator is called: ``generated``, and ``generated: NAME`` where there are several."""
+    return row if alone else f"{row}: {generator}"
+
+
+def split_row(row: str) -> tuple[str, str]:
+    """The row and the generator of a name of :func:`row_of`; "" where there is one only."""
+    kind, _, generator = row.partition(": ")
+    return kind, generator
 
 
 @dataclass(frozen=True)
@@ -26,7 +91,7 @@ class ClipScores:
         key, speaker, frames: of the clip.
         stills_of: key of the clip that the stills come from.
         rows: row → scores; ``truth`` among them.
-        silence: values of :func:`speech2vid.evaluation.scoring.score_silence`; empty where it was not tried.
+        silence: row → values of :func:`speech2vid.evaluation.scoring.score_silence`; empty where it was not tried.
     """
 
     key: str
@@ -34,7 +99,24 @@ class ClipScores:
     frames: int
     stills_of: str
     rows: Mapping[str, Scores]
-    silence: Mapping[str, float]
+    silence: Mapping[str, Mapping[str, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        rows = {
+            row: {"values": each.values, "lag": each.lag_curve.tolist(), "sync": each.sync_curve.tolist()}
+            for row, each in self.rows.items()
+        }
+        return asdict(self) | {"rows": rows, "silence": {row: dict(values) for row, values in self.silence.items()}}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> ClipScores:
+        """Of :meth:`to_dict`."""
+        rows = {
+            row: Scores(each["values"], np.array(each["lag"]), np.array(each["sync"]))
+            for row, each in record["rows"].items()
+        }
+        return cls(**{**record, "rows": rows})
 
 
 @dataclass(frozen=True)
@@ -42,62 +124,80 @@ class Summary:
     """The table for one set of stills.
 
     Attributes:
-        rows: row → measure → estimate.
+        rows: row → metric → estimate.
         lag_curves: row → mean over clips of the correlation at lags −10 … 10.
-        silence: measure → estimate, in digital silence.
+        sync_curves: row → mean over clips of the similarity of picture and sound at offsets −15 … 15.
+        silence: row → metric → estimate, in digital silence.
     """
 
     rows: dict[str, dict[str, Estimate]]
     lag_curves: dict[str, Values]
-    silence: dict[str, Estimate]
+    sync_curves: dict[str, Values]
+    silence: dict[str, dict[str, Estimate]]
 
     def best_lag_frames(self, row: str) -> int:
         """At which lag the mean curve of a row is highest; positive where the generated mouth is late."""
         return best_lag(self.lag_curves[row])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: row → measure → estimate, and ``silence`` beside the rows."""
+        """JSON values: row → metric → estimate, and ``silence`` beside the rows."""
         record: dict[str, Any] = {
-            row: {name: asdict(estimate) for name, estimate in measures.items()} for row, measures in self.rows.items()
+            row: {name: asdict(estimate) for name, estimate in metrics.items()} for row, metrics in self.rows.items()
         }
         for row, curve in self.lag_curves.items():
             record[row]["best_lag_frames"] = self.best_lag_frames(row)
             record[row]["lag_curve"] = [round(float(value), 4) for value in curve]
-        record[SILENCE] = {name: asdict(estimate) for name, estimate in self.silence.items()}
+        for row, curve in self.sync_curves.items():
+            record[row]["sync_curve"] = [round(float(value), 4) for value in curve]
+        for row, values in self.silence.items():
+            record[row] = {name: asdict(estimate) for name, estimate in values.items()}
+        record["retrieval_chance"] = RETRIEVAL_CHANCE
         return record
 
 
-def summarise(clips: Sequence[ClipScores]) -> Summary:
+def tabulate(clips: Sequence[ClipScores]) -> Summary:
     """The figures over clips, all of them with the same rows."""
-    speakers = [clip.speaker for clip in clips]
+    names = list(clips[0].rows)
+    table = {row: summarise((clip.speaker, clip.rows[row].values) for clip in clips) for row in names}
+    for row in names:
+        kind, generator = split_row(row)
+        if kind not in (GENERATED, TRUE_SHAPES):
+            continue
+        for gain, other in GAINS.items():
+            baseline = row_of(other, generator, not generator) if other == OTHER_SOUND else other
+            if baseline in names:
+                errors, theirs = ([clip.rows[each].values["mouth_error"] for clip in clips] for each in (row, baseline))
+                table[row][gain] = gain_estimate(errors, theirs, [clip.speaker for clip in clips])
+    lags = {row: _mean_curve([clip.rows[row].lag_curve for clip in clips]) for row in names}
+    syncs = {row: _mean_curve([clip.rows[row].sync_curve for clip in clips]) for row in names}
+    silent: dict[str, list[tuple[str, Mapping[str, float]]]] = {}
+    for clip in clips:
+        for row, values in clip.silence.items():
+            silent.setdefault(row, []).append((clip.speaker, values))
+    return Summary(
+        table,
+        {row: curve for row, curve in lags.items() if len(curve)},
+        {row: curve for row, curve in syncs.items() if len(curve)},
+        {row: _silence(own) for row, own in silent.items()},
+    )
 
-    def values(row: str, measure: str) -> list[float]:
-        return [clip.rows[row].values[measure] for clip in clips]
 
-    table: dict[str, dict[str, Estimate]] = {}
-    for row, first in clips[0].rows.items():
-        table[row] = {name: mean_estimate(values(row, name), speakers) for name in MEANS if name in first.values}
-        for name, measure in RATIOS.items():
-            table[row][name] = ratio_estimate(values(row, measure), values(TRUTH, measure), speakers)
-        if row in (GENERATED, TRUE_SHAPES):
-            for name, other in GAINS.items():
-                table[row][name] = gain_estimate(values(row, "mouth_error"), values(other, "mouth_error"), speakers)
-    curves = {
-        row: np.mean([clip.rows[row].lag_curve for clip in clips], axis=0)
-        for row, first in clips[0].rows.items()
-        if len(first.lag_curve)
-    }
-    return Summary(table, curves, _silence([clip for clip in clips if clip.silence]))
+def _mean_curve(curves: Sequence[NDArray[np.float64]]) -> Values:
+    there = [curve for curve in curves if len(curve)]
+    return np.asarray(np.mean(there, axis=0)) if there else np.empty(0)
 
 
-def _silence(clips: Sequence[ClipScores]) -> dict[str, Estimate]:
-    speakers = [clip.speaker for clip in clips]
+def _silence(clips: Sequence[ClipValues]) -> dict[str, Estimate]:
+    speakers = [speaker for speaker, _ in clips]
 
     def values(name: str) -> list[float]:
-        return [clip.silence[name] for clip in clips]
+        return [each[name] for _, each in clips]
 
-    return {
-        "movement_ratio": ratio_estimate(values("silence_std_px"), values("speech_std_px"), speakers),
+    measured = {
         "opening_px": mean_estimate(values("silence_opening_px"), speakers),
         "closed_px": mean_estimate(values("closed_px"), speakers),
     }
+    if any(values("speech_std_px")):
+        ratio = ratio_estimate(values("silence_std_px"), values("speech_std_px"), speakers)
+        measured = {"movement_ratio": ratio, **measured}
+    return measured

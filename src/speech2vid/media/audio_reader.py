@@ -17,6 +17,8 @@ from speech2vid.media.container import Clock, Frame, Stream, decode, exact, find
 from speech2vid.records import Waveform
 
 GAP_S = Fraction(1, 50)  # time stamps that are off by less are rounding (Matroska: 1 ms); beyond, sound is missing
+PLAUSIBLE_RATE_HZ = range(1000, 768_001)  # of sound; a rate outside is a damaged header
+SILENCE_SAMPLES = 48_000  # made at once
 NOT_SPEECH = {"LFE", "LFE2"}  # the bass channel stays out of the mono mix
 
 
@@ -61,6 +63,10 @@ def sound_blocks(path: str | Path) -> Generator[SoundBlock, None, None]:
         stream = require_audio(find_audio(container), path)
         for frame, kept in _without_padding(decode(container, stream, path), stream):
             rate_hz = int(frame.sample_rate)
+            if rate_hz not in PLAUSIBLE_RATE_HZ:
+                raise MediaError(
+                    f"{path} says that its sound has {rate_hz} samples a second", "it is damaged; convert it again"
+                )
             start_s = clock.start_of(frame, Fraction(frame.samples, rate_hz))
             block = SoundBlock(_as_float(frame)[:, :kept], rate_hz, frame.layout.name)
             if filled_s is None:
@@ -111,9 +117,9 @@ def require_audio(stream: Stream | None, path: Path) -> Stream:
 
 
 def _silence(like: SoundBlock, count: int) -> Iterator[SoundBlock]:
-    """``count`` samples of silence, at most a second at a time."""
+    """``count`` samples of silence, a limited number at a time."""
     while count > 0:
-        step = min(count, like.rate_hz)
+        step = min(count, SILENCE_SAMPLES)
         yield SoundBlock(np.zeros((len(like.samples), step), np.float32), like.rate_hz, like.layout)
         count -= step
 

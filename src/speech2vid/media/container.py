@@ -21,6 +21,18 @@ Stream = Any  # av.VideoStream | av.AudioStream; PyAV's own types change between
 Frame = Any  # av.VideoFrame | av.AudioFrame
 
 BACKWARD_JUMP_S = 1  # time stamps that fall back by more are a restarted clock, not a reordered frame
+FORWARD_JUMP_S = 3600  # those that leap ahead by more are a damaged header, not a picture that stands still
+MAX_PIXELS = 80_000_000  # of one picture; 8K has 33 million
+
+# What may be opened: containers and streams that hold their content themselves. Lists of other files and addresses
+# (HLS, DASH, concat, SDP …), patterns such as `frame%03d.png` and devices are left out: a file must never make us
+# open another one.
+CONTAINERS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,vob,flv,live_flv,asf,ogg,wav,w64,aiff,caf,au,mp3,aac,ac3,eac3,flac,amr,"
+    "amrnb,amrwb,ape,tta,wv,dsf,voc,gsm,dts,truehd,mxf,mxf_d10,mxf_opatom,gxf,dv,h264,hevc,m4v,av1,obu,ivf,nut,rm,gif,"
+    "apng,yuv4mpegpipe,mjpeg,wtv"
+)
+LOCAL_ONLY = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 
 
 def exact(value: Any) -> Fraction:
@@ -36,13 +48,18 @@ def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
     """Open a file for reading and close it afterwards.
 
     Raises:
-        MediaError: the file is missing, empty, a folder, unreadable, or nothing that FFmpeg knows.
+        MediaError: the file is missing, empty, a folder, unreadable, nothing that FFmpeg knows, or a list of others.
     """
     path = Path(path)
     require_file(path)
     try:
         # A bad byte in a title must not stop the reading of the picture.
-        container = av.open(str(path.absolute()), metadata_errors="replace")
+        container = av.open(str(path.absolute()), metadata_errors="replace", options=LOCAL_ONLY)
+    except av.ArgumentError as error:
+        raise MediaError(
+            f"{path} is not a media file that can be read: no kind of video or sound that is known here",
+            "lists of other files are not followed, and pictures have no sound; convert it to mp4 or wav",
+        ) from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{path} is not a media file that can be read: {reason(error)}", DAMAGED) from error
     with container:
@@ -58,6 +75,8 @@ def require_file(path: Path) -> None:
             raise MediaError(f"{path} is a folder, not a file", "name one file in it")
         if not path.exists():
             raise MediaError(f"{path} does not exist", "check the spelling of the path")
+        if not path.is_file():
+            raise MediaError(f"{path} is a device or a pipe, not a file", "save it to a file first")
         with path.open("rb") as file:
             if not file.read(1):
                 raise MediaError(f"{path} is empty (0 bytes)", "copy or download it again")
@@ -84,6 +103,7 @@ def find_audio(container: Any) -> Stream | None:
 def decode(container: Any, stream: Stream, path: Path) -> Iterator[Frame]:
     """Decode a stream, keeping what can be decoded of a damaged or truncated file (and logging what was lost)."""
     stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     lost = 0
     packets = container.demux(stream)
     while True:
@@ -117,9 +137,10 @@ def first_picture(container: Any, stream: Stream, path: Path) -> Frame:
 
 @dataclass
 class Clock:
-    """Turns the time stamps of successive frames into seconds that never run far backwards.
+    """Turns the time stamps of successive frames into seconds that never run far backwards or leap ahead.
 
-    A frame without a time stamp starts where the one before it ended; a clock that restarts midway carries on.
+    A frame without a time stamp starts where the one before it ended; a clock that restarts midway, or leaps ahead by
+    more than an hour, carries on.
     """
 
     expected_s: Fraction | None = None
@@ -131,9 +152,10 @@ class Clock:
             start = self.expected_s or Fraction(0)
         else:
             start = frame.pts * exact(frame.time_base) + self.shift_s
-            if self.expected_s is not None and start < self.expected_s - BACKWARD_JUMP_S:
-                self.shift_s += self.expected_s - start
-                start = self.expected_s
+            due = self.expected_s
+            if due is not None and not due - BACKWARD_JUMP_S <= start <= due + FORWARD_JUMP_S:
+                self.shift_s += due - start
+                start = due
         self.expected_s = start + duration_s
         return start
 

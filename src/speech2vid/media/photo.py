@@ -18,9 +18,22 @@ from speech2vid.records import Image
 log = logging.getLogger(__name__)
 
 MAX_PHOTO_PIXELS = 80_000_000
+# What is opened. Others are left out because Pillow reads them with programs of the system (PostScript) or hardly ever.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PCX")
 BACKGROUND = (255, 255, 255)  # shows through transparent pixels
 APPLE_BRANDS = (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc")
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    AttributeError,
+    MemoryError,
+)
 
 
 def load_photo(path: str | Path) -> Image:
@@ -70,7 +83,7 @@ def _open(path: Path) -> PIL.Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            return PIL.Image.open(path)
+            return PIL.Image.open(path, formats=FORMATS)
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
         raise _too_large(path, "too many pixels") from error
     except DAMAGED as error:

@@ -76,7 +76,10 @@ def _pixel_aspect(stream: Stream) -> Fraction:
 
 
 def _matrix(frame: Frame) -> Matrix:
-    data = frame.side_data.get(SideData.DISPLAYMATRIX)
+    try:
+        data = frame.side_data.get(SideData.DISPLAYMATRIX)
+    except ValueError:  # a kind of side data that PyAV has no name for
+        return 1, 0, 0, 1
     if data is None:
         return 1, 0, 0, 1
     a, b, _, c, d = struct.unpack("=5i", bytes(data)[:20])

@@ -10,7 +10,17 @@ from types import TracebackType
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import MediaError
-from speech2vid.media.container import Clock, Frame, Stream, decode, exact, find_video, first_picture, open_media
+from speech2vid.media.container import (
+    FORWARD_JUMP_S,
+    Clock,
+    Frame,
+    Stream,
+    decode,
+    exact,
+    find_video,
+    first_picture,
+    open_media,
+)
 from speech2vid.media.picture import Display
 from speech2vid.records import VideoFrame
 
@@ -78,6 +88,7 @@ class VideoReader:
             usual_s = usual_duration_s(stream)
             for frame in decode(container, stream, self.path):
                 duration_s = frame.duration * exact(frame.time_base) if frame.duration and frame.time_base else usual_s
+                duration_s = min(duration_s, Fraction(FORWARD_JUMP_S))
                 start_s = clock.start_of(frame, duration_s)
                 if origin_s is None:
                     origin_s = start_s

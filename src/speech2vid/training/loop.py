@@ -209,6 +209,6 @@ def _set_precision(config: StageConfig, here: Processes) -> None:
 
 
 def _autocast(config: StageConfig, here: Processes) -> contextlib.AbstractContextManager[object]:
-    if config.precision == "bfloat16" and here.device.type == "cuda":
-        return torch.autocast("cuda", torch.bfloat16)
+    if config.precision == "bfloat16":
+        return torch.autocast(here.device.type, torch.bfloat16)
     return contextlib.nullcontext()

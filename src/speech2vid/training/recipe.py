@@ -13,7 +13,6 @@ from speech2vid.training.config import (
     IdentityStageConfig,
     PictureConfig,
     ReaderConfig,
-    RedubberStageConfig,
     SharpenerStageConfig,
     SoundConfig,
     StageConfig,
@@ -25,9 +24,8 @@ from speech2vid.training.identity import IdentityStage
 from speech2vid.training.loop import CHECKPOINT, OnStep, train_stage
 from speech2vid.training.pack import pack
 from speech2vid.training.picture import PictureStage
-from speech2vid.training.processes import processes
+from speech2vid.training.processes import Processes, processes
 from speech2vid.training.reader import ReaderStage
-from speech2vid.training.redubbers import redubber_stage
 from speech2vid.training.sharpener import SharpenerStage
 from speech2vid.training.sound import SoundStage
 from speech2vid.training.stage import Stage
@@ -45,6 +43,7 @@ def train_talker(
     *,
     resume: bool = False,
     device: str = "auto",
+    stream: bool | None = None,
     on_step: OnStep | None = None,
 ) -> list[Path]:
     """Train everything a config names, and make of it what ``talk`` runs. Started by torchrun, on many processes.
@@ -55,6 +54,7 @@ def train_talker(
         config: see :mod:`speech2vid.training.config`.
         resume: carry on where it was stopped; finished stages are left as they are.
         device: ``auto``, ``cpu`` or ``cuda``.
+        stream: read faces from the store when they are needed; None: where they do not fit into memory.
         on_step: called after each step with stage, steps done and steps in all.
 
     Returns:
@@ -69,20 +69,35 @@ def train_talker(
     if resume and not begun:
         raise ConfigError(f"{out} holds no training to resume", "leave out --resume, or check --out and --config")
     with processes(device) as here:
-        train, val = load_splits(data)
-        best: dict[str, Path] = {}
-        for name, stage_config in config.stages.items():
-            reader = _reader(config.reader, best.get("reader"))
-            if isinstance(stage_config, RedubberStageConfig):
-                stage: Stage = redubber_stage(stage_config, train, val, data, out / name, here)
-            else:
-                stage = _stage(stage_config, train, val, here.device, reader)
-            best[name] = train_stage(stage, out / name, here, resume=resume, on_step=on_step)
+        train, val = load_splits(data, stream=stream)
+        best = train_stages(train, val, out, config, here, resume=resume, on_step=on_step)
         if not here.first:
             return []
-        speakers, tracks = len(train.by_speaker), len(train.tracks)
-        trained_on = f"{tracks:,} tracks of {speakers} speakers, {train.hours:.2f} hours"
-        return pack(best, out / WEIGHTS, data=trained_on)
+        return pack(best, out / WEIGHTS, data=described(train))
+
+
+def train_stages(
+    train: TrackSet,
+    val: TrackSet,
+    out: Path,
+    config: TrainConfig,
+    here: Processes,
+    *,
+    resume: bool = False,
+    on_step: OnStep | None = None,
+) -> dict[str, Path]:
+    """The stages of a config, of tracks in memory: stage → file of its best weights. Errors as :func:`train_talker`."""
+    best: dict[str, Path] = {}
+    for name, stage_config in config.stages.items():
+        reader = _reader(config.reader, best.get("reader"))
+        stage = _stage(stage_config, train, val, here.device, reader)
+        best[name] = train_stage(stage, out / name, here, resume=resume, on_step=on_step)
+    return best
+
+
+def described(train: TrackSet) -> str:
+    """What weights were trained on, for their header."""
+    return f"{len(train.tracks):,} tracks of {len(train.by_speaker)} speakers, {train.hours:.2f} hours"
 
 
 def _reader(config: ReaderConfig | None, best: Path | None) -> ShapeReader | None:

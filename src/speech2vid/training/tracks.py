@@ -1,7 +1,8 @@
-"""The face tracks of a split, in memory, so that any few frames of any of them are at hand at once."""
+"""The face tracks of a split, so that any few frames of any of them are at hand at once: from memory, or the store."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,6 +20,8 @@ from speech2vid.errors import DataError
 from speech2vid.frontend import lip_opening
 from speech2vid.records import Frames, Points, Waveform
 
+log = logging.getLogger(__name__)
+
 TRAIN, VAL = "train", "val"
 MOST_OF_MEMORY = 0.8
 
@@ -28,7 +31,7 @@ class TrainingTrack:
 
     Attributes:
         key, speaker: of its record.
-        frames: (T, 112, 112, 3) uint8 RGB.
+        frames: (T, 112, 112, 3) uint8 RGB, or what reads such faces from the store.
         landmarks: (T, 68, 2) float32, px of the aligned face.
         lead_frames: how many frames' worth of sound there is before the first frame.
     """
@@ -86,11 +89,17 @@ class TrackSet:
         return ExampleSampler([track.opening for track in self.tracks], [track.speaker for track in self.tracks], mix)
 
 
-def load_splits(folder: Path, train: str = TRAIN, val: str = VAL) -> tuple[TrackSet, TrackSet]:
+def load_splits(
+    folder: Path, train: str = TRAIN, val: str = VAL, *, stream: bool | None = None
+) -> tuple[TrackSet, TrackSet]:
     """What to learn from, and whom to judge by.
 
+    Args:
+        stream: read faces from the store when they are needed, instead of holding them in memory. None: where they do
+            not fit into it. Landmarks and sound are in memory always, 0.06 MB a second.
+
     Raises:
-        DataError: no store, or a damaged one; a split is empty; a speaker is in both; it does not fit into memory.
+        DataError: no store, or a damaged one; a split is empty; a speaker is in both.
     """
     store = SampleStore(folder)
     everyone = sorted({entry.speaker for entry in store.entries})
@@ -109,11 +118,10 @@ def load_splits(folder: Path, train: str = TRAIN, val: str = VAL) -> tuple[Track
         raise DataError(
             f"{folder}: {both[0]} is in {train} and in {val}", "a speaker belongs to one split: correct the manifest"
         )
-    frames = sum(entry.frames for entry in store.entries if entry.split in (train, val))
-    needed, memory = frames * 3 * FACE_PX**2, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > MOST_OF_MEMORY * memory:
-        raise DataError(
-            f"the faces of {folder} take {needed / 1e9:.0f} GB in memory; this machine has {memory / 1e9:.0f} GB",
-            "train on a part of the store, or on a machine with more memory",
-        )
-    return TrackSet(store.load(train)), TrackSet(store.load(val))
+    if stream is None:
+        frames = sum(entry.frames for entry in store.entries if entry.split in (train, val))
+        needed, memory = frames * 3 * FACE_PX**2, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        stream = needed > MOST_OF_MEMORY * memory
+        if stream:
+            log.info("the faces take %.0f GB of %.0f GB of memory: they are read as needed", needed / 1e9, memory / 1e9)
+    return TrackSet(list(store.tracks(train, stored=stream))), TrackSet(list(store.tracks(val, stored=stream)))

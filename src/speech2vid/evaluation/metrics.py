@@ -1,0 +1,212 @@
+"""The metrics of generated frames, held against a clip whose truth is known: what every table here is made of.
+
+A study of its own weights needs three calls::
+
+    meters = Meters.load()
+    truth = Truth.of(track, meters)                    # once a clip
+    values = evaluate_frames(truth, frames, meters)    # as often as there are frames: metric → value
+
+and :func:`speech2vid.evaluation.summary.summarise` makes one figure with an interval of the values of many clips.
+``docs/evaluation.md`` says what each metric means. A metric that a clip cannot give is missing in its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from speech2vid.constants import MOUTH_POINTS
+from speech2vid.data.records import Track
+from speech2vid.evaluation import matching, measures, pictures
+from speech2vid.evaluation.matching import Matching
+from speech2vid.evaluation.measures import Boxes, Values
+from speech2vid.face import box_of_landmarks, embed, embedding_distance, face_chip
+from speech2vid.face.embedding import Embeddings
+from speech2vid.frontend import Still, SyncNetworks, lip_opening
+from speech2vid.records import FaceBox, Frames, Points
+
+EMBEDDED_FRAMES = 2  # a clip whose embedding is taken
+ContentMeter = Callable[[Frames, Frames], float]  # generated, true → distance
+
+
+@dataclass(frozen=True)
+class Meters:
+    """The networks that measure.
+
+    Attributes:
+        sync: tells retrieval accuracy, sync confidence and distance; None leaves them out.
+        content: tells the content distance; None leaves it out.
+    """
+
+    sync: SyncNetworks | None = None
+    content: ContentMeter | None = None
+
+    @classmethod
+    def load(cls, threads: int = 0, sync: Path | None = None) -> Meters:
+        """All there are. WeightsError where the sync network's files are missing or damaged.
+
+        Args:
+            threads: of each network; 0 for one a core.
+            sync: folder of the sync network; the package's by default.
+        """
+        return cls(SyncNetworks(sync, threads))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A clip, measured with the tools that measure what is generated.
+
+    Attributes:
+        track: the clip.
+        box: where the landmarks are looked for, the same in every frame.
+        landmarks: (T, 68, 2) measured on the frames.
+        boxes: (T, 4) mouths.
+        embeddings: of a few frames, (n, 128).
+        sound: vectors of the sync network, (N, E); None without the network.
+    """
+
+    track: Track
+    box: FaceBox
+    landmarks: Points
+    boxes: Boxes
+    embeddings: Embeddings
+    sound: matching.Floats | None = None
+
+    @property
+    def frames(self) -> Frames:
+        """(T, 112, 112, 3) uint8 RGB."""
+        return self.track.frames
+
+    @classmethod
+    def of(cls, track: Track, meters: Meters) -> Truth:
+        box = box_of_landmarks(track.landmarks.mean(axis=0))
+        landmarks = measures.measure_landmarks(track.frames, box)
+        sound = None if meters.sync is None else matching.sound_vectors(track, meters.sync)
+        embeddings = embed_some(track.frames, landmarks)
+        return cls(track, box, landmarks, measures.mouth_boxes(landmarks), embeddings, sound)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What some frames came to.
+
+    Attributes:
+        values: metric → value; what cannot be told of the clip is not there.
+        lag_curve: (21,) correlation of the lip opening at lags −10 … 10.
+        sync_curve: (31,) mean similarity of picture and sound at offsets −15 … 15; empty where it cannot be told.
+    """
+
+    values: dict[str, float]
+    lag_curve: Values = field(default_factory=lambda: np.empty(0))
+    sync_curve: Values = field(default_factory=lambda: np.empty(0))
+
+
+def evaluate_frames(
+    truth: Truth, frames: Frames, meters: Meters, *, photo: Embeddings | None = None, landmarks: Points | None = None
+) -> dict[str, float]:
+    """Every metric of a clip's generated frames.
+
+    Args:
+        truth: of the clip.
+        frames: (T, 112, 112, 3) uint8 RGB; :func:`speech2vid.evaluation.generation.framed` makes them of 109 px faces.
+        meters: the networks that measure.
+        photo: (128,) embedding of the still that came alive, for ``identity_distance`` and ``identity_similarity``.
+        landmarks: (T, 68, 2) of ``frames`` where they are known; else they are measured.
+
+    Raises:
+        ValueError: the frames are of another shape than the truth's, or a metric is not a number.
+    """
+    return score(truth, frames, meters, photo=photo, landmarks=landmarks).values
+
+
+def score(
+    truth: Truth,
+    frames: Frames,
+    meters: Meters,
+    *,
+    photo: Embeddings | None = None,
+    landmarks: Points | None = None,
+    embeddings: Embeddings | None = None,
+) -> Scores:
+    """As :func:`evaluate_frames`, with the curves. ``embeddings``: (n, 128) of a few frames, where they are known."""
+    if frames.shape != truth.frames.shape or frames.dtype != np.uint8:
+        raise ValueError(f"frames must be {truth.frames.shape} uint8, not {frames.shape} {frames.dtype}")
+    if landmarks is None:
+        landmarks = measures.measure_landmarks(frames, truth.box)
+    values = _picture_values(truth, frames) | _landmark_values(truth, landmarks)
+    if embeddings is None:
+        embeddings = embed_some(frames, landmarks)
+    values |= _identity_values(truth, embeddings, photo)
+    if meters.content is not None:
+        values["content_distance"] = meters.content(frames, truth.frames)
+    matched = match_sound(truth, frames, landmarks, meters)
+    if matched is not None:
+        values |= matched.values
+    if bad := sorted(name for name, value in values.items() if not np.isfinite(value)):
+        raise ValueError(f"{truth.track.record.key}: {', '.join(bad)} is not a number")
+    curve = measures.lag_curve(lip_opening(landmarks), lip_opening(truth.landmarks))
+    return Scores(values, curve, np.empty(0) if matched is None else matched.curve.astype(np.float64))
+
+
+def match_sound(truth: Truth, frames: Frames, landmarks: Points, meters: Meters) -> Matching | None:
+    """Frames against the clip's own sound; None without the sync network, or where the clip is too short for it."""
+    if meters.sync is None or truth.sound is None:
+        return None
+    lead_frames = truth.track.record.sound_lead_frames
+    return matching.match(frames, landmarks, truth.sound, lead_frames, meters.sync)
+
+
+def _picture_values(truth: Truth, frames: Frames) -> dict[str, float]:
+    return {
+        "mse": pictures.mse(frames, truth.frames),
+        "psnr": pictures.psnr(frames, truth.frames),
+        "ssim": pictures.ssim(frames, truth.frames),
+        "mouth_error": measures.mouth_error(frames, truth.frames, truth.boxes),
+        "sharpness": measures.sharpness(frames, truth.boxes),
+        "true_sharpness": measures.sharpness(truth.frames, truth.boxes),
+    }
+
+
+def _landmark_values(truth: Truth, landmarks: Points) -> dict[str, float]:
+    opening, true_opening = lip_opening(landmarks), lip_opening(truth.landmarks)
+    return {
+        "opening_correlation": measures.correlation(opening, true_opening),
+        "opening_std_px": float(opening.std()),
+        "true_opening_std_px": float(true_opening.std()),
+        "lmd_mouth_px": measures.landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
+        "lmd_face_px": measures.landmark_distance(landmarks, truth.landmarks),
+        "lmd_mouth_nme": measures.normalised_landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
+        "lmd_face_nme": measures.normalised_landmark_distance(landmarks, truth.landmarks),
+        "jitter_px": measures.jitter(landmarks),
+        "true_jitter_px": measures.jitter(truth.landmarks),
+        "face_jitter_px": measures.jitter(landmarks, measures.STILL_POINTS),
+        "true_face_jitter_px": measures.jitter(truth.landmarks, measures.STILL_POINTS),
+    }
+
+
+def _identity_values(truth: Truth, embeddings: Embeddings, photo: Embeddings | None) -> dict[str, float]:
+    values = {"embedding_distance": float(embedding_distance(embeddings, truth.embeddings).mean())}
+    if photo is not None:
+        values["identity_distance"] = float(embedding_distance(embeddings, photo).mean())
+        values["identity_similarity"] = float(_cosine(embeddings, photo).mean())
+    return values
+
+
+def embed_some(frames: Frames, landmarks: Points) -> Embeddings:
+    """Embeddings of a few frames, spread over the clip: (n, 128)."""
+    chosen = np.unique(np.linspace(0, len(frames) - 1, EMBEDDED_FRAMES + 2).round().astype(int)[1:-1])
+    return embed([face_chip(frames[i], landmarks[i]) for i in chosen])
+
+
+def embed_still(still: Still) -> Embeddings:
+    """(128,)."""
+    embedding: Embeddings = embed([face_chip(still.aligned.image, still.aligned.landmarks)])[0]
+    return embedding
+
+
+def _cosine(a: Embeddings, b: Embeddings) -> Embeddings:
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return np.asarray((a * b).sum(axis=-1) / lengths, np.float32)

@@ -1,0 +1,62 @@
+"""What an evaluation found, and the files it is written to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from speech2vid.errors import OutputError
+from speech2vid.evaluation.figures import Example, Grid
+from speech2vid.evaluation.report import clip_table, markdown
+from speech2vid.evaluation.report_page import page
+from speech2vid.evaluation.summary import ClipScores, Summary
+from speech2vid.weightfile import write_whole
+
+METRICS_FILE, TABLE_FILE, CLIPS_FILE, PAGE_FILE = "metrics.json", "table.md", "clips.tsv", "report.html"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result.
+
+    Attributes:
+        settings: what was evaluated, and how.
+        clips: column (``five_stills``, ``one_still``) → scores of every clip.
+        summaries: column → figures.
+        examples: clips to look at.
+        grid: identities by sounds; None where there is nothing to show.
+    """
+
+    settings: dict[str, Any]
+    clips: dict[str, list[ClipScores]]
+    summaries: dict[str, Summary]
+    examples: list[Example] = field(default_factory=list)
+    grid: Grid | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``metrics.json``."""
+        metrics = {column: summary.to_dict() for column, summary in self.summaries.items()}
+        return {"settings": self.settings, "metrics": metrics}
+
+    def write(self, out: Path) -> None:
+        """Write metrics.json, table.md, clips.tsv and report.html, each whole or not at all.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        contents = {
+            CLIPS_FILE: clip_table(self.clips),
+            TABLE_FILE: markdown(self.settings, self.summaries),
+            PAGE_FILE: page(self.settings, self.summaries, self.examples, self.grid),
+            METRICS_FILE: json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n",
+        }
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            for name, text in contents.items():
+                write_whole(out / name, text.encode())
+        except OSError as error:
+            raise OutputError(
+                f"{out} cannot be written: {error.strerror}", "choose another folder with --out"
+            ) from error

@@ -1,0 +1,76 @@
+"""The sharpening network behind any generator (Sect. 3.3), on either engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
+from speech2vid.data.records import Track
+from speech2vid.engine.onnx import OnnxNetwork
+from speech2vid.evaluation.generation import Generator, Speaker, framed
+from speech2vid.frontend import Still
+from speech2vid.inference.fields import Floats
+from speech2vid.records import Frames
+
+BATCH = 8  # frames computed at once
+Sharpen = Callable[[Floats], Floats]  # (N, 3, 109, 109) RGB in [0, 1] → the same, sharper
+_TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)
+
+
+def onnx_sharpener(weights: Path, threads: int = 0) -> Sharpen:
+    """From a weight file with its graph beside it. WeightsError where one is missing or damaged."""
+    network = OnnxNetwork(weights.with_name(f"{weights.stem}.sharpen.onnx"), weights, threads)
+    return lambda faces: np.asarray(network({"frames": faces})["sharpened"], np.float32)
+
+
+def torch_sharpener(weights: Path) -> Sharpen:
+    """From a weight file alone. WeightsError where it is missing, damaged or of another network."""
+    import torch
+
+    from speech2vid.models.checkpoint import load
+    from speech2vid.models.sharpener import Sharpener
+
+    network, _ = load(weights, Sharpener)
+
+    def sharpen(faces: Floats) -> Floats:
+        with torch.no_grad():
+            return np.asarray(network(torch.from_numpy(faces)).clamp(0, 1).numpy(), np.float32)
+
+    return sharpen
+
+
+class SharpenedGenerator:
+    """Another generator's frames, sharpened; the border around the 109 px target is repeated from its edge."""
+
+    def __init__(self, generator: Generator, sharpen: Sharpen) -> None:
+        self.name = f"{generator.name}, sharpened"
+        self._generator, self._sharpen = generator, sharpen
+
+    def speaker(self, stills: Sequence[Still]) -> SharpenedSpeaker:
+        return SharpenedSpeaker(self._generator.speaker(stills), self._sharpen)
+
+
+class SharpenedSpeaker:
+    """See :class:`speech2vid.evaluation.generation.Speaker`. Another sound is not tried: sharpening costs too much."""
+
+    for_chance = False
+
+    def __init__(self, speaker: Speaker, sharpen: Sharpen) -> None:
+        self.stills = speaker.stills
+        self._speaker, self._sharpen = speaker, sharpen
+
+    def says(self, track: Track, frames: int | None = None) -> Frames:
+        return sharpened(self._speaker.says(track, frames), self._sharpen)
+
+    def says_nothing(self, frames: int) -> Frames:
+        return sharpened(self._speaker.says_nothing(frames), self._sharpen)
+
+
+def sharpened(frames: Frames, sharpen: Sharpen) -> Frames:
+    """(T, 112, 112, 3) uint8 RGB, sharpened."""
+    faces = frames[:, _TARGET, _TARGET].transpose(0, 3, 1, 2)
+    blocks = [faces[i : i + BATCH].astype(np.float32) / 255 for i in range(0, len(faces), BATCH)]
+    return np.concatenate([framed(sharpen(np.ascontiguousarray(block))) for block in blocks])

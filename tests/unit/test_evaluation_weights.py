@@ -1,0 +1,137 @@
+"""Any weights behind one interface: which talker lies in a folder, both engines, the frame it fills, the sharpener."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from speech2vid.data.records import Track
+from speech2vid.errors import WeightsError
+from speech2vid.evaluation.generation import ShapeSpeaker, framed
+from speech2vid.evaluation.sharpening import SharpenedGenerator, sharpened
+from speech2vid.evaluation.trials import five_stills, stills_at
+from speech2vid.evaluation.weights import fingerprint_of, load_generator, load_sharpener
+from speech2vid.evaluation.window_talker import TorchTalker, WindowGenerator
+from speech2vid.models.checkpoint import save
+from speech2vid.models.export import export_graphs
+from speech2vid.models.sharpener import Sharpener, SharpenerConfig
+from speech2vid.models.talker import Talker, TalkerConfig
+
+FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def track(drawn_tracks: Callable[..., list[Track]]) -> Track:
+    return drawn_tracks(1, 1, frames=FRAMES)[0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``run/weights`` with the paper's talker and its graphs, ``run/talker/best.safetensors`` without, a sharpener."""
+    torch.manual_seed(0)
+    run = tmp_path_factory.mktemp("run")
+    talker = Talker(TalkerConfig(size="compact")).eval()
+    with torch.no_grad():
+        talker.face_decoder.conv9[1].weight.mul_(30)  # far enough from grey to tell sounds apart
+    for place in (run / "weights" / "talker.safetensors", run / "talker" / "best.safetensors"):
+        place.parent.mkdir()
+        save(talker, place)
+    export_graphs(run / "weights" / "talker.safetensors", Talker)
+    sharpener = Sharpener(SharpenerConfig(layers=3, channels=4)).eval()
+    torch.nn.init.normal_(sharpener.residual.weight, std=0.1)
+    save(sharpener, run / "sharpener.safetensors")
+    return run
+
+
+def test_both_engines_say_the_same_in_the_frame_of_the_face(folder: Path, track: Track) -> None:
+    stills = stills_at(track, five_stills(track))
+    made = {}
+    for weights in (folder / "weights", folder / "talker" / "best.safetensors"):
+        generator = load_generator(weights, threads=1)
+        assert generator.name == folder.name
+        speaker = generator.speaker(stills)
+        made[weights] = speaker.says(track)
+        assert not isinstance(speaker, ShapeSpeaker)  # it cannot be told mouth shapes
+        assert speaker.says(track, FRAMES + 3).shape == (FRAMES + 3, 112, 112, 3)
+        assert speaker.says_nothing(3).shape == (3, 112, 112, 3)
+    onnx, torched = made.values()
+    assert onnx.shape == track.frames.shape
+    assert np.abs(onnx.astype(int) - torched).max() <= 1
+    assert np.abs(onnx[0].astype(int) - onnx[-1]).max() > 0  # the sound is heard
+
+
+def test_the_network_in_training_stays_in_training(track: Track) -> None:
+    network = Talker(TalkerConfig(size="compact", identity_images=1)).train()
+    frames = WindowGenerator(TorchTalker(network)).speaker(stills_at(track, five_stills(track))).says(track)
+    assert frames.shape == track.frames.shape
+    assert network.training
+
+
+def test_a_face_lies_where_the_target_was_cut_out() -> None:
+    faces = np.random.default_rng(0).random((2, 3, 109, 109)).astype(np.float32)
+    frames = framed(faces)
+    np.testing.assert_array_equal(frames[:, 1:110, 1:110], np.rint(faces.transpose(0, 2, 3, 1) * 255).astype(np.uint8))
+    np.testing.assert_array_equal(frames[:, 0, 1:110], frames[:, 1, 1:110])
+    np.testing.assert_array_equal(frames[:, 1:110, 111], frames[:, 1:110, 109])
+    with pytest.raises(ValueError, match="109"):
+        framed(faces[:, :, :100])
+
+
+def test_the_warp_talker_of_the_package_is_found_and_can_be_told_shapes(track: Track) -> None:
+    generator = load_generator(threads=1)
+    assert generator.name == "package"
+    speaker = generator.speaker(stills_at(track, five_stills(track)))
+    assert isinstance(speaker, ShapeSpeaker)
+    assert speaker.says(track).shape == track.frames.shape
+
+
+def test_sharpening_is_the_networks_and_names_itself(folder: Path, track: Track) -> None:
+    sharpen = load_sharpener(folder)
+    frames = sharpened(track.frames, sharpen)
+    pixels = torch.from_numpy(track.frames[:, 1:110, 1:110].transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    from speech2vid.models.checkpoint import load
+
+    network, _ = load(folder / "sharpener.safetensors", Sharpener)
+    with torch.no_grad():
+        wanted = framed(network(pixels).clamp(0, 1).numpy())
+    assert np.abs(frames.astype(int) - wanted).max() <= 1
+    assert np.abs(frames.astype(int) - track.frames).mean() > 0
+    generator = SharpenedGenerator(load_generator(folder / "weights", threads=1), sharpen)
+    assert generator.name == f"{folder.name}, sharpened"
+    speaker = generator.speaker(stills_at(track, five_stills(track)))
+    assert not speaker.for_chance
+    assert speaker.says(track).shape == track.frames.shape
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nowhere", "nowhere"),
+        ("empty", "holds no warp_talker"),
+        ("sharpener.safetensors", "holds a sharpener, not a talker"),
+        ("both", "two talkers"),
+        ("warp_talker.safetensors", "half of a talker"),
+    ],
+)
+def test_what_is_no_talker_is_refused_by_name(
+    folder: Path, drawn_weights: Path, tmp_path: Path, name: str, reason: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "both").mkdir()
+    warp = (drawn_weights / "warp_talker.safetensors").read_bytes()
+    for place in (tmp_path / "both" / "warp_talker.safetensors", tmp_path / "warp_talker.safetensors"):
+        place.write_bytes(warp)
+    (tmp_path / "both" / "talker.safetensors").write_bytes((folder / "weights" / "talker.safetensors").read_bytes())
+    (tmp_path / "sharpener.safetensors").write_bytes((folder / "sharpener.safetensors").read_bytes())
+    with pytest.raises(WeightsError, match=reason):
+        load_generator(tmp_path / name)
+
+
+def test_other_weights_have_another_fingerprint(folder: Path) -> None:
+    assert fingerprint_of(folder / "weights") == fingerprint_of(folder / "talker" / "best.safetensors")
+    assert fingerprint_of(folder / "weights") != fingerprint_of(folder / "sharpener.safetensors")
+    assert fingerprint_of(None)
