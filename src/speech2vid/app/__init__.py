@@ -1,0 +1,1 @@
+"""Servers: the page in the browser, and the endpoint for programs."""
