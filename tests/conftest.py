@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -219,13 +221,35 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Pa
     return write
 
 
-@pytest.fixture(scope="session")
-def make_pair() -> Callable[..., Any]:
-    """Write a certificate with its chain, and its key: ``make_pair(folder, "p256").cert``."""
-    spec = importlib.util.spec_from_file_location("certificates", Path(__file__).with_name("certificates.py"))
+def neighbour(name: str) -> ModuleType:
+    """A module of helpers beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
-    return module.make_pair
+    return module
+
+
+@pytest.fixture(scope="session")
+def make_pair() -> Callable[..., Any]:
+    """Write a certificate with its chain, and its key: ``make_pair(folder, "p256").cert``."""
+    return neighbour("certificates").make_pair
+
+
+@pytest.fixture(scope="session")
+def pages() -> ModuleType:
+    """``tests/page.py``: a page in a process of its own, and its visitors."""
+    pytest.importorskip("gradio", reason="the extra `app` is not installed")
+    return neighbour("page")
+
+
+@pytest.fixture(scope="session")
+def short_speech(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
+    """1.2 s of speech."""
+    path = tmp_path_factory.mktemp("short") / "short.wav"
+    with wave.open(str(speech)) as source, wave.open(str(path), "wb") as target:
+        target.setparams(source.getparams())
+        target.writeframes(source.readframes(round(1.2 * source.getframerate())))
+    return path

@@ -45,10 +45,12 @@ def test_the_source_keeps_the_rules(copy: Path) -> None:
         ("data", "import speech2vid.inference", "imports go down only"),
         ("inference", "import speech2vid.training", "imports go down only"),
         ("constants.py", "import speech2vid.records", "imports go down only"),
+        ("app", "import speech2vid.cli", "imports go down only"),
         ("frontend", "import av", "av only in media"),
         ("inference", "import dlib", "dlib only in face"),
         ("inference", "import c2pa", "c2pa only in media"),
         ("engine", "import torch", "torch only in models, losses, training and evaluation"),
+        ("inference", "import gradio", "gradio and its web server only in app"),
         ("inference", "import rich.console", "typer and rich only in cli"),
     ],
 )

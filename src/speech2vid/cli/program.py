@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from speech2vid import __version__
+from speech2vid.cli.app import app
 from speech2vid.cli.demo import demo
 from speech2vid.cli.evaluate import evaluate
 from speech2vid.cli.export import export
@@ -15,14 +16,13 @@ from speech2vid.cli.failures import ReportingGroup
 from speech2vid.cli.info import info
 from speech2vid.cli.prepare import prepare
 from speech2vid.cli.redub import redub
-from speech2vid.cli.serve import serve
 from speech2vid.cli.sync import sync
 from speech2vid.cli.talk import talk
 from speech2vid.cli.train import train
 from speech2vid.cli.validate import validate
 from speech2vid.cli.verify import verify
 
-COMMANDS = (demo, talk, redub, serve, prepare, validate, sync, train, evaluate, export, verify, info)
+COMMANDS = (demo, talk, redub, prepare, validate, sync, train, evaluate, app, export, verify, info)
 
 program = typer.Typer(
     name="speech2vid",

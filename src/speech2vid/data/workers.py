@@ -97,7 +97,7 @@ class _Worker(Generic[T, R]):
 
 def _serve(pipe: Connection, function: Callable[[T], R]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     while True:
         item = pipe.recv()
         try:
@@ -106,7 +106,7 @@ def _serve(pipe: Connection, function: Callable[[T], R]) -> None:
             pipe.send((False, error))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

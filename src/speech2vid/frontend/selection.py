@@ -14,6 +14,11 @@ MOST_TURNED = 0.6  # beyond it the landmarks of the far side of the face are gue
 LOOK = "give a picture in which the face looks at the camera, upright, at least 80 pixels wide"
 
 
+def faces_from_left(image: Image) -> list[Face]:
+    """The faces of a picture, (H, W, 3) uint8 RGB, in the order in which ``face_index`` counts them."""
+    return sorted(detect_faces(image), key=lambda face: face.box.left + face.box.right)
+
+
 def choose_face(image: Image, where: Path | str, face_index: int | None = None) -> Face:
     """Find the faces of a picture and choose one: the largest, or the one asked for.
 
@@ -26,19 +31,18 @@ def choose_face(image: Image, where: Path | str, face_index: int | None = None) 
         FaceError: no frontal face; several of nearly equal size and no ``face_index``; no face of that index; the face
             is turned too far.
     """
-    faces = detect_faces(image)
-    if not faces:
+    from_left = faces_from_left(image)
+    if not from_left:
         raise FaceError(f"no frontal face was found in {where}", LOOK)
-    from_left = sorted(faces, key=lambda face: face.box.left + face.box.right)
     if face_index is not None:
-        if not 0 <= face_index < len(faces):
+        if not 0 <= face_index < len(from_left):
             raise FaceError(
-                f"{where} has no face {face_index}: {len(faces)} found",
-                f"--face-index is 0 to {len(faces) - 1}, from the left",
+                f"{where} has no face {face_index}: {len(from_left)} found",
+                f"--face-index is 0 to {len(from_left) - 1}, from the left",
             )
         chosen = from_left[face_index]
     else:
-        by_size = sorted(faces, key=_area, reverse=True)
+        by_size = sorted(from_left, key=_area, reverse=True)
         chosen = by_size[0]
         alike = [face for face in from_left if _area(face) >= ALIKE * _area(chosen)]
         if len(alike) > 1:

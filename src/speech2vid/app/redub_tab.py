@@ -1,0 +1,90 @@
+"""The tab Re-dub: a video and another voice → the video in which the mouth follows that voice."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+import gradio as gr
+
+from speech2vid.app import tasks
+from speech2vid.app.desk import Desk
+from speech2vid.app.parts import (
+    CONSENT,
+    NO_CONSENT,
+    NO_SOUND,
+    SILENCE,
+    Buttons,
+    Choice,
+    FaceChooser,
+    Result,
+    Updates,
+    face_index,
+    failure_html,
+    missing_of,
+    one_of,
+    sound_input,
+    video_input,
+    visitor,
+)
+from speech2vid.app.sentences import Failure
+
+NO_VIDEO = Failure("There is no video yet.", "Upload one, or record one with the camera.")
+WHOEVER = "Whoever speaks"
+BLEND = {"As good as it gets": None, "By the network": "network", "By Poisson blending": "poisson"}
+REGION = {"Lower half of the face": "lower", "Whole face": "face"}
+LENGTH = {"As long as the new voice": "audio", "As long as the video": "video", "As long as the shorter": "shortest"}
+
+
+def build(desk: Desk) -> None:
+    """Lay the tab out and connect it."""
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=320):
+            video = video_input("Video")
+            faces = FaceChooser.of(desk, video, "Who was found", "look_video", anybody=WHOEVER)
+            sound = sound_input("What is said instead")
+            with gr.Accordion("Options", open=False):
+                length = one_of("Length", LENGTH)
+                silence = one_of("Where nobody speaks", SILENCE)
+                blend = one_of("How the mouth is laid in", BLEND)
+                region = gr.Radio(
+                    label="What Poisson blending may change", choices=list(REGION), value="Lower half of the face"
+                )
+            consent = gr.Checkbox(label=CONSENT, elem_classes="consent")
+            buttons = Buttons.build("Re-dub the video")
+        with gr.Column(min_width=320):
+            result = Result.build()
+
+    async def run(
+        video_file: str | None,
+        sound_file: str | None,
+        face: str | None,
+        choice: Choice,
+        length_name: str,
+        silence_name: str,
+        blend_name: str,
+        region_name: str,
+        agreed: bool,
+        request: gr.Request,
+    ) -> AsyncGenerator[Updates, None]:
+        missing = missing_of({NO_VIDEO: video_file, NO_SOUND: sound_file, NO_CONSENT: agreed})
+        if missing is not None:
+            yield {result.status: failure_html(missing)}
+            return
+        work = desk.serve(
+            visitor(request),
+            tasks.redub,
+            {"video": video_file, "sound": sound_file},
+            length=LENGTH[length_name],
+            silence=SILENCE[silence_name],
+            blend=BLEND[blend_name],
+            region=REGION[region_name],
+            face_index=face_index(face, choice),
+            max_seconds=desk.limits.max_seconds,
+        )
+        async with contextlib.aclosing(result.follow(work, buttons, result.made)) as updates:
+            async for update in updates:
+                yield update
+
+    inputs = [video, sound, faces.radio, faces.choice, length, silence, blend, region, consent]
+    buttons.connect(desk, run, inputs, result.outputs, "redub")

@@ -1,0 +1,91 @@
+"""The tab Talk: photos and a voice → video."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import gradio as gr
+
+from speech2vid.app import tasks
+from speech2vid.app.desk import Desk
+from speech2vid.app.parts import (
+    CONSENT,
+    NO_CONSENT,
+    NO_SOUND,
+    SILENCE,
+    Buttons,
+    Choice,
+    FaceChooser,
+    Result,
+    Updates,
+    face_index,
+    failure_html,
+    missing_of,
+    one_of,
+    photo_input,
+    sound_input,
+    visitor,
+)
+from speech2vid.app.sentences import Failure
+from speech2vid.constants import IDENTITY_STILLS
+
+NO_PHOTO = Failure("There is no photo yet.", "Upload one, take one with the camera, or click on the example.")
+
+
+def build(desk: Desk, example: tuple[Path, Path]) -> None:
+    """Lay the tab out and connect it."""
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=320):
+            photo = photo_input("Photo")
+            faces = FaceChooser.of(desk, photo, "Who was found", "look")
+            sound = sound_input("What the face says")
+            gr.Examples([[str(example[0]), str(example[1])]], [photo, sound], label="Example", api_visibility="private")
+            with gr.Accordion("Options", open=False):
+                more = gr.File(
+                    label=f"More photos of the same person, up to {IDENTITY_STILLS - 1}",
+                    file_count="multiple",
+                    file_types=["image"],
+                    height=120,
+                )
+                crop = gr.Checkbox(label="Only the face, not the whole picture")
+                silence = one_of("Where nobody speaks", SILENCE)
+                label = gr.Checkbox(label="Write “AI-generated” in the corner of the picture")
+            consent = gr.Checkbox(label=CONSENT, elem_classes="consent")
+            buttons = Buttons.build("Make the video")
+        with gr.Column(min_width=320):
+            result = Result.build()
+
+    async def run(
+        photo_file: str | None,
+        more_files: list[str] | None,
+        sound_file: str | None,
+        face: str | None,
+        choice: Choice,
+        crop_on: bool,
+        silence_name: str,
+        label_on: bool,
+        agreed: bool,
+        request: gr.Request,
+    ) -> AsyncGenerator[Updates, None]:
+        missing = missing_of({NO_PHOTO: photo_file, NO_SOUND: sound_file, NO_CONSENT: agreed})
+        if missing is not None:
+            yield {result.status: failure_html(missing)}
+            return
+        work = desk.serve(
+            visitor(request),
+            tasks.talk,
+            {"photos": [str(photo_file), *(more_files or ())], "sound": sound_file},
+            crop=crop_on,
+            silence=SILENCE[silence_name],
+            label=label_on,
+            face_index=face_index(face, choice),
+            max_seconds=desk.limits.max_seconds,
+        )
+        async with contextlib.aclosing(result.follow(work, buttons, result.made)) as updates:
+            async for update in updates:
+                yield update
+
+    inputs = [photo, more, sound, faces.radio, faces.choice, crop, silence, label, consent]
+    buttons.connect(desk, run, inputs, result.outputs, "talk")

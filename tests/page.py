@@ -1,0 +1,145 @@
+"""The page in a process of its own, and a client that speaks to it as the browser's script does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+@dataclass
+class Page:
+    """A running page."""
+
+    url: str
+    folder: Path  # the temporary folder that it was given
+    process: subprocess.Popen[str]
+
+    @property
+    def private(self) -> Path:
+        """Its private folder."""
+        (found,) = self.folder.glob("speech2vid-app-*")
+        return found
+
+    def made(self) -> list[Path]:
+        """Files of jobs, done or not."""
+        return [path for path in (self.private / "made").rglob("*") if path.is_file()]
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+SERVE = """
+import contextlib
+from speech2vid.app.limits import Limits
+from speech2vid.app.server import serve
+with contextlib.suppress(KeyboardInterrupt):
+    serve("127.0.0.1", 0, Limits({limits}), ready=lambda url: print(url, flush=True))
+"""
+
+
+@contextlib.contextmanager
+def running_page(folder: Path, limits: str = "") -> Iterator[Page]:
+    """Serve the page on a free port, with temporary files in ``folder``."""
+    log = folder / "page.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVE.format(limits=limits)],
+            env={**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert process.stdout is not None
+    page = Page("", folder, process)
+    try:
+        page.url = process.stdout.readline().strip()
+        assert page.url, log.read_text()
+        yield page
+    finally:
+        page.stop()
+
+
+@dataclass
+class Browser:
+    """One visitor: a cookie, a tab, and the requests that the page's script sends."""
+
+    page: Page
+    tab: str = field(default_factory=lambda: secrets.token_hex(6))
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=self.page.url, timeout=60)
+        answer = self.client.get("/config")
+        answer.raise_for_status()
+        self.functions = {each["api_name"]: each["id"] for each in answer.json()["dependencies"]}
+
+    def upload(self, *files: Path) -> list[str]:
+        """Shown paths of the uploaded files."""
+        answer = self.client.post("/gradio_api/upload", files=[("files", (f.name, f.read_bytes())) for f in files])
+        answer.raise_for_status()
+        return list(answer.json())
+
+    def join(self, function: str, *data: Any) -> httpx.Response:
+        """Ask for work."""
+        body = {"fn_index": self.functions[function], "data": list(data), "session_hash": self.tab}
+        return self.client.post("/gradio_api/queue/join", json=body)
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """What the page says to this tab, until it has nothing more to say."""
+        with self.client.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.tab}) as stream:
+            for line in stream.iter_lines():
+                if line.startswith("data:"):
+                    message = json.loads(line[5:])
+                    yield message
+                    if message["msg"] == "close_stream":
+                        return
+
+    def run(self, function: str, *data: Any) -> list[dict[str, Any]]:
+        """Ask for work and wait for its end."""
+        answer = self.join(function, *data)
+        assert answer.status_code == 200, answer.text
+        return list(self.messages())
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def talk(photo: str | None, sound: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
+    """What the tab Talk sends: photo, more photos, sound, face, faces found, crop, silence, label, consent."""
+    return (file(photo), None, file(sound), None, None, True, "Keep the mouth closed", False, agreed)
+
+
+def last(messages: list[dict[str, Any]]) -> list[Any]:
+    """What the tab shows in the end."""
+    (done,) = [message for message in messages if message["msg"] == "process_completed"]
+    assert done["success"], done
+    return list(done["output"]["data"])
+
+
+def file(path: str | None) -> dict[str, Any] | None:
+    """A file as the page's script names it."""
+    return None if path is None else {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def eventually(condition: Any, seconds: float = 15) -> bool:
+    """Whether it becomes true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return bool(condition())
