@@ -97,3 +97,30 @@ def test_a_bad_certificate_is_refused_before_the_work(photo, speech, tmp_path) -
     result = run("talk", *words, "--sign-cert", photo, "--sign-key", photo, code=1)
     assert "is not a PEM certificate" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def dubbed(pair, face_clip, speech, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("dubbed")
+    clip = face_clip(folder / "clip.mp4", frames=12)
+    words = ["--video", clip, "--audio", clip, "--outfile", folder / "new.mp4", "--no-cache", "--label"]
+    run("redub", *words, "--sign-cert", pair.cert, "--sign-key", pair.key)
+    return folder
+
+
+def test_a_dubbed_video_is_signed_as_an_edit(dubbed) -> None:
+    said = verdict(dubbed / "new.mp4")
+    assert said["verdict"] == "signed"
+    assert said["credentials"]["source_types"] == ["compositeWithTrainedAlgorithmicMedia"]
+    assert said["credentials"]["facts"]["command"] == "redub"
+    assert sorted(path.name for path in dubbed.iterdir()) == ["clip.mp4", "new.mp4"]
+
+
+def test_the_label_is_in_a_dubbed_video_and_the_rest_stays(dubbed) -> None:
+    left, top, right, bottom = Label(200, 200).box
+    for old, new in zip(VideoReader(dubbed / "clip.mp4"), VideoReader(dubbed / "new.mp4"), strict=True):
+        apart = np.abs(old.image.astype(float) - new.image)
+        wanted = Label(200, 200)(old.image)[top:bottom, left:right].astype(float)
+        seen = new.image[top:bottom, left:right]
+        assert np.corrcoef(wanted.ravel(), seen.ravel())[0, 1] > 0.9
+        assert apart[:20].mean() < 3, "the other end of the picture is as it was"

@@ -50,7 +50,7 @@ def test_the_source_keeps_the_rules(copy: Path) -> None:
         ("inference", "import dlib", "dlib only in face"),
         ("inference", "import c2pa", "c2pa only in media"),
         ("engine", "import torch", "torch only in models, losses, training and evaluation"),
-        ("inference", "import gradio", "gradio and its web server only in app"),
+        ("inference", "import gradio", "gradio and web servers only in app"),
         ("inference", "import rich.console", "typer and rich only in cli"),
     ],
 )

@@ -16,13 +16,14 @@ from speech2vid.cli.failures import ReportingGroup
 from speech2vid.cli.info import info
 from speech2vid.cli.prepare import prepare
 from speech2vid.cli.redub import redub
+from speech2vid.cli.serve import serve
 from speech2vid.cli.sync import sync
 from speech2vid.cli.talk import talk
 from speech2vid.cli.train import train
 from speech2vid.cli.validate import validate
 from speech2vid.cli.verify import verify
 
-COMMANDS = (demo, talk, redub, prepare, validate, sync, train, evaluate, app, export, verify, info)
+COMMANDS = (demo, talk, redub, app, serve, prepare, validate, sync, train, evaluate, export, verify, info)
 
 program = typer.Typer(
     name="speech2vid",

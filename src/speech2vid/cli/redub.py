@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from speech2vid.cli.output import JsonFlag, progress_bar
+from speech2vid.cli.provenance import LabelFlag, SignAlg, SignCert, SignKey, signer_of
 from speech2vid.cli.talk import Crf, Device, Weights, show
 
 
@@ -54,6 +55,10 @@ def redub(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither use nor keep what is found out about the video.")
     ] = False,
+    label: LabelFlag = False,
+    sign_cert: SignCert = None,
+    sign_key: SignKey = None,
+    sign_alg: SignAlg = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make the speaker of a video say another recording.
@@ -63,6 +68,7 @@ def redub(
     """
     from speech2vid.inference.redub import redub as make
 
+    signer = signer_of(sign_cert, sign_key, sign_alg)
     with progress_bar(f"redub → {outfile.name}") as progress:
         result = make(
             video,
@@ -79,6 +85,8 @@ def redub(
             weights=weights,
             cache=not no_cache,
             preview=preview,
+            label=label,
+            signer=signer,
             progress=progress,
         )
     show(result, as_json=as_json)

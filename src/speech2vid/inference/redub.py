@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,7 +27,7 @@ from speech2vid.inference.shapes import ShapeStream, Silence, mouth_movements, s
 from speech2vid.inference.timeline import Length, length_of, timeline
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks, find_tracks
-from speech2vid.media import NativePicture, NativeReader, NativeWriter, probe, save_picture
+from speech2vid.media import Claim, NativePicture, NativeReader, NativeWriter, Signer, probe, save_picture
 from speech2vid.records import Waveform
 
 AnyPath = str | PathLike[str]
@@ -78,6 +79,8 @@ def redub(
     weights: AnyPath | None = None,
     cache: bool = True,
     preview: AnyPath | None = None,
+    label: bool = False,
+    signer: Signer | None = None,
     progress: Progress | None = None,
 ) -> RedubResult:
     """Make the speaker of a video say another sound.
@@ -102,16 +105,20 @@ def redub(
         weights: folder of weight files; those of the package by default.
         cache: keep what was found out about the video, for the next time.
         preview: write one picture with its new mouth to this .png, and nothing else.
+        label: a small "AI-generated" in the corner of every picture.
+        signer: signs the new video with Content Credentials; needs the extra ``c2pa``.
         progress: called with the number of pictures rendered and the number in all.
 
     Raises:
-        MediaError, FaceError, OutputError, WeightsError, ConfigError.
+        MediaError, FaceError, OutputError, WeightsError, ConfigError, MissingExtraError.
     """
     start = time.perf_counter()
     watch = Stopwatch()
     video, audio, outfile = Path(video), Path(audio), Path(outfile)
     roles = [] if speakers is None else read_speakers(Path(speakers))
     _keep_inputs([video, audio, *(role.sound for role in roles)], outfile)
+    if signer is not None:
+        signer.check(outfile)
     blender, notes = _blender(blend, region, weights, device)
     _require_sound(audio)
     reader = NativeReader(video)
@@ -137,6 +144,7 @@ def redub(
     if preview is not None:
         return _preview(reader, repainter, tracks, min(end_s, video_s), Path(preview), watch, notes, start)
     expected = _pictures_expected(tracks, tick_s, end_s)
+    facts = {"command": "redub", "weights": networks.hashes}
     writer = NativeWriter(
         outfile,
         reader.format,
@@ -145,7 +153,9 @@ def redub(
         keep=video,
         keep_limit_s=min(end_s, video_s),
         crf=crf,
-        details={"command": "redub"},
+        details={"command": "redub", "signed": signer is not None},
+        label=label,
+        finish=None if signer is None else partial(signer.sign, claim=Claim(facts, source=video)),
     )
     with writer, closing(_rendered(reader, tracks, end_s, repainter, watch)) as pictures:
         for done, (picture, ticks) in enumerate(pictures, 1):

@@ -38,24 +38,32 @@ def known_tracks(
     watch = watch or Stopwatch()
     with watch("cache"):
         sync = SyncNetworks()
-        path = cache_folder() / f"{_key(video, sync.sha256)}.npz"
-        tracks = load(path)
+        folder = cache_folder()
+        path = None if folder is None else folder / f"{_key(video, sync.sha256)}.npz"
+        tracks = None if path is None else load(path)
     if tracks is None:
         tracks = find_tracks(video, sync, watch, progress)
-        with watch("cache"):
-            save(tracks, path)
+        if path is not None:
+            with watch("cache"):
+                save(tracks, path)
     return tracks
 
 
-def cache_folder() -> Path:
-    """Where things are kept that can be made again: as the platform wants it."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def cache_folder() -> Path | None:
+    """Where things are kept that can be made again: as the platform wants it. None for a user without a home."""
+    try:
+        base = _caches()
+    except RuntimeError:
+        return None
     return base / "speech2vid" / "tracks"
+
+
+def _caches() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _key(video: Path, sync_sha256: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from speech2vid.records import Image
 
@@ -19,6 +20,9 @@ class Label:
     Args:
         width_px: of the pictures.
         height_px: of the pictures.
+
+    Attributes:
+        box: left, top, right, bottom of what is drawn on, px, half-open; left and top are even.
     """
 
     def __init__(self, width_px: int, height_px: int) -> None:
@@ -27,19 +31,24 @@ class Label:
         scale = cv2.getFontScaleFromHeight(face, capitals_px, thickness)
         (text_px, high_px), below_px = cv2.getTextSize(TEXT, face, scale, thickness)
         pad = max(3, capitals_px // 2)
-        plate = np.zeros((high_px + below_px + pad, text_px + 2 * pad), np.uint8)
-        cv2.putText(plate, TEXT, (pad, pad // 2 + high_px), face, scale, 255, thickness, cv2.LINE_AA)
         margin = capitals_px // 2
-        plate = plate[-max(1, height_px - margin) :, : max(1, width_px - margin)]  # a picture smaller than the label
-        bottom, right = height_px - margin, width_px - margin
-        self._at = (slice(bottom - plate.shape[0], bottom), slice(right - plate.shape[1], right))
+        right, bottom = max(1, width_px - margin), max(1, height_px - margin)
+        left, top = (max(0, right - text_px - 2 * pad) // 2 * 2, max(0, bottom - high_px - below_px - pad) // 2 * 2)
+        self.box = (left, top, right, bottom)
+        plate = np.zeros((bottom - top, right - left), np.uint8)  # a small picture gets the end of it
+        baseline = (right - left - pad - text_px, bottom - top - below_px - pad // 2)
+        cv2.putText(plate, TEXT, baseline, face, scale, 255, thickness, cv2.LINE_AA)
         text = plate[..., None].astype(np.float32) / 255
         self._kept = (1 - PLATE_ALPHA) * (1 - text)  # white letters on a dark plate that lets the picture through
         self._added = 255 * text
 
     def __call__(self, image: Image) -> Image:
         """The picture, (H, W, 3) uint8 RGB, with the label; the one given stays as it is."""
+        left, top, right, bottom = self.box
         labelled = image.copy()
-        corner = labelled[self._at]
-        corner[:] = (corner * self._kept + self._added).round()
+        labelled[top:bottom, left:right] = self.corner(image[top:bottom, left:right]).round()
         return labelled
+
+    def corner(self, under: Image) -> NDArray[np.float32]:
+        """What the box shows: (h, w, 3) float32 RGB, from what it would show without the label."""
+        return np.asarray(under * self._kept + self._added, np.float32)

@@ -21,7 +21,7 @@ class NativeWriter(VideoWriter):
     Args:
         outfile: as for :class:`VideoWriter`, whose promises hold here too.
         like: format of the pictures.
-        audio_source, audio_limit_s, crf, preset, threads, details: as for :class:`VideoWriter`.
+        audio_source, audio_limit_s, crf, preset, threads, details, label, finish: as for :class:`VideoWriter`.
         keep: a video whose other streams (subtitles, all sound but the first) and tags are kept.
         keep_limit_s: those streams stop here.
 
@@ -80,6 +80,9 @@ class NativeWriter(VideoWriter):
 
     def write_picture(self, picture: NativePicture, ticks: int) -> None:
         """Append a picture, to be shown from ``ticks`` (of the format's unit) on for as long as its source was."""
+        if self._label is not None:
+            picture, under = picture.copy(), picture.crop(self._label.box)
+            picture.add(self._label.box, self._label.corner(under) - under)
         frame = frame_of(picture.planes, self._like.bits)
         frame.pts, frame.duration, frame.time_base = ticks, picture.duration, self._like.tick_s
         self.frames += 1

@@ -1,0 +1,58 @@
+"""Runs the endpoint until Ctrl-C."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from speech2vid.app.endpoint import EndpointLimits, create
+from speech2vid.app.live import MOST_BYTES
+from speech2vid.errors import OutputError
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+GOODBYE_S = 2  # for requests that are under way when it is told to stop
+
+
+def serve(
+    host: str,
+    port: int,
+    limits: EndpointLimits | None = None,
+    *,
+    device: str = "auto",
+    weights: Path | None = None,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until Ctrl-C.
+
+    Args:
+        host: address to listen on; a local one answers to local names only.
+        port: 0 for any free one.
+        limits, device, weights: as :func:`speech2vid.app.endpoint.create`.
+        ready: called with the address when it can be used.
+
+    Raises:
+        OutputError: the port is taken, or the address is not this machine's.
+        WeightsError, ConfigError.
+    """
+    app = create(limits, device=device, weights=weights, hosts=LOCAL if host in LOCAL else None)
+    with _listen(host, port) as listener:
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            ws_max_size=MOST_BYTES,
+            timeout_graceful_shutdown=GOODBYE_S,
+        )
+        ready(f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        hint = "choose another with --port, or 0 for any free one"
+        raise OutputError(f"cannot listen on {host}, port {port}: {error.strerror}", hint) from error
