@@ -32,7 +32,8 @@ def voice(speech: Path) -> Waveform:
 
 
 def movements(networks: TalkerNetworks, chunks: list[Waveform], **options: str) -> np.ndarray:
-    return np.concatenate(list(mouth_movements(chunks, ShapeStream(networks.voice, **options))))
+    stream = ShapeStream(networks.voice, **options)
+    return np.concatenate([*(stream.push(chunk) for chunk in chunks), stream.flush()])
 
 
 @pytest.mark.parametrize("samples", [321, 640, 1600, 16000, 16319, 16320, 72000, 70000])
@@ -47,6 +48,8 @@ def test_the_same_however_the_sound_is_cut(networks: TalkerNetworks, voice: Wave
     for size in (137, 4096, 30_000):
         cut = movements(networks, [voice[i : i + size] for i in range(0, len(voice), size)])
         np.testing.assert_allclose(cut, whole, atol=1e-4)
+    blocks = list(mouth_movements([voice[:100], voice[100:]], ShapeStream(networks.voice)))
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-4)
 
 
 def test_each_movement_is_of_the_window_round_its_frame(networks: TalkerNetworks, voice: Waveform) -> None:

@@ -260,4 +260,5 @@ async def _failure(request: Request, error: Exception) -> Response:
 
 
 async def _surprise(request: Request, error: Exception) -> Response:
+    log.error("%s %s", request.method, request.url.path, exc_info=error)
     return JSONResponse({"error": UNEXPECTED, "hint": "the server's log says more"}, 500)

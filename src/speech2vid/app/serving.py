@@ -41,7 +41,7 @@ def serve(
     with _listen(host, port) as listener:
         config = uvicorn.Config(
             app,
-            log_level="warning",
+            log_level="critical",  # what matters is logged by the endpoint itself
             access_log=False,
             ws_max_size=MOST_BYTES,
             timeout_graceful_shutdown=GOODBYE_S,

@@ -71,6 +71,10 @@ _FILTERS = np.vstack(
         mel_filters(PHONE_BANDS, PHONE_LOW_HZ, PHONE_HIGH_HZ, whole_bins=True),
     ]
 )
+_FIRST = np.array([np.flatnonzero(weights)[0] for weights in _FILTERS])
+_WIDEST = max(int(np.flatnonzero(weights)[-1]) - first + 1 for weights, first in zip(_FILTERS, _FIRST, strict=True))
+_BINS = np.minimum(_FIRST + np.arange(_WIDEST)[:, None], MFCC_FFT // 2)  # the k-th bin of every band
+_WEIGHTS = np.take_along_axis(_FILTERS, _BINS.T, axis=1).T * (_FIRST + np.arange(_WIDEST)[:, None] <= MFCC_FFT // 2)
 _FLOORS = np.repeat([PLAIN_FLOOR, PHONE_FLOOR], [PLAIN_BANDS, PHONE_BANDS])
 
 
@@ -80,9 +84,8 @@ def _log_energies(samples: Waveform, rows: int) -> NDArray[np.float64]:
     for block, spectrum in spectra(samples, rows):
         power = spectrum.real**2 + spectrum.imag**2
         energies = np.tile(_FLOORS, (len(power), 1))
-        for band, weights in enumerate(_FILTERS):
-            for k in np.flatnonzero(weights):
-                energies[:, band] += power[:, k] * weights[k]
+        for bins, weights in zip(_BINS, _WEIGHTS, strict=True):  # every band from its lowest bin up
+            energies += power[:, bins] * weights
         logs[block] = np.log(energies)
     return logs
 
