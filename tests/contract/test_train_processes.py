@@ -40,7 +40,32 @@ validate_every = 3
 [sound.network]
 width = 16
 dropout = 0.0
+
+[identity]
+steps = 5
+batch = 4
+validate_every = 3
+[identity.network]
+size = "small"
+
+[talker]
+steps = 5
+batch = 4
+frames = 2
+loss = "content"
+validate_every = 3
+[talker.network]
+size = "small"
+
+[sharpener]
+steps = 5
+batch = 4
+validate_every = 3
+[sharpener.network]
+layers = 3
+channels = 8
 """
+STAGES = ("reader", "picture", "sound", "identity", "talker", "sharpener")
 RELATIVE, ABSOLUTE = 1e-4, 1e-6  # floats are added in another order; measured: 1e-5 after five updates
 
 
@@ -78,7 +103,7 @@ def test_two_processes_are_one(drawn_store: Callable[[Path], Path], tmp_path: Pa
     config.write_text(CONFIG)
     for count in (1, 2):
         train(store, tmp_path / str(count), count, config)
-    for stage in ("reader", "picture", "sound"):
+    for stage in STAGES:
         one, two = (np.loadtxt(tmp_path / str(count) / stage / "losses.tsv", skiprows=1) for count in (1, 2))
         assert one.shape[0] == 5
         np.testing.assert_allclose(two, one, rtol=RELATIVE, atol=ABSOLUTE, err_msg=stage)

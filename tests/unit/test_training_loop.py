@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pictures
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from speech2vid.errors import ConfigError, OutputError, TrainingError, WeightsError
@@ -67,7 +70,10 @@ class Line(Stage):
         self.validations += 1
         sheet = np.zeros((4, 4, 3), np.uint8)
         return Validation(
-            {"anna": {"cost": cost, "other": 1.0}, "ben": {"cost": cost, "other": 3.0}}, "cost", sheet=sheet
+            {"anna": {"cost": cost, "other": 1.0}, "ben": {"cost": cost, "other": 3.0}},
+            "cost",
+            sheet=sheet,
+            video=np.stack([sheet, sheet + 255]),
         )
 
     def network_config(self) -> dict[str, Any]:
@@ -192,8 +198,18 @@ def test_it_learns_and_writes_down_what_it_does(here: Processes, tmp_path: Path)
     log = (tmp_path / LOG).read_text()
     assert "waiting for data" in log
     assert "ben: cost" in log
-    assert sorted(path.name for path in (tmp_path / PICTURES).iterdir())[-1] == "step-0000300.png"
-    assert list(tmp_path.glob("events.out.tfevents.*"))
+    assert sorted(path.name for path in (tmp_path / PICTURES).iterdir())[-2:] == [
+        "step-0000300.gif",
+        "step-0000300.png",
+    ]
+    with Pictures.open(tmp_path / PICTURES / "step-0000300.gif") as video:
+        assert (video.n_frames, video.info["duration"]) == (2, 40)
+    (events,) = tmp_path.glob("events.out.tfevents.*")
+    board = EventAccumulator(str(events)).Reload()
+    tags = board.Tags()
+    assert set(tags["images"]) == {"val", "val_video"}
+    assert {"train/error", "train/learning_rate", "speed/waiting_for_data", "val/cost"} <= set(tags["scalars"])
+    assert [event.step for event in board.Images("val_video")] == [100, 200, 300]
     rows = [row.split("\t") for row in losses(tmp_path)]
     assert rows[0] == ["step", "loss", "error", "size"]
     assert float(rows[1][1]) == pytest.approx(float(rows[1][2]) + 0.01 * float(rows[1][3]))
@@ -221,7 +237,10 @@ def test_the_best_weights_are_kept_and_patience_ends(here: Processes, tmp_path: 
 def test_steps_follow_from_epochs(here: Processes, tmp_path: Path) -> None:
     train_stage(Line(LineConfig(steps=0, epochs=2.0, validate_every=0)), tmp_path, here)  # 40 samples in batches of 8
     assert len(losses(tmp_path)) == 1 + 10
-    assert [path.name for path in sorted((tmp_path / PICTURES).iterdir())] == ["step-0000005.png", "step-0000010.png"]
+    assert [path.name for path in sorted((tmp_path / PICTURES).glob("*.png"))] == [
+        "step-0000005.png",
+        "step-0000010.png",
+    ]
 
 
 def test_a_loss_that_is_no_number_ends_it_and_the_checkpoint_stays(here: Processes, tmp_path: Path) -> None:
@@ -282,6 +301,40 @@ def test_other_settings_may_change_and_the_log_says_so(here: Processes, tmp_path
     train_stage(Line(LineConfig(steps=16, learning_rate=1e-4)), tmp_path, here, resume=True)
     assert "learning_rate is now 0.0001; it was 0.001" in (tmp_path / LOG).read_text()
     assert len(losses(tmp_path)) == 1 + 16
+
+
+@pytest.mark.filterwarnings("ignore:.*no-op")
+@pytest.mark.parametrize(
+    "device",
+    ["meta", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here"))],
+)
+def test_a_checkpoint_loads_on_another_device(device: str, here: Processes, tmp_path: Path) -> None:
+    """Weights and what the optimiser remembers of each go where the network is; its step count stays on the CPU.
+
+    ``meta`` has no values, but is another device everywhere; where there is CUDA, the next loss is the CPU's.
+    """
+    train_stage(Line(LineConfig(steps=4)), tmp_path, here)
+
+    def carried_on(on: str) -> tuple[nn.Module, torch.optim.Optimizer]:
+        stage = Line(LineConfig(steps=4), dropout=0.0)
+        stage.network.to(on)
+        optimiser = torch.optim.AdamW(stage.network.parameters())
+        mean = copy.deepcopy(stage.network)
+        state = state_module.State("line", stage.config, {"network": stage.network, "mean": mean}, optimiser)
+        state.load(tmp_path / CHECKPOINT)
+        assert state.progress.step == 4
+        return stage.network, optimiser
+
+    network, optimiser = carried_on(device)
+    assert len(optimiser.state) == len(list(network.parameters()))
+    for parameter, remembered in optimiser.state.items():
+        assert parameter.device.type == device
+        assert remembered["exp_avg"].device.type == remembered["exp_avg_sq"].device.type == device
+        assert remembered["step"].device.type == "cpu"
+    if device != "meta":
+        x = torch.rand(8, 2)
+        there, here_network = network.eval()(x.to(device)).cpu(), carried_on("cpu")[0].eval()(x)
+        torch.testing.assert_close(there, here_network, rtol=1e-3, atol=1e-4)
 
 
 def test_a_cut_checkpoint_is_named(here: Processes, tmp_path: Path) -> None:

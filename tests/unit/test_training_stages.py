@@ -27,7 +27,7 @@ from speech2vid.training.picture import PictureStage
 from speech2vid.training.processes import Processes
 from speech2vid.training.reader import ReaderStage
 from speech2vid.training.rest import closed_mouths, fit_rest
-from speech2vid.training.sheet import contact_sheet
+from speech2vid.training.sheet import contact_sheet, contact_video
 from speech2vid.training.sound import SoundStage, movements, principal_components
 from speech2vid.training.sound_changes import change, degraded
 from speech2vid.training.stage import Batch, Stage, Validation, pixels
@@ -114,6 +114,10 @@ def test_judged_by_speakers_it_has_not_seen(name: str, stages: dict[str, Stage],
     if judged.sheet is not None:
         assert judged.sheet.dtype == np.uint8
         assert judged.sheet.std() > 10
+        assert judged.video is not None
+        assert judged.video.dtype == np.uint8
+        assert judged.video.shape[0] == 25
+        assert judged.video[:, :20].std() > 10
 
 
 def test_each_speaker_counts_the_same() -> None:
@@ -362,3 +366,12 @@ def test_a_sheet_has_a_row_for_each() -> None:
     sheet = contact_sheet([[red, blue], [blue]])
     assert sheet.shape == (8, 12, 3)
     assert sheet[5, 8].tolist() == [128, 128, 128]
+
+
+def test_a_video_has_a_row_for_each_and_ends_with_the_shortest() -> None:
+    videos = [np.full((length, 4, 6, 3), level, np.uint8) for length, level in ((5, 10), (3, 20), (9, 30))]
+    made = contact_video([[videos[0], videos[1]], [videos[2], videos[2]]])
+    assert made.shape == (3, 8, 12, 3)
+    assert made[2, 1, 1, 0] == 10
+    assert made[2, 1, 8, 0] == 20
+    assert made[0, 5, 8, 0] == 30

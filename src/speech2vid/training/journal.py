@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
+from PIL import Image as Pictures
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
+from speech2vid.constants import FRAME_RATE_HZ, exact_div
 from speech2vid.errors import OutputError
+from speech2vid.records import Frames
 from speech2vid.training.stage import Validation
 from speech2vid.weightfile import write_whole
 
 LOSSES, LOG, PICTURES = "losses.tsv", "log.txt", "pictures"
+FRAME_MS = exact_div(1000, FRAME_RATE_HZ)
 
 
 class Journal:
@@ -47,7 +53,7 @@ class Journal:
             self._board.add_scalar(f"{group}/{name}", value, step)
 
     def validation(self, step: int, judged: Validation) -> None:
-        """Measures, each speaker's too, and the sheet of pictures."""
+        """Measures, each speaker's too, the sheet of pictures and the short video."""
         self.scalars(step, "val", judged.metrics)
         self.say(f"step {step}: val " + _listed(judged.metrics))
         for speaker, measures in judged.by_speaker.items():
@@ -57,6 +63,14 @@ class Journal:
             _, png = cv2.imencode(".png", judged.sheet[..., ::-1])
             with _writing(self._folder):
                 write_whole(self._folder / PICTURES / f"step-{step:07d}.png", png.tobytes())
+        if judged.video is not None:
+            gif = _animated(judged.video)
+            shown = Summary.Image(encoded_image_string=gif, height=judged.video.shape[1], width=judged.video.shape[2])
+            summary = Summary(value=[Summary.Value(tag="val_video", image=shown)])
+            # SummaryWriter.add_video does the same, but needs one more package.
+            self._board._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
+            with _writing(self._folder):
+                write_whole(self._folder / PICTURES / f"step-{step:07d}.gif", gif)
 
     def say(self, line: str) -> None:
         """A line in the log, with the time, on disk at once."""
@@ -70,6 +84,14 @@ class Journal:
             with contextlib.suppress(OSError):
                 each.close()
         self._board.close()
+
+
+def _animated(video: Frames) -> bytes:
+    """(T, H, W, 3) uint8 RGB at 25 Hz → an animated GIF that repeats for ever."""
+    first, *rest = [Pictures.fromarray(frame) for frame in video]
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=FRAME_MS, loop=0)
+    return file.getvalue()
 
 
 @contextlib.contextmanager

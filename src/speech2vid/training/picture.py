@@ -22,11 +22,12 @@ from speech2vid.models.mouth_critic import MouthCritic, patch_weight
 from speech2vid.models.shape_reader import ShapeReader
 from speech2vid.models.warp_decoder import WarpFields, compose, merge_copies
 from speech2vid.models.warp_talker import WarpTalker
+from speech2vid.records import Frames, Image
 from speech2vid.training.config import PictureConfig
 from speech2vid.training.mouths import REGION, REGION_RGB, between_lips, emphasis, mirrored, mouth_box, opening
 from speech2vid.training.rest import fit_rest, mean_speech
-from speech2vid.training.sheet import contact_sheet
-from speech2vid.training.stage import Batch, Item, Stage, Validation, pixels, speaker_mean
+from speech2vid.training.sheet import contact_sheet, contact_video
+from speech2vid.training.stage import Batch, Item, Stage, Validation, frames_of, pixels, speaker_mean
 from speech2vid.training.tracks import TrackSet, TrainingTrack
 
 GAIN, TINT, LIFT = 0.15, 0.05, 0.04  # standard deviations of contrast, of each colour's, and of brightness
@@ -136,21 +137,22 @@ class PictureStage(Stage):
         return {"critic": paid, "adversarial": -(counts * scores).mean(), "match": torch.stack(apart).sum()}
 
     def validate(self, network: nn.Module) -> Validation:
-        by_speaker, rows = {}, []
+        by_speaker, rows, videos = {}, [], []
         for speaker, own in self.val.by_speaker.items():
             measured = []
             for track in own[:VALIDATE_TRACKS]:
                 source = next((each for each in own if each is not track), track)
-                pictures, measures = self._measure(network, track, source)
+                pictures, video, measures = self._measure(network, track, source)
                 measured.append(measures)
                 rows.append(pictures)
+            videos.append(video)
             by_speaker[speaker] = speaker_mean(measured)
-        return Validation(by_speaker, "error", sheet=contact_sheet(rows))
+        return Validation(by_speaker, "error", sheet=contact_sheet(rows), video=contact_video(videos))
 
     def _measure(
         self, network: nn.Module, track: TrainingTrack, source: TrainingTrack
-    ) -> tuple[list[Any], dict[str, float]]:
-        """Generate the first second of a track from five stills and from one; pictures to look at, and measures."""
+    ) -> tuple[list[Image], list[Frames], dict[str, float]]:
+        """Generate the first second of a track from five stills and from one; what to look at, and measures."""
         frames = min(len(track), VALIDATE_FRAMES)
         true = pixels(torch.from_numpy(track.frames[:frames][REGION_RGB]).to(self.device))
         mouths = torch.from_numpy(track.landmarks[:frames, MOUTH_POINTS]).to(self.device)
@@ -163,7 +165,7 @@ class PictureStage(Stage):
         five = percentile_stills(source.opening, np.random.default_rng(0))[:count]
         one = int(np.argsort(source.opening, kind="stable")[int(ONE_STILL_QUANTILE * len(source))])
         measures: dict[str, float] = {}
-        pictures = [source.frames[one][REGION_RGB]]
+        pictures, video = [source.frames[one][REGION_RGB]], [track.frames[:frames][REGION_RGB]]
         for name, slots in (("", five), ("_one_still", np.full(count, one))):
             stills = pixels(torch.from_numpy(source.frames[slots]).to(self.device))[None]
             still_mouths = torch.from_numpy(source.landmarks[slots][:, MOUTH_POINTS]).to(self.device)[None]
@@ -175,12 +177,13 @@ class PictureStage(Stage):
                 read, asked = opening(self.reader(made.clamp(0, 1))).cpu().numpy(), opening(mouths).cpu().numpy()
                 measures[f"opening_correlation{name}"] = correlation(read, asked)
                 measures[f"opening_ratio{name}"] = float(read.std() / max(1e-3, asked.std()))
+            shown = frames_of(made)
+            video.append(shown)
             for frame in np.linspace(0, frames - 1, SHEET_FRAMES).astype(int):
                 if not name:
-                    pictures.append(track.frames[frame][REGION_RGB])
-                shown = made[frame].clamp(0, 1).permute(1, 2, 0) * 255
-                pictures.append(shown.round().to(torch.uint8).cpu().numpy())
-        return pictures, measures
+                    pictures.append(video[0][frame])
+                pictures.append(shown[frame])
+        return pictures, video, measures
 
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()

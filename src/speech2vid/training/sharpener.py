@@ -18,7 +18,7 @@ from speech2vid.records import Frames
 from speech2vid.training.config import SharpenerStageConfig
 from speech2vid.training.mouths import mirrored
 from speech2vid.training.sheet import contact_sheet
-from speech2vid.training.stage import TARGET, Batch, Item, Stage, Validation, pixels, speaker_mean
+from speech2vid.training.stage import TARGET, Batch, Item, Stage, Validation, frames_of, pixels, speaker_mean
 from speech2vid.training.tracks import TrackSet
 
 VALIDATE_TRACKS, VALIDATE_FRAMES = 2, 2
@@ -68,8 +68,7 @@ class SharpenerStage(Stage):
                 chosen = np.linspace(0, len(track) - 1, VALIDATE_FRAMES).astype(int)
                 true = np.ascontiguousarray(track.frames[chosen][:, TARGET, TARGET])
                 soft = blurred(true, deviation)
-                made = network(pixels(torch.from_numpy(soft).to(self.device))).clamp(0, 1).permute(0, 2, 3, 1)
-                sharp = (made * 255).round().to(torch.uint8).cpu().numpy()
+                sharp = frames_of(network(pixels(torch.from_numpy(soft).to(self.device))))
                 boxes = mouth_boxes(track.landmarks[chosen] - TARGET.start).clip(0, TARGET_PX)
                 clear = sharpness(true, boxes)
                 measured.append(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
-from speech2vid.records import Image
+from speech2vid.records import Frames, Image
 from speech2vid.training.config import StageConfig
 from speech2vid.training.tracks import TrackSet
 from speech2vid.weightfile import WeightsHeader
@@ -35,12 +35,14 @@ class Validation:
         choose_by: the measure that decides which weights are kept.
         higher_is_better: of that measure.
         sheet: pictures to look at, (H, W, 3) uint8 RGB, or None.
+        video: a short one to look at, (T, H, W, 3) uint8 RGB at 25 Hz, or None.
     """
 
     by_speaker: dict[str, dict[str, float]]
     choose_by: str
     higher_is_better: bool = False
     sheet: Image | None = None
+    video: Frames | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -111,6 +113,12 @@ def speaker_mean(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def pixels(images: Tensor) -> Tensor:
     """(..., H, W, 3) uint8 → (..., 3, H, W) float32 in [0, 1]."""
     return images.movedim(-1, -3).to(torch.float32) / 255.0
+
+
+def frames_of(faces: Tensor) -> Frames:
+    """(N, 3, H, W) in [0, 1] → (N, H, W, 3) uint8 RGB."""
+    shown: Frames = (faces.clamp(0, 1).permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return shown
 
 
 def colour_statistics(train: TrackSet, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from speech2vid.models.face_recognition import TAPS, FaceRecognition, at_its_siz
 from speech2vid.models.identity_trunk import start_identity
 from speech2vid.models.talker import Talker
 from speech2vid.training.config import TalkerStageConfig
-from speech2vid.training.sheet import contact_sheet
+from speech2vid.training.sheet import contact_sheet, contact_video
 from speech2vid.training.stage import (
     STATISTICS_TRACKS,
     TARGET,
@@ -28,6 +28,7 @@ from speech2vid.training.stage import (
     Stage,
     Validation,
     colour_statistics,
+    frames_of,
     pixels,
     speaker_mean,
 )
@@ -85,7 +86,7 @@ class TalkerStage(Stage):
         return {**content_loss(made, true, self.judge.taps(at_its_size(made)), theirs), "gradient": gradient}
 
     def validate(self, network: nn.Module) -> Validation:
-        by_speaker, rows = {}, []
+        by_speaker, rows, videos = {}, [], []
         for speaker, own in self.val.by_speaker.items():
             measured = []
             for track in own[:VALIDATE_TRACKS]:
@@ -101,12 +102,12 @@ class TalkerStage(Stage):
                         "brightness_correlation": correlation(moved[0].cpu().numpy(), moved[1].cpu().numpy()),
                     }
                 )
+                shown = [frames_of(each) for each in (true, made)]
                 chosen = np.linspace(0, len(made) - 1, SHEET_FRAMES).astype(int)
-                faces = torch.stack([still, *[each[i] for i in chosen for each in (true, made)]])
-                shown = (faces.clamp(0, 1).permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
-                rows.append(list(shown))
+                rows.append([frames_of(still[None])[0], *[each[i] for i in chosen for each in shown]])
+            videos.append(shown)
             by_speaker[speaker] = speaker_mean(measured)
-        return Validation(by_speaker, "l1", sheet=contact_sheet(rows))
+        return Validation(by_speaker, "l1", sheet=contact_sheet(rows), video=contact_video(videos))
 
     def _generate(self, network: nn.Module, track: TrainingTrack) -> tuple[Tensor, Tensor, Tensor]:
         """The first second of a track, made and true (T, 3, 109, 109), and its median still, all in [0, 1]."""
