@@ -196,10 +196,12 @@ def drawn_tracks() -> Callable[..., list[Track]]:
 @pytest.fixture(scope="session")
 def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Path]:
     """Write a sample store of cartoon faces: three speakers in the split train, two in val."""
+    from speech2vid.constants import CONTEXT_FACE_PX
     from speech2vid.data.pictures import encode_picture
     from speech2vid.data.records import FaceTrack, TrackEntry, TrackSound
     from speech2vid.data.report import PrepareReport
     from speech2vid.data.shards import TarWriter, members_of
+    from speech2vid.face.registration import context_from_face, warp
 
     def write(folder: Path) -> Path:
         folder.mkdir(parents=True)
@@ -209,7 +211,9 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Pa
                 for track in tracks:
                     record = track.record
                     pictures = [encode_picture(face) for face in track.frames]
-                    face = FaceTrack(0, pictures, track.landmarks, track.source_landmarks, track.transforms, 0.1)
+                    wide = [encode_picture(warp(face, context_from_face(), CONTEXT_FACE_PX)) for face in track.frames]
+                    points = (track.landmarks, track.source_landmarks, track.transforms)
+                    face = FaceTrack(0, pictures, *points, 0.1, wide)
                     archive.add(record.key, members_of(record, face, TrackSound(track.sound, 0)))
                     facts = [getattr(record, name) for name in ("face_px", "turn", "sharpness", "opening_std")]
                     place = (record.key, archive.path.name, split, record.speaker, record.source, 0.0, record.frames)

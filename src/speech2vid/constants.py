@@ -44,6 +44,8 @@ TARGET_OFFSET_PX = 1
 # The part of the face that `warp` generates: rows 48..111, columns 8..103
 REGION_TOP, REGION_LEFT, REGION_HEIGHT, REGION_WIDTH = 48, 8, 64, 96
 CONTEXT_FACE_PX = 224  # the re-dubbing network's size (Sect. 6.2)
+# The part of it that ours works on, the generated region and a little more: rows 92..219, columns 32..191
+BLEND_TOP, BLEND_LEFT, BLEND_HEIGHT, BLEND_WIDTH = 92, 32, 128, 160
 IDENTITY_STILLS = 5
 IDENTITY_PERCENTILES = (10, 30, 50, 70, 90)  # of lip opening (Fig. 3)
 SAMPLE_EVERY_FRAMES = 5  # training uses every 5th frame of a track (Sect. 3.4)

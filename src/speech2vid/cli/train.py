@@ -12,13 +12,19 @@ from speech2vid.cli.output import progress_bar
 from speech2vid.errors import MissingExtraError
 
 NEEDED = ("torch", "onnx", "tensorboard")
-DEFAULTS = {"talker": "default", "sharpener": "sharpener", "sync": "sync", "identity": "identity"}
+DEFAULTS = {
+    "talker": "default",
+    "sharpener": "sharpener",
+    "sync": "sync",
+    "identity": "identity",
+    "redubber": "redubber",
+}
 
 
 def train(
     what: Annotated[
-        Literal["talker", "sharpener", "sync", "identity"],
-        typer.Argument(metavar="WHAT", help="What to train: talker, sharpener, sync or identity."),
+        Literal["talker", "sharpener", "sync", "identity", "redubber"],
+        typer.Argument(metavar="WHAT", help="What to train: talker, sharpener, sync, identity or redubber."),
     ],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A sample store, made by prepare.")],
     out: Annotated[
@@ -30,7 +36,8 @@ def train(
             "--config",
             metavar="NAME|FILE.toml",
             help="talker: default (what is shipped), compact-upsample or paper (the paper's network), toy; sharpener: "
-            "sharpener; sync: sync, sync-contrastive; identity: identity; or a file.",
+            "sharpener; sync: sync, sync-contrastive; identity: identity; redubber: redubber (what is shipped), "
+            "compact-audio or paper (the paper's network), toy; or a file.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Carry on where --out was stopped.")] = False,
@@ -51,7 +58,7 @@ def train(
     from speech2vid.training.config import load_config
     from speech2vid.training.recipe import train_talker
 
-    settings = load_config(config or DEFAULTS[what])
+    settings = load_config(config or DEFAULTS[what], what)
     with progress_bar(f"train → {out}", "steps") as progress:
         files = train_talker(
             data,

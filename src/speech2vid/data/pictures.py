@@ -48,8 +48,16 @@ def decode_pictures(motion_jpeg: bytes, count: int, size_px: int = FACE_PX) -> F
         raise DataError(f"{len(pictures)} pictures instead of {count}")
     frames = np.empty((count, size_px, size_px, 3), np.uint8)
     for index, picture in enumerate(pictures):
-        image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if image is None or image.shape != frames.shape[1:]:
-            raise DataError(f"picture {index} is damaged")
-        frames[index] = image
+        try:
+            frames[index] = decode_picture(picture, size_px)
+        except DataError as error:
+            raise DataError(f"picture {index} is damaged") from error
     return frames
+
+
+def decode_picture(picture: bytes, size_px: int) -> Image:
+    """One JPEG → (size, size, 3) uint8 RGB. DataError where it is damaged or of another size."""
+    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None or image.shape != (size_px, size_px, 3):
+        raise DataError("a picture is damaged")
+    return np.asarray(image, np.uint8)

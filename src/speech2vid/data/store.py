@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from speech2vid.data.pictures import split_pictures
 from speech2vid.data.records import Shard, Track, TrackEntry
 from speech2vid.data.report import MANIFEST, PrepareReport
-from speech2vid.data.shards import PREPARE_AGAIN, read_samples_at, track_of
+from speech2vid.data.shards import CONTEXT, PREPARE_AGAIN, read_samples, read_samples_at, track_of
 from speech2vid.data.stored_faces import stored_track
 from speech2vid.errors import DataError
 
@@ -81,6 +82,20 @@ class SampleStore:
                     yield decoding.popleft().result()
             for future in decoding:
                 yield future.result()
+
+    def contexts(self, split: str) -> Iterator[tuple[str, list[bytes]]]:
+        """The 224 px faces of the tracks of a split, by key, still encoded (``data.pictures.decode_picture``).
+
+        Raises:
+            DataError: as :meth:`tracks`; also if the store has none.
+        """
+        shards = {entry.shard for entry in self._of(split)}
+        for shard in (shard for shard in self.report.shards if shard.name in shards):
+            for key, members in read_samples(self.path / shard.name, shard.sha256):
+                pictures = split_pictures(members.get(CONTEXT, b""))
+                if not pictures:
+                    raise DataError(f"{self.path}: sample {key} has no faces at 224 px", PREPARE_AGAIN)
+                yield key, pictures
 
     def load(self, split: str, *, pictures: bool = True) -> list[Track]:
         """All tracks of a split in memory: 0.94 MB for each second with pictures, 0.06 MB without."""

@@ -54,14 +54,15 @@ class TalkerNetworks:
 
     def __init__(self, folder: Path | None = None, device: str = "auto", threads: int = 0) -> None:
         folder = folder or Path(str(resources.files("speech2vid") / "weights"))
-        providers = list(dict.fromkeys((_provider(device), PROVIDERS["cpu"])))
+        providers = list(dict.fromkeys((provider(device), PROVIDERS["cpu"])))
 
         def graph(stem: str, name: str) -> OnnxNetwork:
             return OnnxNetwork(folder / f"{stem}.{name}.onnx", folder / f"{stem}.safetensors", threads, providers)
 
         self._identity, self._frames = graph(TALKER, "identity"), graph(TALKER, "frames")
         self.voice = graph(VOICE, "shapes")
-        _, tensors = read_weights(folder / f"{TALKER}.safetensors")
+        header, tensors = read_weights(folder / f"{TALKER}.safetensors")
+        self.sha256 = header.sha256
         self.rest_weight: Floats = tensors["rest.weight"].astype(np.float32)
         self.speech: Floats = tensors["speech"].astype(np.float32)
 
@@ -83,7 +84,7 @@ class TalkerNetworks:
         return Fields(out["flow"], out["masks"], out["residual"])
 
 
-def _provider(device: str) -> str:
+def provider(device: str) -> str:
     available = onnxruntime.get_available_providers()
     if device == "auto":
         return PROVIDERS["cuda"] if PROVIDERS["cuda"] in available else PROVIDERS["cpu"]

@@ -66,7 +66,7 @@ class Talker(Network):
     def generate(self, features: IdentityFeatures, windows: Tensor) -> Tensor:
         """Faces (N, 3, 109, 109) of the persons of ``features`` saying ``windows`` (N, 1, 12, 35)."""
         audio = self.audio_encoder(windows)
-        spread = {name: _spread(maps, len(windows)) for name, maps in features.items()}
+        spread = {name: shared_out(maps, len(windows)) for name, maps in features.items()}
         identity = spread.pop("code").expand(audio.shape[0], -1)
         faces: Tensor = self.face_decoder(torch.cat([audio, identity], dim=1), spread)
         return faces
@@ -91,7 +91,7 @@ class Talker(Network):
         )
 
 
-def _spread(maps: Tensor, count: int) -> Tensor:
+def shared_out(maps: Tensor, count: int) -> Tensor:
     """Repeat each person's maps for its windows; a single person's broadcast by themselves."""
     persons = maps.shape[0]
     if persons == 1 or persons == count:

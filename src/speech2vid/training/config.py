@@ -17,6 +17,7 @@ from speech2vid.constants import TARGET_PX
 from speech2vid.errors import ConfigError
 from speech2vid.models.config import NetworkConfig
 from speech2vid.models.identity_trunk import IdentityTrunkConfig
+from speech2vid.models.redubber import RedubberConfig
 from speech2vid.models.shape_predictor import ShapePredictorConfig
 from speech2vid.models.sharpener import SharpenerConfig
 from speech2vid.models.sync import SyncConfig
@@ -287,6 +288,41 @@ class SyncStageConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class RedubberStageConfig(StageConfig):
+    """Stage ``redubber``: a face whose mouth is hidden gets one that fits (Sect. 6.2).
+
+    Attributes:
+        people: so many times somebody's stills are drawn, with ``frames`` faces each; painted before the first step.
+        near: share of them in which each face is painted from a frame near it and one with open lips, as in re-dubbing.
+        single, two, other_track: of the others, as in ``picture``.
+        shape_noise: standard deviation of what is added to the mouth shapes that are painted, px.
+        l1, gradient: weights of the loss terms.
+        share, smooth: weights of how much is painted anew, and of creases in flow and tint; for ``warp``.
+        adversarial, match, ramp: as in ``picture``; for ``warp``.
+    """
+
+    network: RedubberConfig = field(default_factory=RedubberConfig)
+    batch: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    average: float = 0.995
+    people: int = 2500
+    frames: int = 4
+    near: float = 0.5
+    single: float = 0.2
+    two: float = 0.1
+    other_track: float = 0.3
+    shape_noise: float = 0.2
+    l1: float = 1.0
+    gradient: float = 0.5
+    share: float = 0.02
+    smooth: float = 0.003
+    adversarial: float = 0.003
+    match: float = 0.02
+    ramp: int = 500
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole training: the stages that are in it, in their order."""
 
@@ -297,6 +333,7 @@ class TrainConfig:
     talker: TalkerStageConfig | None = None
     sharpener: SharpenerStageConfig | None = None
     sync: SyncStageConfig | None = None
+    redubber: RedubberStageConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -329,6 +366,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "talker": TalkerStageConfig,
     "sharpener": SharpenerStageConfig,
     "sync": SyncStageConfig,
+    "redubber": RedubberStageConfig,
 }
 
 
@@ -343,6 +381,7 @@ class _Tables(NetworkConfig):
     talker: str = ""
     sharpener: str = ""
     sync: str = ""
+    redubber: str = ""
 
 
 def preset_names() -> list[str]:
@@ -350,13 +389,18 @@ def preset_names() -> list[str]:
     return sorted(path.name.removesuffix(".toml") for path in _presets().iterdir() if path.name.endswith(".toml"))
 
 
-def load_config(name: str) -> TrainConfig:
+def load_config(name: str, what: str = "") -> TrainConfig:
     """Read a preset by its name, or a file that ends in ``.toml``.
+
+    Args:
+        what: is to be trained; a preset ``WHAT-NAME`` is found by ``NAME`` too.
 
     Raises:
         ConfigError: no such preset or file, not TOML, an unknown key (the nearest is named), an impossible value.
     """
-    source = Path(name) if name.endswith(".toml") else _presets() / f"{name}.toml"
+    own = f"{what}-{name}"
+    preset = own if own in preset_names() else name
+    source = Path(name) if name.endswith(".toml") else _presets() / f"{preset}.toml"
     try:
         tables = tomllib.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

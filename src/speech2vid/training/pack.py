@@ -9,25 +9,39 @@ from pathlib import Path
 
 from speech2vid.errors import OutputError, WeightsError
 from speech2vid.inference.fields import TALKER, VOICE
+from speech2vid.inference.network_blend import REDUBBER
 from speech2vid.models.checkpoint import load, save
 from speech2vid.models.export import export_graphs
 from speech2vid.models.identity_trunk import IdentityTrunk
 from speech2vid.models.network import Network
+from speech2vid.models.redubber import Redubber
 from speech2vid.models.shape_predictor import ShapePredictor
 from speech2vid.models.sharpener import Sharpener
 from speech2vid.models.sync import SyncNetwork
 from speech2vid.models.talker import Talker
+from speech2vid.models.warp_redubber import WarpRedubber
 from speech2vid.models.warp_talker import WarpTalker
 from speech2vid.weightfile import read_header, write_whole
 
 NETWORKS: dict[str, type[Network]] = {
-    each.architecture: each for each in (WarpTalker, ShapePredictor, Talker, Sharpener, SyncNetwork, IdentityTrunk)
+    each.architecture: each
+    for each in (
+        WarpTalker,
+        ShapePredictor,
+        Talker,
+        Sharpener,
+        SyncNetwork,
+        IdentityTrunk,
+        WarpRedubber,
+        Redubber,
+    )
 }
 # stage → stem of its weight file
 FILES = {
     "picture": TALKER,
     "sound": VOICE,
     **{stage: stage for stage in ("identity", "talker", "sharpener", "sync")},
+    "redubber": REDUBBER,
 }
 OPENING_RATIO, LEAST_RATIO = 0.85, 0.3  # lip opening's movement, made / true: wanted; calibrated from this on
 LICENCE = "that of the data it was trained on"

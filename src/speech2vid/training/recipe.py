@@ -13,6 +13,7 @@ from speech2vid.training.config import (
     IdentityStageConfig,
     PictureConfig,
     ReaderConfig,
+    RedubberStageConfig,
     SharpenerStageConfig,
     SoundConfig,
     StageConfig,
@@ -26,6 +27,7 @@ from speech2vid.training.pack import pack
 from speech2vid.training.picture import PictureStage
 from speech2vid.training.processes import Processes, processes
 from speech2vid.training.reader import ReaderStage
+from speech2vid.training.redubbers import redubber_stage
 from speech2vid.training.sharpener import SharpenerStage
 from speech2vid.training.sound import SoundStage
 from speech2vid.training.stage import Stage
@@ -70,7 +72,7 @@ def train_talker(
         raise ConfigError(f"{out} holds no training to resume", "leave out --resume, or check --out and --config")
     with processes(device) as here:
         train, val = load_splits(data, stream=stream)
-        best = train_stages(train, val, out, config, here, resume=resume, on_step=on_step)
+        best = train_stages(train, val, out, config, here, data=data, resume=resume, on_step=on_step)
         if not here.first:
             return []
         return pack(best, out / WEIGHTS, data=described(train))
@@ -83,14 +85,23 @@ def train_stages(
     config: TrainConfig,
     here: Processes,
     *,
+    data: Path | None = None,
     resume: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, Path]:
-    """The stages of a config, of tracks in memory: stage → file of its best weights. Errors as :func:`train_talker`."""
+    """The stages of a config, of tracks in memory: stage → file of its best weights. Errors as :func:`train_talker`.
+
+    ``data`` is the store of the tracks, of which the stage ``redubber`` needs the 224 px faces.
+    """
     best: dict[str, Path] = {}
     for name, stage_config in config.stages.items():
         reader = _reader(config.reader, best.get("reader"))
-        stage = _stage(stage_config, train, val, here.device, reader)
+        if isinstance(stage_config, RedubberStageConfig):
+            if data is None:
+                raise ConfigError("stage redubber needs a store, not tracks in memory alone", "use train redubber")
+            stage: Stage = redubber_stage(stage_config, train, val, data, out / name, here)
+        else:
+            stage = _stage(stage_config, train, val, here.device, reader)
         best[name] = train_stage(stage, out / name, here, resume=resume, on_step=on_step)
     return best
 

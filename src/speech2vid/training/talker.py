@@ -17,6 +17,7 @@ from speech2vid.face.dlib_models import RECOGNITION_FILE, model_path
 from speech2vid.losses import content_loss, gradient_l1, l1
 from speech2vid.models.face_recognition import TAPS, FaceRecognition, at_its_size
 from speech2vid.models.identity_trunk import start_identity
+from speech2vid.models.redubber import Redubber
 from speech2vid.models.talker import Talker
 from speech2vid.training.config import TalkerStageConfig
 from speech2vid.training.sheet import contact_sheet, contact_video
@@ -48,7 +49,7 @@ class TalkerStage(Stage):
     def __init__(self, config: TalkerStageConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
         self.config, self.train, self.val, self.device = config, train, val, device
         network = Talker(config.network)
-        _normalise(network, train, np.random.default_rng(config.seed))
+        normalise(network, train, np.random.default_rng(config.seed))
         if config.identity_init:
             start_identity(network.identity_encoder, Path(config.identity_init))
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -122,7 +123,7 @@ class TalkerStage(Stage):
         return self.config.network.to_dict()
 
 
-def _normalise(network: Talker, train: TrackSet, rng: np.random.Generator) -> None:
+def normalise(network: Talker | Redubber, train: TrackSet, rng: np.random.Generator) -> None:
     """Set what the network subtracts and divides by, from the training data."""
     tracks = [train[number] for number in rng.permutation(len(train.tracks))[:STATISTICS_TRACKS]]
     coefficients = torch.from_numpy(np.concatenate([track.windows[:, 0, :, WINDOW_STEPS // 2] for track in tracks]))

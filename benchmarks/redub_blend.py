@@ -1,0 +1,204 @@
+"""Which way of laying a painted mouth into a filmed face is best: nothing, Poisson editing, or the blending network?
+
+    python benchmarks/redub_blend.py STORE [--weights DIR] [--frames 8] [--sheet sheet.png] [--methods …]
+
+Ten consecutive frames of every clip of the split val are made again from their own mouth shapes. The pixels come from
+other frames of the clip: ``near``, a frame five before or after and one with open lips, as re-dubbing does
+(there a face is painted from itself, for which there is no truth); ``five``, five stills from the farther half of the
+clip. Means over clips with 95 % intervals (bootstrap over clips), all in the region that the network changes.
+
+psnr, ssim, error    against the true frame (dB; luminance; mean absolute, 0–255)
+seam                 mean absolute error of the gradient in the soft border of the region, 0–255 a pixel
+flicker              mean absolute error of the change from frame to frame, 0–255
+sharpness            variance of the Laplacian inside the mouth, over that of the true frame
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage.metrics import structural_similarity
+
+from speech2vid.constants import CONTEXT_FACE_PX, MOUTH_POINTS
+from speech2vid.data.records import Track
+from speech2vid.data.store import SampleStore
+from speech2vid.evaluation.statistics import mean_estimate
+from speech2vid.face.registration import context_from_face, invert
+from speech2vid.frontend import Still, lip_opening
+from speech2vid.inference.compose import Composer
+from speech2vid.inference.fields import TalkerNetworks
+from speech2vid.inference.identity import identity_of
+from speech2vid.inference.network_blend import NetworkBlender
+from speech2vid.inference.occlusion import PART, Floats, hide, mouth_areas
+from speech2vid.records import AlignedFace, Frames, Image, Points
+
+Blend = Callable[[Frames, Frames, Points, Points], Frames]
+APART = 5  # frames
+OPEN_QUANTILE = 0.9
+STILLS = 5
+KINDS = ("near", "five")
+
+
+def stills_of(track: Track, frames: list[int]) -> list[Still]:
+    """Frames of a track as the talker's stills, by rising lip opening; the 224 px face is their picture."""
+    openings = lip_opening(track.landmarks)
+    to_face = invert(context_from_face())
+    stills = [
+        Still(track.context[i], AlignedFace(track.frames[i], track.landmarks[i], to_face), float(openings[i]), 0.0)
+        for i in frames
+    ]
+    return sorted(stills, key=lambda still: still.opening)
+
+
+def painted(track: Track, targets: range, kind: str, networks: TalkerNetworks) -> Frames:
+    """The target frames with mouths from other frames."""
+    openings = lip_opening(track.landmarks)
+    made: list[Image] = []
+    for target in targets:
+        others = np.setdiff1d(np.arange(len(track)), np.arange(target - 3, target + 4))
+        if kind == "near":
+            own = target + APART if target + APART < len(track) else target - APART
+            opened = others[np.argsort(openings[others])[int(OPEN_QUANTILE * (len(others) - 1))]]
+            stills = stills_of(track, sorted({own, int(opened)}))
+            canvas = min(stills, key=lambda still: abs(still.opening - float(openings[own])))
+        else:
+            middle = (targets.start + targets.stop) / 2
+            half = others[np.argsort(np.abs(others - middle))][len(others) // 2 :]
+            rising = half[np.argsort(openings[half])]
+            stills = stills_of(track, [int(rising[int(q * (len(rising) - 1))]) for q in (0.1, 0.3, 0.5, 0.7, 0.9)])
+            canvas = stills[STILLS // 2]
+        identity = replace(identity_of(canvas, stills, networks), canvas=track.context[target])
+        fields = networks.frames(identity.features, identity.mouths, track.landmarks[target, MOUTH_POINTS][None])
+        made += Composer(identity).frames(fields)
+    return np.stack(made)
+
+
+def measures(made: Frames, true: Frames, landmarks: Points) -> dict[str, float]:
+    """Of consecutive frames of a clip."""
+    hidden = hide(landmarks, landmarks[:, MOUTH_POINTS])
+    inner = mouth_areas(landmarks[:, MOUTH_POINTS])[:, 0]
+    border = (hidden.region > 0.02) & (hidden.region < 0.6)
+    ours, theirs = made[PART].astype(np.float32), true[PART].astype(np.float32)
+    difference = ours - theirs
+    weight = hidden.region[..., None]
+
+    def mean(values: Floats, of: Floats) -> float:
+        return float((values * of).sum() / np.broadcast_to(of, values.shape).sum())
+
+    squared = [mean(d * d, w) for d, w in zip(difference, weight, strict=True)]
+    similar = [
+        mean(structural_similarity(a, b, data_range=255, channel_axis=2, full=True)[1].astype(np.float32), w)
+        for a, b, w in zip(ours, theirs, weight, strict=True)
+    ]
+    steps = np.abs(np.diff(difference, axis=2, append=0)) + np.abs(np.diff(difference, axis=1, append=0))
+    return {
+        "psnr": float(np.mean([10 * np.log10(255**2 / max(each, 1 / 12)) for each in squared])),
+        "ssim": float(np.mean(similar)),
+        "error": mean(np.abs(difference), weight),
+        "seam": mean(steps, border[..., None].astype(np.float32)),
+        "flicker": mean(np.abs(np.diff(difference, axis=0)), weight[1:]),
+        "sharpness": _detail(made[PART], inner) / max(1e-3, _detail(true[PART], inner)),
+    }
+
+
+def _detail(faces: Frames, inner: Floats) -> float:
+    """Variance of the Laplacian of the grey picture within the lips."""
+    values = []
+    for face, area in zip(faces, inner, strict=True):
+        grey = cv2.cvtColor(np.ascontiguousarray(face), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        inside = cv2.Laplacian(grey, cv2.CV_32F)[area > 0.5]
+        values.append(inside.var() if len(inside) else 0.0)
+    return float(np.mean(values))
+
+
+def seamless(source: Frames, painted: Frames, landmarks: Points, targets: Points) -> Frames:
+    """Poisson editing by OpenCV over the network's own region."""
+    area = hide(landmarks, targets).area
+    made = source.copy()
+    for index in range(len(source)):
+        mask = np.zeros((CONTEXT_FACE_PX, CONTEXT_FACE_PX), np.uint8)
+        mask[..., None][PART] = 255 * (area[index] > 0.99)[..., None]
+        left, top, width, height = cv2.boundingRect(mask)
+        centre = left + width // 2, top + height // 2
+        made[index] = cv2.seamlessClone(painted[index], source[index], mask, centre, cv2.NORMAL_CLONE)
+    return made
+
+
+def paste(source: Frames, painted: Frames, landmarks: Points, targets: Points) -> Frames:
+    """The painted face as it is."""
+    return painted
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--weights", type=Path, help="folder of the network's; the package's own by default")
+    parser.add_argument("--frames", type=int, default=10)
+    parser.add_argument("--clips", type=int, default=10_000, help="at most so many of a speaker")
+    parser.add_argument("--sheet", type=Path, help="rows of: source hidden, each method, truth")
+    parser.add_argument("--threads", type=int, default=0)
+    options = parser.parse_args()
+    networks = TalkerNetworks(None, "cpu", options.threads)
+    blender = NetworkBlender(options.weights, "cpu", options.threads)
+    methods: dict[str, Blend] = {"paste": paste, "Poisson": seamless, "network": blender.blend}
+    found: dict[tuple[str, str], list[dict[str, float]]] = {(kind, name): [] for kind in KINDS for name in methods}
+    seconds = dict.fromkeys(methods, 0.0)
+    speakers: list[str] = []
+    rows: list[Image] = []
+    faces = 0
+    for track in _tracks(options.store, options.clips):
+        first = (len(track) - options.frames) // 2
+        if first < 0:
+            continue
+        targets = range(first, first + options.frames)
+        true, landmarks = track.context[first : targets.stop], track.landmarks[first : targets.stop]
+        shown = []
+        for kind in KINDS:
+            laid = painted(track, targets, kind, networks)
+            faces += len(laid)
+            for name, method in methods.items():
+                start = time.perf_counter()
+                made = method(true, laid, landmarks, landmarks[:, MOUTH_POINTS])
+                seconds[name] += time.perf_counter() - start
+                found[kind, name].append(measures(made, true, landmarks))
+                shown.append(made[0][PART])
+        if track.record.speaker not in speakers:
+            rows.append(np.hstack([*shown, true[0][PART]]))
+        speakers.append(track.record.speaker)
+    for (kind, name), values in found.items():
+        cells = []
+        for measure in values[0]:
+            got = mean_estimate([each[measure] for each in values], speakers)
+            cells.append(f"{measure} {got.value:.3f} [{got.low:.3f}, {got.high:.3f}]")
+        print(f"{kind:5s} {name:8s} " + "  ".join(cells))
+    for kind in KINDS:
+        for name in ("paste", "Poisson"):
+            gaps = []
+            for measure in found[kind, name][0]:
+                pairs = zip(found[kind, "network"], found[kind, name], strict=True)
+                got = mean_estimate([a[measure] - b[measure] for a, b in pairs], speakers)
+                gaps.append(f"{measure} {got.value:+.3f} [{got.low:+.3f}, {got.high:+.3f}]")
+            print(f"{kind:5s} network − {name:8s} " + "  ".join(gaps))
+    print(f"{len(speakers)} clips of {len(set(speakers))} speakers, {options.frames} frames each")
+    print("ms a face: " + ", ".join(f"{name} {1000 * spent / faces:.1f}" for name, spent in seconds.items()))
+    if options.sheet:
+        cv2.imwrite(str(options.sheet), np.vstack(rows)[..., ::-1])
+
+
+def _tracks(store: Path, most: int) -> Iterator[Track]:
+    taken: dict[str, int] = {}
+    for track in SampleStore(store).tracks("val", context=True):
+        taken[track.record.speaker] = taken.get(track.record.speaker, 0) + 1
+        if taken[track.record.speaker] <= most:
+            yield track
+
+
+if __name__ == "__main__":
+    main()
