@@ -1,5 +1,5 @@
 # What people run by hand; `make ci` is what must be green.
-.PHONY: setup test lint types ci docs demo
+.PHONY: setup test lint types ci docs demo table2
 
 setup:           ## an editable install with everything for development, into the active environment
 	pip install -c constraints.txt -e '.[dev]'
@@ -23,3 +23,6 @@ docs:            ## regenerate what is generated
 
 demo:
 	speech2vid demo
+
+table2:          ## every variant of the paper trained and measured alike: `make table2 DATA=store OUT=study [ARGS=--toy]`
+	python benchmarks/table2.py --data $(DATA) --out $(OUT) --doc docs/table2.md $(ARGS)

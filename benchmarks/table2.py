@@ -30,12 +30,12 @@ from speech2vid import __version__
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
-from speech2vid.errors import ConfigError, DataError
+from speech2vid.errors import ConfigError, DataError, Speech2VidError
 from speech2vid.evaluation.metrics import Meters, Truth, embed_still, evaluate_frames
 from speech2vid.evaluation.sharpening import sharpened
 from speech2vid.evaluation.statistics import Estimate, mean_estimate
 from speech2vid.evaluation.summary import summarise
-from speech2vid.evaluation.trials import five_stills, plan_trials, stills_at
+from speech2vid.evaluation.trials import Trial, five_stills, plan_trials, stills_at
 from speech2vid.evaluation.weights import load_generator, load_sharpener
 from speech2vid.training.config import TrainConfig
 from speech2vid.training.journal import LOG
@@ -224,11 +224,7 @@ def measure(told: argparse.Namespace, store: SampleStore) -> None:
     if not missing:
         return
     known = {track.record.key: track for track in some_tracks(store, VAL, 0)}
-    trials = plan_trials(track.record for track in known.values())
-    chosen = [each for each in trials if each.clip.frames >= LONG_FRAMES][: told.long]
-    chosen += spread([each for each in trials if each.clip.frames < LONG_FRAMES], told.short)
-    if not chosen:
-        raise DataError(f"{told.data} has no clip of a second or more in {VAL}", "prepare longer videos")
+    chosen = choose(known, told.long, told.short)
     meters = Meters.load(threads=1)
     truths = {trial.clip.key: Truth.of(middle(known[trial.clip.key]), meters) for trial in chosen}
     sharpen = load_sharpener(trained(told.out, "sharpener") / "weights", threads=1)
@@ -265,7 +261,17 @@ def measure(told: argparse.Namespace, store: SampleStore) -> None:
         write_whole(folder / f"{row}.json", json.dumps({"ms_a_frame": costs, "clips": clips}).encode())
 
 
-def spread(trials: list[Any], count: int) -> list[Any]:
+def choose(known: dict[str, Track], long: int, short: int) -> list[Trial]:
+    """So many clips of 3 s or more, and so many shorter ones; in each group speaker by speaker in turn."""
+    trials = plan_trials(track.record for track in known.values())
+    groups = [[each for each in trials if (each.clip.frames >= LONG_FRAMES) == is_long] for is_long in (True, False)]
+    chosen = [*spread(groups[0], long), *spread(groups[1], short)]
+    if not chosen:
+        raise DataError("the store has no clip of a second or more to measure", "prepare longer videos")
+    return chosen
+
+
+def spread(trials: list[Trial], count: int) -> list[Trial]:
     """So many trials, speaker by speaker in turn."""
     turns: dict[str, int] = defaultdict(int)
     ranked = []
@@ -426,4 +432,7 @@ def interval(estimate: dict[str, Any], digits: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Speech2VidError as error:
+        sys.exit(str(error))

@@ -12,7 +12,7 @@ import torch
 from speech2vid.data.records import Track
 from speech2vid.errors import WeightsError
 from speech2vid.evaluation.generation import ShapeSpeaker, framed
-from speech2vid.evaluation.sharpening import SharpenedGenerator, sharpened
+from speech2vid.evaluation.sharpening import SharpenedGenerator, mouth_part, sharpened, sharpened_part
 from speech2vid.evaluation.trials import five_stills, stills_at
 from speech2vid.evaluation.weights import fingerprint_of, load_generator, load_sharpener
 from speech2vid.evaluation.window_talker import TorchTalker, WindowGenerator
@@ -20,6 +20,7 @@ from speech2vid.models.checkpoint import save
 from speech2vid.models.export import export_graphs
 from speech2vid.models.sharpener import Sharpener, SharpenerConfig
 from speech2vid.models.talker import Talker, TalkerConfig
+from speech2vid.records import FaceBox
 
 FRAMES = 6
 
@@ -105,6 +106,29 @@ def test_sharpening_is_the_networks_and_names_itself(folder: Path, track: Track)
     speaker = generator.speaker(stills_at(track, five_stills(track)))
     assert not speaker.for_chance
     assert speaker.says(track).shape == track.frames.shape
+
+
+def test_a_part_is_sharpened_as_the_whole_is_and_the_rest_stays(track: Track, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sharpener = Sharpener(SharpenerConfig(layers=10, channels=4)).eval()
+    torch.nn.init.normal_(sharpener.residual.weight, std=0.1)
+    save(sharpener, tmp_path / "sharpener.safetensors")
+    sharpen = load_sharpener(tmp_path)
+    frames = np.random.default_rng(0).integers(60, 200, (3, 112, 112, 3), np.uint8)
+    whole = sharpened(frames, sharpen)
+    for left, top, right, bottom in ((36, 60, 76, 95), (0, 50, 112, 112)):  # inside; reaching over the edges
+        part = sharpened_part(frames, FaceBox(left, top, right, bottom), sharpen)
+        inside = np.zeros((112, 112), bool)
+        inside[max(1, top) : min(110, bottom), max(1, left) : min(110, right)] = True
+        assert np.abs(part[:, inside].astype(int) - whole[:, inside]).max() <= 1
+        assert np.abs(part[:, inside].astype(int) - frames[:, inside]).mean() > 1
+        np.testing.assert_array_equal(part[:, ~inside], frames[:, ~inside])
+
+
+def test_the_mouths_of_all_frames_are_in_the_part() -> None:
+    boxes = np.array([[30, 60, 70, 90], [32, 58, 74, 88]])
+    box = mouth_part(boxes)
+    assert (box.left, box.top, box.right, box.bottom) == (30, 58, 74, 90)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.data.records import Track
@@ -13,9 +14,10 @@ from speech2vid.engine.onnx import OnnxNetwork
 from speech2vid.evaluation.generation import Generator, Speaker, framed
 from speech2vid.frontend import Still
 from speech2vid.inference.fields import Floats
-from speech2vid.records import Frames
+from speech2vid.records import FaceBox, Frames
 
 BATCH = 8  # frames computed at once
+REACH_PX = 10  # from each pixel, of ten 3×3 convolutions
 Sharpen = Callable[[Floats], Floats]  # (N, 3, 109, 109) RGB in [0, 1] → the same, sharper
 _TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)
 
@@ -70,7 +72,38 @@ class SharpenedSpeaker:
 
 
 def sharpened(frames: Frames, sharpen: Sharpen) -> Frames:
-    """(T, 112, 112, 3) uint8 RGB, sharpened."""
+    """(T, 112, 112, 3) uint8 RGB, sharpened: the exact way, all of the face."""
     faces = frames[:, _TARGET, _TARGET].transpose(0, 3, 1, 2)
     blocks = [faces[i : i + BATCH].astype(np.float32) / 255 for i in range(0, len(faces), BATCH)]
     return np.concatenate([framed(sharpen(np.ascontiguousarray(block))) for block in blocks])
+
+
+def sharpened_part(frames: Frames, box: FaceBox, sharpen: Sharpen) -> Frames:
+    """The cheap way: one part of the face is sharpened, as the exact way does it there; the rest stays as it is.
+
+    The network sees ``REACH_PX`` more on each side, so that inside the box nothing differs from :func:`sharpened`.
+
+    Args:
+        frames: (T, 112, 112, 3) uint8 RGB.
+        box: the part, the same in all frames, px; what lies beyond the 109 px target is left out.
+    """
+    low, high = _TARGET.start, _TARGET.stop
+    left, right = (min(max(round(edge), low), high) for edge in (box.left, box.right))
+    top, bottom = (min(max(round(edge), low), high) for edge in (box.top, box.bottom))
+    rows = slice(max(low, top - REACH_PX), min(high, bottom + REACH_PX))
+    columns = slice(max(low, left - REACH_PX), min(high, right + REACH_PX))
+    inner = np.s_[:, :, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
+    made = frames.copy()
+    seen = frames[:, rows, columns].transpose(0, 3, 1, 2)
+    for first in range(0, len(frames), BATCH):
+        block = np.ascontiguousarray(seen[first : first + BATCH], np.float32) / np.float32(255)
+        part = np.rint(sharpen(block)[inner] * 255).clip(0, 255).astype(np.uint8)
+        made[first : first + BATCH, top:bottom, left:right] = part.transpose(0, 2, 3, 1)
+    return made
+
+
+def mouth_part(boxes: NDArray[np.int64]) -> FaceBox:
+    """The box that holds the mouths of all frames: (T, 4) of :func:`speech2vid.evaluation.measures.mouth_boxes`."""
+    left, top = boxes[:, :2].min(axis=0).tolist()
+    right, bottom = boxes[:, 2:].max(axis=0).tolist()
+    return FaceBox(left, top, right, bottom)
