@@ -98,7 +98,7 @@ class _Desk:
     """Counts who is at work, and does it in threads."""
 
     def __init__(self, limits: EndpointLimits, device: str, weights: Path | None) -> None:
-        self._limits, self._device, self._weights = limits, device, weights
+        self._limits = limits
         self._networks = TalkerNetworks(weights, device)
         self._jobs = asyncio.Semaphore(limits.jobs)
         self._line = self._streams = 0
@@ -142,7 +142,7 @@ class _Desk:
                 raise HTTPException(413, f"the sound is longer than {self._limits.max_seconds:g} s")
 
         options = {key: settings[key] for key in FIELDS}
-        options |= {"device": self._device, "weights": self._weights, "progress": progress}
+        options |= {"networks": self._networks, "progress": progress}
         job = asyncio.ensure_future(asyncio.to_thread(_make, given, out, options))
         try:
             while not (await asyncio.wait({job}, timeout=LOOK_EVERY_S))[0]:

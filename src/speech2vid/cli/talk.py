@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,13 +10,23 @@ import typer
 
 from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
 from speech2vid.cli.provenance import LabelFlag, SignAlg, SignCert, SignKey, signer_of
+from speech2vid.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from speech2vid.inference.fields import TalkerNetworks
     from speech2vid.inference.redub import RedubResult
     from speech2vid.inference.talk import TalkResult
 
 Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of the video: 0 is lossless, 51 the worst.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks run on.")]
+AnyDevice = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    typer.Option("--device", help="What the networks run on; mps (Apple) needs --engine torch."),
+]
+Engine = Annotated[
+    Literal["onnx", "torch"],
+    typer.Option("--engine", help="What runs the networks: ONNX Runtime, or PyTorch of the extra `train`."),
+]
 Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="DIR", help="Folder of weight files instead of the package's own.")
 ]
@@ -43,7 +54,8 @@ def talk(
     max_size_px: Annotated[
         int, typer.Option("--max-size", min=64, metavar="PX", help="Longest side of the video.")
     ] = 1920,
-    device: Device = "auto",
+    engine: Engine = "onnx",
+    device: AnyDevice = "auto",
     weights: Weights = None,
     label: LabelFlag = False,
     sign_cert: SignCert = None,
@@ -59,6 +71,7 @@ def talk(
 
     signer = signer_of(sign_cert, sign_key, sign_alg)
 
+    networks = torch_networks(weights, device) if engine == "torch" else None
     with progress_bar(f"talk → {outfile.name}") as progress:
         result = make(
             face,
@@ -71,11 +84,22 @@ def talk(
             max_size_px=max_size_px,
             device=device,
             weights=weights,
+            networks=networks,
             label=label,
             signer=signer,
             progress=progress,
         )
     show(result, as_json=as_json)
+
+
+def torch_networks(weights: Path | None, device: str) -> TalkerNetworks:
+    """The talker's networks on PyTorch."""
+    if find_spec("torch") is None:
+        raise MissingExtraError("--engine torch needs torch", "install the extra: pip install 'speech2vid[train]'")
+    from speech2vid.inference.fields import TalkerNetworks
+    from speech2vid.models.torch_engine import torch_loader
+
+    return TalkerNetworks(weights, load=torch_loader(device))
 
 
 def show(result: TalkResult | RedubResult, *, as_json: bool) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from speech2vid.constants import IDENTITY_STILLS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.engine.onnx import Arrays, OnnxNetwork
 from speech2vid.errors import ConfigError
-from speech2vid.weightfile import read_weights
+from speech2vid.weightfile import WeightsHeader, read_weights
 
 Floats = NDArray[np.float32]
 
@@ -21,6 +23,19 @@ BATCH = 16  # frames computed at once
 
 TALKER, VOICE = "warp_talker", "voice"  # stems of the weight files
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Graph(Protocol):
+    """A graph of a network, ready to run, on whatever engine: named arrays in, named arrays out."""
+
+    @property
+    def header(self) -> WeightsHeader:
+        """Of the weight file."""
+        ...
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Run the graph; float32."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,18 +61,30 @@ class TalkerNetworks:
         folder: holds the weight files and their graphs; None for those of the package.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: for one call; 0 for one a core.
+        load: another engine than ONNX Runtime: weight file and name of a graph → the graph; it knows the device.
 
     Raises:
         WeightsError: a file is missing or damaged.
         ConfigError: no such device here.
     """
 
-    def __init__(self, folder: Path | None = None, device: str = "auto", threads: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        device: str = "auto",
+        threads: int = 0,
+        *,
+        load: Callable[[Path, str], Graph] | None = None,
+    ) -> None:
         folder = folder or Path(str(resources.files("speech2vid") / "weights"))
-        providers = list(dict.fromkeys((provider(device), PROVIDERS["cpu"])))
+        if load is None:
+            providers = list(dict.fromkeys((provider(device), PROVIDERS["cpu"])))
 
-        def graph(stem: str, name: str) -> OnnxNetwork:
-            return OnnxNetwork(folder / f"{stem}.{name}.onnx", folder / f"{stem}.safetensors", threads, providers)
+            def load(weights: Path, name: str) -> Graph:
+                return OnnxNetwork(weights.with_suffix(f".{name}.onnx"), weights, threads, providers)
+
+        def graph(stem: str, name: str) -> Graph:
+            return load(folder / f"{stem}.safetensors", name)
 
         self._identity, self._frames = graph(TALKER, "identity"), graph(TALKER, "frames")
         self.voice = graph(VOICE, "shapes")
@@ -89,7 +116,8 @@ def provider(device: str) -> str:
     if device == "auto":
         return PROVIDERS["cuda"] if PROVIDERS["cuda"] in available else PROVIDERS["cpu"]
     if device not in PROVIDERS:
-        raise ConfigError(f"there is no device {device!r}", f"choose from: auto, {', '.join(PROVIDERS)}")
+        hint = "it needs --engine torch" if device == "mps" else f"choose from: auto, {', '.join(PROVIDERS)}"
+        raise ConfigError(f"there is no device {device!r} for ONNX Runtime", hint)
     if PROVIDERS[device] not in available:
         raise ConfigError(f"device {device} is not available here", "use --device cpu, or install onnxruntime-gpu")
     return PROVIDERS[device]

@@ -21,9 +21,8 @@ from speech2vid.constants import (
     SAMPLES_PER_FRAME,
     exact_div,
 )
-from speech2vid.engine.onnx import OnnxNetwork
 from speech2vid.errors import ConfigError, MediaError
-from speech2vid.inference.fields import Floats
+from speech2vid.inference.fields import Floats, Graph
 from speech2vid.media import read_audio
 from speech2vid.records import Waveform
 
@@ -45,7 +44,7 @@ class ShapeStream:
         spoken_frames: how many frames so far have speech.
     """
 
-    def __init__(self, voice: OnnxNetwork, silence: Silence = "hold", block_frames: int = CHUNK_FRAMES) -> None:
+    def __init__(self, voice: Graph, silence: Silence = "hold", block_frames: int = CHUNK_FRAMES) -> None:
         if silence not in SILENCE_POLICIES:
             raise ConfigError(f"silence cannot be {silence!r}", f"choose from: {', '.join(SILENCE_POLICIES)}")
         self.spoken_frames = 0

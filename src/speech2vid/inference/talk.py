@@ -66,6 +66,7 @@ def talk(
     max_size_px: int = MAX_SIZE_PX,
     device: str = "auto",
     weights: AnyPath | None = None,
+    networks: TalkerNetworks | None = None,
     label: bool = False,
     signer: Signer | None = None,
     progress: Progress | None = None,
@@ -83,6 +84,7 @@ def talk(
         max_size_px: longest side of the video; a larger photo is made smaller.
         device: ``auto``, ``cpu`` or ``cuda``.
         weights: folder of weight files; those of the package by default.
+        networks: loaded before, instead of ``device`` and ``weights``.
         label: a small "AI-generated" in the corner of every frame.
         signer: signs the video with Content Credentials; needs the extra ``c2pa``.
         progress: called after each frame with the number done and the number in all.
@@ -102,8 +104,9 @@ def talk(
         signer.check(outfile)
     with watch("decode"):
         expected = _frames_expected(audio)
-    with watch("network"):
-        networks = TalkerNetworks(None if weights is None else Path(weights), device)
+    if networks is None:
+        with watch("network"):
+            networks = TalkerNetworks(None if weights is None else Path(weights), device)
     stream = ShapeStream(networks.voice, silence)
     with watch("front_end"):
         identity = make_identity(faces, networks, crop=crop, face_index=face_index, max_size_px=max_size_px)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from speech2vid.models.network import Network
+from speech2vid.weightfile import WeightsHeader
 
 
 class TorchNetwork:
@@ -18,13 +19,15 @@ class TorchNetwork:
         network: loaded with :func:`speech2vid.models.checkpoint.load`.
         graph: a name among ``network.graphs()``.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        header: of the weight file, if it is wanted.
     """
 
-    def __init__(self, network: Network, graph: str, device: str = "cpu") -> None:
+    def __init__(self, network: Network, graph: str, device: str = "cpu", header: WeightsHeader | None = None) -> None:
         network.to(device).eval()
         graphs = {each.name: each for each in network.graphs()}
         if graph not in graphs:
             raise ValueError(f"{network.architecture} has no graph {graph!r}, only {sorted(graphs)}")
+        self.header = header or WeightsHeader(network.architecture, network.config.to_dict())
         self.graph = graphs[graph]
         self.device = device
 
