@@ -21,13 +21,14 @@ from speech2vid.models.face_recognition import TAPS
 from speech2vid.models.identity_trunk import IdentityTrunk, IdentityTrunkConfig
 from speech2vid.models.sharpener import SharpenerConfig
 from speech2vid.models.talker import TalkerConfig
-from speech2vid.training.config import IdentityStageConfig, SharpenerStageConfig, StageConfig, TalkerStageConfig
+from speech2vid.training.config import IdentityStageConfig, SharpenerStageConfig, TalkerStageConfig
 from speech2vid.training.feed import Feed
 from speech2vid.training.identity import IdentityStage, told_apart
 from speech2vid.training.loop import CHECKPOINT, train_stage
 from speech2vid.training.processes import Processes
 from speech2vid.training.sharpener import SharpenerStage, blurred
 from speech2vid.training.stage import Batch, Stage
+from speech2vid.training.stage_config import StageConfig
 from speech2vid.training.talker import TalkerStage
 from speech2vid.training.tracks import TrackSet
 from speech2vid.weightfile import read_weights

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from speech2vid.errors import ConfigError, OutputError, TrainingError, WeightsError
 from speech2vid.training import state as state_module
-from speech2vid.training.config import StageConfig
 from speech2vid.training.journal import LOG, LOSSES, PICTURES
 from speech2vid.training.loop import BEST, CHECKPOINT, train_stage
 from speech2vid.training.processes import Processes, processes
 from speech2vid.training.stage import Batch, Item, Stage, Validation
+from speech2vid.training.stage_config import StageConfig
 from speech2vid.weightfile import read_weights
 
 

@@ -17,11 +17,11 @@ from torch import nn
 from speech2vid.errors import TrainingError
 from speech2vid.losses import total
 from speech2vid.models.checkpoint import fill
-from speech2vid.training.config import StageConfig
 from speech2vid.training.feed import Feed
 from speech2vid.training.journal import Journal
 from speech2vid.training.processes import Processes
 from speech2vid.training.stage import Stage
+from speech2vid.training.stage_config import StageConfig
 from speech2vid.training.state import Progress, State, write
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"

@@ -16,7 +16,6 @@ from speech2vid.training.config import (
     RedubberStageConfig,
     SharpenerStageConfig,
     SoundConfig,
-    StageConfig,
     SyncStageConfig,
     TalkerStageConfig,
     TrainConfig,
@@ -31,6 +30,7 @@ from speech2vid.training.redubbers import redubber_stage
 from speech2vid.training.sharpener import SharpenerStage
 from speech2vid.training.sound import SoundStage
 from speech2vid.training.stage import Stage
+from speech2vid.training.stage_config import StageConfig
 from speech2vid.training.sync import SyncStage
 from speech2vid.training.talker import TalkerStage
 from speech2vid.training.tracks import TrackSet, load_splits

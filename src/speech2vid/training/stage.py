@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.records import Frames, Image
-from speech2vid.training.config import StageConfig
+from speech2vid.training.stage_config import StageConfig
 from speech2vid.training.tracks import TrackSet
 from speech2vid.weightfile import WeightsHeader
 

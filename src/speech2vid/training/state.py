@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from speech2vid.errors import ConfigError, OutputError, WeightsError
-from speech2vid.training.config import StageConfig
+from speech2vid.training.stage_config import StageConfig
 from speech2vid.weightfile import WeightsHeader, read_weights, write_weights
 
 FIXED = ("network", "width", "optimiser")  # what a checkpoint fits; the rest may change when a training is resumed
