@@ -119,11 +119,9 @@ def harmonic(patch: NDArray[Any]) -> Floats:
     known[:, 0] += patch[1:-1, 0]
     known[:, -1] += patch[1:-1, -1]
     (down, down_values), (across, across_values) = _sines(height), _sines(width)
-    spectrum = np.einsum("ih,hwc->iwc", down, known)
-    spectrum = np.einsum("jw,iwc->ijc", across, spectrum)
-    spectrum /= (down_values[:, None] + across_values)[..., None]
-    solved = np.einsum("ih,ijc->hjc", down, spectrum)
-    return np.asarray(np.einsum("jw,hjc->hwc", across, solved), np.float32)
+    spectrum = down @ known.transpose(2, 0, 1) @ across.T
+    spectrum /= down_values[:, None] + across_values
+    return np.asarray((down.T @ spectrum @ across).transpose(1, 2, 0), np.float32)
 
 
 @cache

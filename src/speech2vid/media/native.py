@@ -132,8 +132,8 @@ class NativePicture:
         left, top, right, bottom = box
         height, width = bottom - top, right - left
         yuv = cv2.transform(difference, self.format.yuv_of_rgb)
-        padded = np.pad(yuv[..., 1:], ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        chroma = padded.reshape((height + 1) // 2, 2, (width + 1) // 2, 2, 2).mean(axis=(1, 3))
+        even = cv2.copyMakeBorder(yuv, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        chroma = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         halves = np.s_[top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2]
         places = [np.s_[top:bottom, left:right], halves, halves]
         most = 2**self.format.bits - 1
