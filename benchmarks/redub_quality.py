@@ -3,7 +3,7 @@
     python benchmarks/redub_quality.py CLIPS.tsv --out DIR [--least 2] [--most 6] [--variants untouched,poisson-lower]
 
 CLIPS.tsv has the columns path (below its own folder), speaker, split, seconds; clips of the split ``val`` count. Each
-is dubbed with its own sound (self) and with the sound of the next speaker's clip (cross), as a user would do it; faces are
+is dubbed with its own sound (self) and with the sound of another speaker (cross), as a user would do it; faces are
 measured where the source's tracks say they are. One JSON line a clip and variant goes to DIR/results.jsonl; a run that
 is started again carries on. The table at the end has means with 95 % intervals (bootstrap over clips).
 """

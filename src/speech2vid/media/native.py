@@ -138,7 +138,7 @@ class NativePicture:
         places = [np.s_[top:bottom, left:right], halves, halves]
         most = 2**self.format.bits - 1
         for number, (place, change) in enumerate(
-            zip(places, [yuv[..., 0], chroma[..., 0], chroma[..., 1]], strict=True)
+            zip(places, [yuv[..., 0], chroma[..., 1], chroma[..., 2]], strict=True)
         ):
             plane = self.planes[number].copy()
             plane[place] = np.rint(plane[place] + change).clip(0, most).astype(plane.dtype)

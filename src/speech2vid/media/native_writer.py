@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from speech2vid.media.container import open_media
 from speech2vid.media.kept_streams import KeptStreams
 from speech2vid.media.native import FORMATS, FULL_RANGE, NativeFormat, NativePicture, frame_of
 from speech2vid.media.video_writer import SOUND_AHEAD_S, VideoWriter, output_errors
@@ -38,12 +38,11 @@ class NativeWriter(VideoWriter):
         audio_limit_s: Fraction | None = None,
         keep: Path | None = None,
         keep_limit_s: Fraction | None = None,
-        metadata: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> None:
         self._like = like
         self._kept: KeptStreams | None = None
-        tags = {key: text for key, text in (metadata or {}).items() if key.lower() not in NOT_COPIED}
+        tags = {} if keep is None else _tags(keep)
         super().__init__(
             outfile,
             like.width_px,
@@ -105,3 +104,9 @@ class NativeWriter(VideoWriter):
         if self._kept is not None:
             self._kept.close()
         super().discard()
+
+
+def _tags(source: Path) -> dict[str, str]:
+    """Title, language and the like."""
+    with open_media(source) as container:
+        return {key: text for key, text in container.metadata.items() if key.lower() not in NOT_COPIED}

@@ -1,0 +1,157 @@
+"""A video's own pictures: stored planes, exact times, changes that touch nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from speech2vid.media import NativeReader, NativeWriter, VideoReader
+from speech2vid.media.container import open_media
+
+TICK = Fraction(1, 90_000)
+VARIABLE = [0, 3003, 6006, 12_012, 13_000, 18_018, 40_000]  # ticks
+
+
+def write(
+    path: Path,
+    *,
+    size: tuple[int, int] = (64, 48),
+    pixel_format: str = "yuv420p",
+    times: list[int] = VARIABLE,
+    subtitles: bool = False,
+    **tags: object,
+) -> Path:
+    """A small video of noise that moves, at the given times."""
+    rng = np.random.default_rng(0)
+    width, height = size
+    base = rng.integers(60, 180, (height // 8 + 2, width // 8 + 2, 1)) + rng.integers(-15, 15, 3)
+    picture = np.kron(base.astype(np.uint8), np.ones((8, 8, 1), np.uint8))
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=30, options={"crf": "1", "bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.codec_context.time_base = TICK
+        for name, value in tags.items():
+            setattr(stream.codec_context, name, value)
+        for number, ticks in enumerate(times):
+            part = np.ascontiguousarray(picture[number : number + height, number : number + width])
+            frame = av.VideoFrame.from_ndarray(part, format="rgb24").reformat(format=pixel_format)
+            frame.pts, frame.time_base = ticks, TICK
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+def times_of(path: Path) -> list[Fraction]:
+    with open_media(path) as container:
+        packets = [p for p in container.demux(container.streams.video[0]) if p.size]
+        return sorted(Fraction(p.pts) * Fraction(p.time_base) for p in packets)
+
+
+def copied(source: Path, target: Path, **settings: object) -> NativeWriter:
+    reader = NativeReader(source)
+    with NativeWriter(target, reader.format, crf=0, **settings) as writer:  # type: ignore[arg-type]
+        for picture in reader:
+            writer.write_picture(picture, picture.ticks)
+    return writer
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
+def test_times_depth_and_tags_of_a_video_of_variable_rate_stay(tmp_path: Path, suffix: str, pixel_format: str) -> None:
+    source = write(tmp_path / f"in{suffix}", pixel_format=pixel_format, colorspace=1, color_primaries=1, color_trc=1)
+    copied(source, tmp_path / f"out{suffix}")
+    assert times_of(tmp_path / f"out{suffix}") == times_of(source)
+    before, after = NativeReader(source), NativeReader(tmp_path / f"out{suffix}")
+    assert replace(after.format, rate_hz=before.format.rate_hz) == before.format
+    assert before.format.bits == (10 if "10" in pixel_format else 8)
+    for a, b in zip(before, after, strict=True):
+        for old, new in zip(a.planes, b.planes, strict=True):
+            assert abs(old.astype(int) - new).max() <= (0 if before.format.bits == 8 else 4)  # crf 0
+
+
+def test_matroska_rounds_times_to_its_millisecond(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mp4")
+    copied(source, tmp_path / "out.mkv")
+    pairs = zip(times_of(tmp_path / "out.mkv"), times_of(source), strict=True)
+    assert max(abs(a - b) for a, b in pairs) <= Fraction(1, 1000)
+
+
+def test_only_the_changed_part_changes(tmp_path: Path) -> None:
+    picture = next(iter(NativeReader(write(tmp_path / "in.mp4"))))
+    before = [plane.copy() for plane in picture.planes]
+    difference = np.zeros((16, 20, 3), np.float32)
+    difference[4:12, 4:16] = (40, -20, 10)
+    seen = picture.crop((10, 8, 30, 24)).astype(int)
+    picture.add((10, 8, 30, 24), difference)
+    for plane, old, step in zip(picture.planes, before, (1, 2, 2), strict=True):
+        changed = np.argwhere(plane != old)
+        assert len(changed)
+        low, high = changed.min(axis=0), changed.max(axis=0)
+        assert low.tolist() >= [12 // step, 14 // step]
+        assert (high < [-(-20 // step), -(-26 // step)]).all()
+    now = picture.crop((10, 8, 30, 24)).astype(int)
+    assert abs(now[6:10, 6:14] - seen[6:10, 6:14] - (40, -20, 10)).max() <= 4
+
+
+def test_a_part_looks_as_the_player_shows_it(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mp4", size=(128, 96))
+    shown = next(iter(VideoReader(source, None))).image
+    part = next(iter(NativeReader(source))).crop((32, 16, 96, 80))
+    error = abs(part.astype(int) - shown[16:80, 32:96])
+    assert error.mean() < 3  # chroma is enlarged in another way
+    assert np.median(error) <= 1
+
+
+def test_a_copy_keeps_what_the_original_loses(tmp_path: Path) -> None:
+    picture = next(iter(NativeReader(write(tmp_path / "in.mp4"))))
+    copy = picture.copy()
+    picture.add((0, 0, 16, 16), np.full((16, 16, 3), 30, np.float32))
+    assert not np.array_equal(copy.planes[0], picture.planes[0])
+
+
+def test_odd_sizes_keep_their_pixels(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mkv", size=(63, 47), pixel_format="yuv444p")
+    reader = NativeReader(source)
+    assert (reader.format.width_px, reader.format.height_px) == (63, 47)
+    with NativeWriter(tmp_path / "out.mp4", reader.format, crf=0) as writer:
+        for picture in reader:
+            picture.add((40, 30, 63, 47), np.full((17, 23, 3), 10, np.float32))
+            writer.write_picture(picture, picture.ticks)
+    after = NativeReader(tmp_path / "out.mp4")
+    assert (after.format.width_px, after.format.height_px) == (64, 48)
+    assert next(iter(after)).planes[0].shape == (48, 64)
+
+
+def test_other_sound_and_tags_are_kept_and_the_first_sound_is_replaced(tmp_path: Path, speech: Path) -> None:
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as output:
+        video = output.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sounds = [output.add_stream("aac", rate=16000, layout="mono") for _ in range(2)]
+        sounds[1].metadata["language"] = "fra"
+        output.metadata["title"] = "Two sounds"
+        for number in range(25):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts = number
+            output.mux(video.encode(frame))
+        for stream in sounds:
+            for number in range(15):
+                sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                sound.sample_rate, sound.pts = 16000, 1024 * number
+                output.mux(stream.encode(sound))
+            output.mux(stream.encode(None))
+        output.mux(video.encode(None))
+    writer = copied(source, tmp_path / "out.mp4", audio_source=speech, audio_limit_s=Fraction(1), keep=source)
+    assert not writer.left_out
+    with open_media(tmp_path / "out.mp4") as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio", "audio"]
+        assert container.streams.audio[1].metadata["language"] == "fra"
+        assert container.metadata["title"] == "Two sounds"
+        assert float(container.streams.audio[1].duration * container.streams.audio[1].time_base) == pytest.approx(
+            1.0, abs=0.1
+        )
