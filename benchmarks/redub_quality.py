@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,15 +149,22 @@ def sync_of(
     }
 
 
-def clips_of(table: Path, least_s: float) -> list[dict[str, Any]]:
+def clips_of(table: Path, least_s: float, per_speaker: int) -> list[dict[str, Any]]:
     with table.open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["split"] == "val"]
-    return [row for row in rows if float(row["seconds"]) >= least_s]
+    rows = [row for row in rows if float(row["seconds"]) >= least_s]
+    counts: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        counts[row["speaker"]] += 1
+        if counts[row["speaker"]] <= per_speaker:
+            kept.append(row)
+    return kept
 
 
 def results(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     root = arguments.clips.parent
-    clips = clips_of(arguments.clips, arguments.least)
+    clips = clips_of(arguments.clips, arguments.least, arguments.per_speaker)
     log = arguments.out / "results.jsonl"
     done = {(row["clip"], row["variant"]) for row in read_rows(log)}
     sync = SyncNetworks(threads=1)
@@ -225,6 +233,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--least", type=float, default=2.0, help="seconds; shorter clips are left out")
     parser.add_argument("--most", type=float, default=6.0, help="seconds of a clip that are measured")
+    parser.add_argument("--per-speaker", type=int, default=99, help="clips of a speaker that are used, at most")
     parser.add_argument(
         "--variants", type=lambda text: text.split(","), default=["untouched", "poisson-lower", "poisson-face"]
     )

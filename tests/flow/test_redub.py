@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from speech2vid.inference.redub import RedubResult, redub
-from speech2vid.media import NativeReader, read_mark
+from speech2vid.media import NativeReader, VideoWriter, load_photo, read_mark
 from speech2vid.media.container import open_media
 
 FaceClip = Callable[..., Path]
@@ -53,6 +56,89 @@ def test_the_mouth_is_new_and_the_rest_is_as_it_was(clip: Path, made: RedubResul
     assert max(changes[14:20]) < 1.0, "pictures without a face"
     assert np.mean(changes[:12]) > 1.5
     assert np.mean(changes[24:]) > 1.5
+
+
+@pytest.fixture(scope="module")
+def programme(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three shots at 29.97 pictures a second: a face, a slide, two faces of which the left one is larger. No sound."""
+    path = tmp_path_factory.mktemp("programme") / "programme.mp4"
+    portrait = load_photo(photo)[:300, 60:360]
+    near, far = (cv2.resize(portrait, (px, px), interpolation=cv2.INTER_AREA) for px in (200, 160))
+    with VideoWriter(path, 400, 200, Fraction(30_000, 1001), crf=4, preset="ultrafast") as writer:
+        for number in range(38):
+            frame = np.full((200, 400, 3), (30, 60, 90), np.uint8)
+            if number < 14:
+                frame[:, 100 + number // 3 : 300 + number // 3] = near
+            elif number < 22:
+                frame[40:160, 60:340] = 220
+                cv2.putText(frame, "Results", (110, 110), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (20, 20, 20), 3)
+            else:
+                frame[:, :200] = near
+                frame[20:180, 220:380] = far
+            writer.write(frame)
+    return path
+
+
+def test_only_the_speaker_changes_in_a_programme(programme: Path, speech: Path) -> None:
+    result = redub(programme, speech, programme.with_name("out.mp4"), length="video", crf=4)
+    assert _times(result.outfile) == _times(programme)
+    assert any("cannot be heard which of 2 faces speaks" in note for note in result.notes)
+    mouths, others = [], []
+    for before, after in zip(NativeReader(programme), NativeReader(result.outfile), strict=True):
+        difference = abs(before.planes[0].astype(int) - after.planes[0])
+        mouths.append(difference[90:150, 60:140].mean())
+        others.append(difference[:, 210:].mean())
+    assert max(others[22:]) < 1.0, "the listener"
+    assert max(others[14:22]) < 1.0, "the slide"
+    assert max(mouths[14:22]) < 1.0
+    assert np.mean(mouths[24:]) > 1.5, "the speaker"
+
+
+def test_a_second_dub_uses_what_the_first_found_out(
+    clip: Path, speech: Path, own_cache: Path, made: RedubResult
+) -> None:
+    kept = list((own_cache / "speech2vid" / "tracks").glob("*.npz"))
+    assert kept
+    again = redub(clip, speech, clip.with_name("again.mp4"), length="video", crf=4)
+    assert again.stage_seconds["track"] < made.stage_seconds["track"] / 2
+    assert _distance(again.outfile, made.outfile) < 0.2  # x264 on several threads is not exact to the bit
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-300])  # damaged: found out again
+    thrice = redub(clip, speech, clip.with_name("thrice.mp4"), length="video", crf=4)
+    assert thrice.stage_seconds["track"] > again.stage_seconds["track"]
+    assert _distance(thrice.outfile, made.outfile) < 0.2
+
+
+def test_a_longer_sound_plays_the_end_back_and_forth(face_clip: FaceClip, tmp_path: Path, speech: Path) -> None:
+    short = face_clip(tmp_path / "short.mp4", frames=12)
+    sound = _first_seconds(speech, tmp_path / "sound.wav", 1.0)
+    result = redub(short, sound, tmp_path / "a.mp4", crf=4)
+    assert result.frames == 25
+    pictures = [picture.planes[0][:60].astype(int) for picture in NativeReader(result.outfile)]
+    for forth, back in ((10, 12), (8, 14), (1, 21), (1, 23)):  # … 10 11 10 9 … 1 0 1 2 …
+        assert abs(pictures[forth] - pictures[back]).mean() < 1.0
+    assert abs(pictures[5] - pictures[11]).mean() > 2.0
+
+
+def test_a_shorter_sound_ends_the_video_or_not(face_clip: FaceClip, tmp_path: Path, speech: Path) -> None:
+    video = face_clip(tmp_path / "video.mp4", frames=20)
+    sound = _first_seconds(speech, tmp_path / "sound.wav", 0.4)
+    assert redub(video, sound, tmp_path / "a.mp4").frames == 10
+    assert redub(video, sound, tmp_path / "b.mp4", length="video").frames == 20
+    assert redub(video, sound, tmp_path / "c.mp4", length="shortest").frames == 10
+
+
+def _distance(a: Path, b: Path) -> float:
+    """Mean difference of the grey levels of two videos."""
+    pairs = zip(NativeReader(a), NativeReader(b), strict=True)
+    return float(np.mean([abs(x.planes[0].astype(int) - y.planes[0]).mean() for x, y in pairs]))
+
+
+def _first_seconds(source: Path, target: Path, seconds: float) -> Path:
+    with wave.open(str(source)) as sound, wave.open(str(target), "wb") as file:
+        file.setparams(sound.getparams())
+        file.writeframes(sound.readframes(round(seconds * sound.getframerate())))
+    return target
 
 
 def _times(path: Path) -> list[tuple[float, float]]:

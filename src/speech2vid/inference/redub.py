@@ -27,7 +27,16 @@ from speech2vid.inference.shapes import ShapeStream, Silence, mouth_movements, s
 from speech2vid.inference.timeline import Length, length_of, timeline
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks, find_tracks
-from speech2vid.media import Claim, NativePicture, NativeReader, NativeWriter, Signer, probe, save_picture
+from speech2vid.media import (
+    Claim,
+    NativePicture,
+    NativeReader,
+    NativeWriter,
+    Signer,
+    probe,
+    save_picture,
+    sound_seconds,
+)
 from speech2vid.records import Waveform
 
 AnyPath = str | PathLike[str]
@@ -36,6 +45,7 @@ Blend = Literal["network", "poisson"]
 BLENDS: tuple[str, ...] = get_args(Blend)
 DECODED_AHEAD = 6  # pictures
 WORKERS = 2
+LEAST_DECODED, MISSING_S = 0.95, 0.5  # of a sound: less is not what its owner wants to be heard
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,8 @@ def redub(
         preview: write one picture with its new mouth to this .png, and nothing else.
         label: a small "AI-generated" in the corner of every picture.
         signer: signs the new video with Content Credentials; needs the extra ``c2pa``.
-        progress: called with the number of pictures rendered and the number in all.
+        progress: called with the number of pictures done and the number in all; each picture that is looked at and
+            each that is made counts once.
 
     Raises:
         MediaError, FaceError, OutputError, WeightsError, ConfigError, MissingExtraError.
@@ -124,7 +135,9 @@ def redub(
     reader = NativeReader(video)
     with watch("network"):
         networks = TalkerNetworks(None if weights is None else Path(weights), device, threads=1)
-    tracks = known_tracks(video, watch) if cache else find_tracks(video, watch=watch)
+    said_s = probe(video).duration_s
+    looked_at = _Count(progress, said_s * float(reader.format.rate_hz))
+    tracks = known_tracks(video, watch, looked_at) if cache else find_tracks(video, watch=watch, progress=looked_at)
     cast = cast_faces(tracks, audio, video, face_index=face_index, roles=roles)
     notes += cast.notes
     heard: dict[Path, tuple[Floats, Fraction]] = {}
@@ -136,6 +149,8 @@ def redub(
                 notes.append(f"no speech was heard in {sound}: the mouth stays closed")
     tick_s = reader.format.tick_s
     video_s = int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s
+    if float(video_s) < LEAST_DECODED * said_s - MISSING_S:
+        notes.append(f"only the first {float(video_s):.1f} of the {said_s:.1f} s of {video} can be decoded")
     audio_s = heard[audio][1]
     end_s = length_of(length, audio_s, video_s)
     with watch("track"):
@@ -162,7 +177,7 @@ def redub(
             with watch("encode"):
                 writer.write_picture(picture, ticks)
             if progress is not None:
-                progress(done, max(done, expected))
+                progress(looked_at.done + done, looked_at.done + max(done, expected))
         with watch("encode"):
             writer.close()
     notes += [f"{stream} of {video} was left out: {outfile.suffix} cannot hold it" for stream in writer.left_out]
@@ -175,6 +190,19 @@ def redub(
         {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()},
         tuple(notes),
     )
+
+
+class _Count:
+    """Tells of the pictures that are looked at, of which about ``expected`` will also be made anew."""
+
+    def __init__(self, progress: Progress | None, expected: float) -> None:
+        self.done = 0
+        self._progress, self._expected = progress, round(expected)
+
+    def __call__(self, done: int) -> None:
+        self.done = done
+        if self._progress is not None:
+            self._progress(done, 2 * max(done, self._expected))
 
 
 def _preview(
@@ -212,7 +240,13 @@ def movements_of(sound: Path, stream: ShapeStream) -> tuple[Floats, Fraction]:
             yield chunk
 
     movements = np.concatenate(list(mouth_movements(counted(), stream)))
-    return movements, Fraction(samples, SAMPLE_RATE_HZ)
+    seconds, said = Fraction(samples, SAMPLE_RATE_HZ), sound_seconds(sound)
+    if said is not None and seconds < LEAST_DECODED * said - MISSING_S:
+        raise MediaError(
+            f"only {float(seconds):.1f} of the {said:.1f} s of sound in {sound} can be decoded",
+            "the file is damaged or cut short; copy or convert it again",
+        )
+    return movements, seconds
 
 
 def _rendered(

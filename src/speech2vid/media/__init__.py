@@ -8,7 +8,7 @@ from speech2vid.media.native import NativeFormat, NativePicture, NativeReader
 from speech2vid.media.native_writer import NativeWriter
 from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo
 from speech2vid.media.photo_writer import save_picture
-from speech2vid.media.probe import probe
+from speech2vid.media.probe import probe, sound_seconds
 from speech2vid.media.remux import shift_sound
 from speech2vid.media.video_reader import VideoReader
 from speech2vid.media.video_writer import CONTAINERS, VideoWriter
@@ -36,4 +36,5 @@ __all__ = [
     "read_mark",
     "save_picture",
     "shift_sound",
+    "sound_seconds",
 ]

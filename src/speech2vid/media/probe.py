@@ -43,6 +43,20 @@ def probe(path: str | Path) -> MediaInfo:
     return MediaInfo(path, float(duration_s), has_video=video is not None, has_audio=audio is not None, **facts)
 
 
+def sound_seconds(path: str | Path) -> float | None:
+    """How long the first sound stream says it is; None where it does not say."""
+    path = Path(path)
+    with open_media(path) as container:
+        stream = find_audio(container)
+        if stream is None:
+            return None
+        if stream.duration:
+            return float(stream.duration * exact(stream.time_base))
+        if find_video(container) is None and container.duration:
+            return float(Fraction(container.duration, MICROSECONDS_HZ))
+    return None
+
+
 def _picture_facts(container: Any, stream: Stream, path: Path) -> dict[str, Any]:
     frame = first_picture(container, stream, path)
     display = Display.of(stream, frame)

@@ -1,0 +1,197 @@
+"""What people give ``redub`` that it cannot use, and what goes wrong midway: a reason, a hint, nothing half-written."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from speech2vid.cli.program import program
+from speech2vid.errors import MediaError
+from speech2vid.inference.redub import redub
+from speech2vid.media import NativeReader, VideoWriter
+
+BEFORE = b"an older video"
+FaceClip = Callable[..., Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def clip(face_clip: FaceClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return face_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=30)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the output goes, with an older output in it."""
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "a.mp4").write_bytes(BEFORE)
+    return path
+
+
+def grey(path: Path) -> Path:
+    with VideoWriter(path, 160, 120) as writer:
+        for level in range(60, 72):
+            writer.write(np.full((120, 160, 3), level, np.uint8))
+    return path
+
+
+def cut_short(path: Path, source: Path, share: float) -> Path:
+    content = source.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    return path
+
+
+def text(path: Path, content: str) -> Path:
+    path.write_text(content)
+    return path
+
+
+Maker = Callable[[Path, Path, Path], dict[str, object]]
+BAD: dict[str, tuple[Maker, str, str]] = {
+    "no face": (lambda at, clip, sound: {"--video": grey(at / "grey.mp4")}, "no face was found in", "from the front"),
+    "no pictures": (lambda at, clip, sound: {"--video": sound}, "has no video stream", "video file"),
+    "no sound": (lambda at, clip, sound: {"--audio": grey(at / "mute.mp4")}, "mute.mp4 has no sound", "with sound"),
+    "video cut short": (
+        lambda at, clip, sound: {"--video": cut_short(at / "cut.mp4", clip, 0.02)},
+        "cut.mp4 has a video stream, but no picture in it can be decoded",
+        "damaged",
+    ),
+    "no such person": (lambda at, clip, sound: {"--face-index": 3}, "has no person 3: 1 were found", "numbered 0 to 0"),
+    "a map that is none": (
+        lambda at, clip, sound: {"--speakers": text(at / "map.toml", "speaker = 3")},
+        "map.toml is not a map of speakers",
+        "[[speaker]]",
+    ),
+    "a map with a misspelling": (
+        lambda at, clip, sound: {"--speakers": text(at / "map.toml", '[[speaker]]\nfase = 0\naudio = "a.wav"')},
+        "a speaker is not described as expected",
+        "face = 0",
+    ),
+    "no weights for the network": (lambda at, clip, sound: {"--weights": at}, "does not exist", " "),
+    "another suffix": (lambda at, clip, sound: {"--outfile": at / "a.avi"}, "a.avi does not end in", ".mp4"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input(what: str, folder: Path, tmp_path: Path, clip: Path, speech: Path, drawn_weights: Path) -> None:
+    make, reason, hint = BAD[what]
+    options: dict[str, object] = {"--video": clip, "--audio": speech, "--outfile": folder / "a.mp4"}
+    options |= {"--weights": drawn_weights} | make(tmp_path, clip, speech)
+    words = [str(word) for option in options.items() for word in option]
+    result = CliRunner().invoke(program, ["redub", *words, "--json"])
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    first, second = result.stderr.splitlines()
+    assert reason in first
+    assert hint in second
+    assert [path.name for path in folder.iterdir()] == ["a.mp4"]
+    assert (folder / "a.mp4").read_bytes() == BEFORE
+
+
+def test_the_video_is_never_overwritten(clip: Path, speech: Path, drawn_weights: Path) -> None:
+    before = clip.read_bytes()
+    words = ["--video", clip, "--audio", speech, "--outfile", clip, "--weights", drawn_weights]
+    result = CliRunner().invoke(program, ["redub", *map(str, words)])
+    assert result.exit_code == 1
+    assert "is also an input" in result.stderr
+    assert clip.read_bytes() == before
+
+
+def test_ctrl_c_midway(folder: Path, clip: Path, speech: Path, drawn_weights: Path) -> None:
+    redub(clip, speech, folder.parent / "warm.mp4", weights=drawn_weights, length="shortest")
+    threads = threading.active_count()
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        redub(clip, speech, folder / "a.mp4", weights=drawn_weights, progress=stop)
+    assert [path.name for path in folder.iterdir()] == ["a.mp4"]
+    assert (folder / "a.mp4").read_bytes() == BEFORE
+    assert threading.active_count() == threads
+
+
+def test_sound_that_fails_halfway(tmp_path: Path, clip: Path, face_clip: FaceClip, drawn_weights: Path) -> None:
+    half = cut_short(tmp_path / "half.mp4", face_clip(tmp_path / "whole.mp4", frames=60), 0.4)
+    with pytest.raises(MediaError, match=r"only \d\.\d of the 2\.4 s of sound in .*half\.mp4 can be decoded"):
+        redub(clip, half, tmp_path / "a.mp4", weights=drawn_weights)
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_video_that_ends_early_is_dubbed_as_far_as_it_goes(
+    tmp_path: Path, clip: Path, speech: Path, drawn_weights: Path
+) -> None:
+    half = cut_short(tmp_path / "half.mp4", clip, 0.5)
+    result = redub(half, speech, tmp_path / "a.mp4", weights=drawn_weights, length="video")
+    assert 3 <= result.frames < 30
+    assert "only the first" in result.notes[0]
+
+
+def test_a_hole_in_the_video_stays_a_hole(
+    tmp_path: Path, face_clip: FaceClip, speech: Path, drawn_weights: Path
+) -> None:
+    """Bytes in the middle are overwritten: what can be decoded is dubbed, at its own times."""
+    source = face_clip(tmp_path / "whole.mp4", frames=50)
+    content = bytearray(source.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 1500] = bytes(1500)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(content)
+    result = redub(damaged, speech, tmp_path / "a.mp4", weights=drawn_weights, length="video")
+    before, after = [p.ticks for p in NativeReader(damaged)], [p.ticks for p in NativeReader(result.outfile)]
+    assert after == before
+    assert 30 <= len(after) <= 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the size of files")
+def test_disk_full(folder: Path, clip: Path, speech: Path, drawn_weights: Path) -> None:
+    words = ["redub", "--video", clip, "--audio", speech, "--outfile", folder / "a.mp4", "--weights", drawn_weights]
+    code = (
+        "import resource, signal; from speech2vid.cli import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, {resource.RLIM_INFINITY})); main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    first, second = result.stderr.splitlines()
+    assert "a.mp4 could not be written" in first
+    assert "free some space" in second
+    assert [path.name for path in folder.iterdir()] == ["a.mp4"]
+    assert (folder / "a.mp4").read_bytes() == BEFORE
+
+
+def test_a_video_without_sound_of_its_own_is_dubbed(
+    tmp_path: Path, face_clip: FaceClip, speech: Path, drawn_weights: Path
+) -> None:
+    mute = face_clip(tmp_path / "mute.mp4", frames=10, sound=None)
+    result = redub(mute, speech, tmp_path / "a.mp4", weights=drawn_weights, length="video")
+    assert result.frames == 10
+
+
+def test_preview_writes_one_picture_and_no_video(tmp_path: Path, clip: Path, speech: Path, drawn_weights: Path) -> None:
+    words = ["--video", clip, "--audio", speech, "--outfile", tmp_path / "a.mp4", "--weights", drawn_weights]
+    result = CliRunner().invoke(program, ["redub", *map(str, words), "--preview", str(tmp_path / "p.png"), "--json"])
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "a.mp4").exists()
+    picture = cv2.imread(str(tmp_path / "p.png"))
+    assert picture.shape == (200, 400, 3)
+    before, after = picture[:, :200].astype(int), picture[:, 200:]
+    assert abs(after - before).max() > 10
+    assert np.array_equal(before[:60], after[:60])
