@@ -17,9 +17,9 @@ def redub(
     audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What is said now: any file with sound.")],
     outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The new video: .mp4, .mov or .mkv.")],
     blend: Annotated[
-        Literal["network", "poisson"] | None,
-        typer.Option("--blend", help="How the new mouth is laid in; by default the better one that there is."),
-    ] = None,
+        Literal["network", "poisson"],
+        typer.Option("--blend", help="How the new mouth is laid in: by the blending network or by Poisson editing."),
+    ] = "poisson",
     region: Annotated[
         Literal["lower", "face"], typer.Option("--region", help="What --blend poisson may change of the face.")
     ] = "lower",

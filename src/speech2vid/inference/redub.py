@@ -18,9 +18,10 @@ import numpy as np
 
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, OutputError
-from speech2vid.inference.blending import Blender, PoissonBlender, Region
+from speech2vid.inference.blending import REGIONS, Blender, PoissonBlender, Region
 from speech2vid.inference.casting import cast_faces, read_speakers
 from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.inference.network_blend import NetworkBlender
 from speech2vid.inference.pipeline import Stopwatch, ahead
 from speech2vid.inference.repaint import Repainter, plan_changes
 from speech2vid.inference.shapes import ShapeStream, Silence, mouth_movements, speech_of
@@ -78,7 +79,7 @@ def redub(
     audio: AnyPath,
     outfile: AnyPath,
     *,
-    blend: Blend | None = None,
+    blend: Blend = "poisson",
     region: Region = "lower",
     length: Length = "audio",
     face_index: int | None = None,
@@ -102,8 +103,8 @@ def redub(
         video: any file with pictures.
         audio: what is said; it goes into the new video at its own quality.
         outfile: .mp4, .mov or .mkv; appears whole or not at all.
-        blend: how the new mouth is laid in: ``network`` or ``poisson``; None takes the better one that there is.
-        region: what Poisson blending may change: the ``lower`` half of the face or the whole ``face``.
+        blend: how the new mouth is laid in: by the blending ``network`` or by ``poisson`` editing.
+        region: what ``poisson`` may change: the ``lower`` half of the face or the whole ``face``.
         length: the new video lasts as long as the ``audio``, the ``video``, or the ``shortest`` of the two. After the
             end of the video its last moments are played back and forth.
         face_index: the person who speaks, numbered from 0 in order of appearance, from left to right. Else it is who
@@ -130,11 +131,13 @@ def redub(
     _keep_inputs([video, audio, *(role.sound for role in roles)], outfile)
     if signer is not None:
         signer.check(outfile)
-    blender, notes = _blender(blend, region, weights, device)
+    folder = None if weights is None else Path(weights)
+    blender = blender_for(blend, region, folder, device)
+    notes: list[str] = []
     _require_sound(audio)
     reader = NativeReader(video)
     with watch("network"):
-        networks = TalkerNetworks(None if weights is None else Path(weights), device, threads=1)
+        networks = TalkerNetworks(folder, device, threads=1)
     said_s = probe(video).duration_s
     looked_at = _Count(progress, said_s * float(reader.format.rate_hz))
     tracks = known_tracks(video, watch, looked_at) if cache else find_tracks(video, watch=watch, progress=looked_at)
@@ -283,12 +286,18 @@ def in_order(
             future.cancel()
 
 
-def _blender(blend: Blend | None, region: Region, weights: AnyPath | None, device: str) -> tuple[Blender, list[str]]:
-    if blend is not None and blend not in BLENDS:
+def blender_for(blend: Blend, region: Region, weights: Path | None, device: str) -> Blender:
+    """What lays the mouths in.
+
+    Raises:
+        ConfigError: no such way, region or device.
+        WeightsError: the network's weights are missing or damaged.
+    """
+    if blend not in BLENDS:
         raise ConfigError(f"blend cannot be {blend!r}", f"choose from: {', '.join(BLENDS)}")
-    if blend == "network":
-        raise ConfigError("there are no weights for --blend network yet", "use --blend poisson")
-    return PoissonBlender(region), []
+    if region not in REGIONS:
+        raise ConfigError(f"region cannot be {region!r}", f"choose from: {', '.join(REGIONS)}")
+    return PoissonBlender(region) if blend == "poisson" else NetworkBlender(weights, device, threads=1)
 
 
 def _pictures_expected(tracks: VideoTracks, tick_s: Fraction, end_s: Fraction) -> int:
