@@ -152,10 +152,14 @@ def test_the_identity_learns_what_the_teacher_sees(train: TrackSet, val: TrackSe
 
 def test_pairs_of_one_person_are_nearer() -> None:
     rng = np.random.default_rng(0)
+    tracks = np.array([0, 0, 0, 1, 1, 1])
     own, others = (rng.normal(mean, 0.1, (6, 8)).astype(np.float32) for mean in (0.0, 1.0))
-    assert told_apart(own, others) == 1.0
-    assert told_apart(own, rng.normal(0.0, 0.1, (300, 8)).astype(np.float32)) == pytest.approx(0.5, abs=0.15)
-    assert told_apart(np.ones((3, 2), np.float32), np.ones((3, 2), np.float32)) == 0.5
+    assert told_apart(own, others, tracks) == 1.0
+    same = rng.normal(0.0, 0.1, (300, 8)).astype(np.float32)
+    assert told_apart(own, same, tracks) == pytest.approx(0.5, abs=0.15)
+    assert told_apart(np.ones((3, 2), np.float32), np.ones((3, 2), np.float32), tracks[:3]) == 0.5
+    apart = own + 9 * tracks[:, None].astype(np.float32)  # two tracks of a person that a network takes for two people
+    assert told_apart(apart, others, tracks) == 0.0
 
 
 def test_blur_comes_off(drawn_tracks: MakeTracks, photo: Path) -> None:

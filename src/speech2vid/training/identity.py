@@ -68,7 +68,8 @@ class IdentityStage(Stage):
         for speaker, embeddings in own.items():
             others = np.concatenate([each for name, each in own.items() if name != speaker] or [embeddings])
             distance = np.linalg.norm(embeddings - theirs[speaker], axis=1).mean()
-            measures = {"distance": float(distance), "told_apart": told_apart(embeddings, others)}
+            tracks = np.arange(len(embeddings)) // VALIDATE_FRAMES
+            measures = {"distance": float(distance), "told_apart": told_apart(embeddings, others, tracks)}
             by_speaker[speaker] = speaker_mean([measures])
         return Validation(by_speaker, "distance")
 
@@ -91,11 +92,17 @@ class IdentityStage(Stage):
         return self.config.network.to_dict()
 
 
-def told_apart(own: NDArray[np.float32], others: NDArray[np.float32]) -> float:
-    """How often two ``own`` embeddings (n, 128) are nearer than one is to ``others`` (m, 128); 0.5 by chance."""
-    near = np.array([np.linalg.norm(a - b) for a, b in combinations(own, 2)])
-    far = np.linalg.norm(own[:, None] - others[None], axis=-1).ravel()
-    order = np.sort(far)
+def told_apart(own: NDArray[np.float32], others: NDArray[np.float32], tracks: NDArray[np.int64]) -> float:
+    """How often two ``own`` embeddings (n, 128) are nearer than one is to ``others`` (m, 128); 0.5 by chance.
+
+    Args:
+        tracks: (n,) which track each of ``own`` is from. Faces of one track are alike to any network: they are not
+            compared, unless there is one track only.
+    """
+    pairs = [(i, j) for i, j in combinations(range(len(own)), 2) if tracks[i] != tracks[j]]
+    pairs = pairs or list(combinations(range(len(own)), 2))
+    near = np.array([np.linalg.norm(own[i] - own[j]) for i, j in pairs])
+    order = np.sort(np.linalg.norm(own[:, None] - others[None], axis=-1).ravel())
     beyond = len(order) - np.searchsorted(order, near, side="right")
     ties = np.searchsorted(order, near, side="right") - np.searchsorted(order, near, side="left")
     return float(np.mean((beyond + 0.5 * ties) / len(order)))
