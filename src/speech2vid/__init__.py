@@ -2,9 +2,10 @@
 
 ::
 
-    from speech2vid import talk
+    from speech2vid import redub, talk
 
     talk("photo.jpg", "speech.wav", "out.mp4")
+    redub("video.mp4", "other_speech.wav", "redub.mp4")
 
 Live, while the sound is coming in::
 
@@ -22,11 +23,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speech2vid.inference.fields import TalkerNetworks
     from speech2vid.inference.identity import Identity, make_identity
+    from speech2vid.inference.redub import RedubResult, redub
     from speech2vid.inference.stream import TalkStream
     from speech2vid.inference.talk import TalkResult, talk
 
 __version__ = "0.1.0"
-__all__ = ["Identity", "TalkResult", "TalkStream", "TalkerNetworks", "__version__", "make_identity", "talk"]
+__all__ = [
+    "Identity",
+    "RedubResult",
+    "TalkResult",
+    "TalkStream",
+    "TalkerNetworks",
+    "__version__",
+    "make_identity",
+    "redub",
+    "talk",
+]
 
 
 def __getattr__(name: str) -> Any:

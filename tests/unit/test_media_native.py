@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -112,6 +113,31 @@ def test_a_copy_keeps_what_the_original_loses(tmp_path: Path) -> None:
     copy = picture.copy()
     picture.add((0, 0, 16, 16), np.full((16, 16, 3), 30, np.float32))
     assert not np.array_equal(copy.planes[0], picture.planes[0])
+
+
+@pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (-1, 0, 0, 1)])
+def test_video_that_lies_on_its_side_comes_out_upright(tmp_path: Path, matrix: tuple[int, ...]) -> None:
+    source, one = write(tmp_path / "in.mp4"), 1 << 16
+    data = source.read_bytes()
+    plain = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    a, b, c, d = (value * one for value in matrix)
+    at = data.index(plain, data.index(b"tkhd"))
+    turned = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    source.write_bytes(data[:at] + turned + data[at + len(plain) :])
+    copied(source, tmp_path / "out.mp4")
+    pairs = zip(VideoReader(source, None), VideoReader(tmp_path / "out.mp4", None), strict=True)
+    for before, after in pairs:
+        assert before.time_s == after.time_s
+        assert before.image.shape == after.image.shape
+        assert abs(before.image.astype(int) - after.image).mean() < 2  # colours are enlarged before or after the turn
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mp4", sample_aspect_ratio=Fraction(16, 11))
+    copied(source, tmp_path / "out.mp4")
+    assert NativeReader(tmp_path / "out.mp4").format.pixel_aspect == Fraction(16, 11)
+    before, after = (next(iter(VideoReader(path, None))).image for path in (source, tmp_path / "out.mp4"))
+    assert before.shape == after.shape == (48, 93, 3)
 
 
 def test_odd_sizes_keep_their_pixels(tmp_path: Path) -> None:

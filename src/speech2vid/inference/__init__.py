@@ -2,7 +2,18 @@
 
 from speech2vid.inference.fields import TalkerNetworks
 from speech2vid.inference.identity import Identity, make_identity
+from speech2vid.inference.redub import RedubResult, redub
 from speech2vid.inference.stream import TalkStream
 from speech2vid.inference.talk import TalkResult, generate_frames, talk
 
-__all__ = ["Identity", "TalkResult", "TalkStream", "TalkerNetworks", "generate_frames", "make_identity", "talk"]
+__all__ = [
+    "Identity",
+    "RedubResult",
+    "TalkResult",
+    "TalkStream",
+    "TalkerNetworks",
+    "generate_frames",
+    "make_identity",
+    "redub",
+    "talk",
+]
