@@ -51,6 +51,7 @@ def test_the_source_keeps_the_rules(copy: Path) -> None:
         ("inference", "import c2pa", "c2pa only in media"),
         ("engine", "import torch", "torch only in models, losses, training and evaluation"),
         ("inference", "import gradio", "gradio and web servers only in app"),
+        ("frontend", "import ray", "ray only in data"),
         ("inference", "import rich.console", "typer and rich only in cli"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -199,11 +200,16 @@ def test_only_what_is_new_is_worked_on(made: tuple[Path, PrepareReport], videos:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_killed_at_any_moment_it_carries_on(made: tuple[Path, PrepareReport], videos: Path, tmp_path: Path) -> None:
+    """Five kills, each after a time that is drawn at random, at whatever that hits."""
     out = tmp_path / "store"
     arguments = "sys.argv[1:2], sys.argv[2], jobs=2, sync='off', shard_bytes=300_000"
     code = f"import sys; from speech2vid.data.prepare import prepare; prepare({arguments})"
-    for done in (0, 5):
-        kill_when_done(subprocess.Popen([sys.executable, "-c", code, videos, out], start_new_session=True), out, done)
+    rng = np.random.default_rng()
+    for _ in range(5):
+        done = len(list(out.glob(".work/*/*.json")))
+        process = subprocess.Popen([sys.executable, "-c", code, videos, out], start_new_session=True)
+        wait_for(process, out, done + int(rng.integers(0, 3)))
+        kill(process, float(rng.uniform(0, 0.5)))
         assert not (out / "manifest.tsv").exists()
         with pytest.raises(DataError, match="not a whole sample store"):
             SampleStore(out)
@@ -212,11 +218,16 @@ def test_killed_at_any_moment_it_carries_on(made: tuple[Path, PrepareReport], vi
     assert content(out) == content(made[0])
 
 
-def kill_when_done(process: subprocess.Popen[bytes], out: Path, done: int) -> None:
-    """Kill a preparation, and only its first process, as soon as it has finished so many files."""
+def wait_for(process: subprocess.Popen[bytes], out: Path, done: int) -> None:
+    """Wait until a preparation has finished so many files."""
     while not (out / ".work").exists() or len(list(out.glob(".work/*/*.json"))) < done:
         assert process.poll() is None, "it ended too early"
         time.sleep(0.01)
+
+
+def kill(process: subprocess.Popen[bytes], after_s: float) -> None:
+    """Kill a preparation, and only its first process; the others must follow it."""
+    time.sleep(after_s)
     process.send_signal(signal.SIGKILL)
     process.wait()
     deadline_s = time.monotonic() + 30
@@ -231,6 +242,36 @@ def group_alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_bytes_though_a_worker_is_killed(
+    made: tuple[Path, PrepareReport], videos: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    killed: list[int] = []
+
+    def kill_one(done: int, total: int | None) -> None:
+        for process in Path("/proc").glob("[0-9]*") if done and not killed else ():
+            with contextlib.suppress(OSError):
+                if (process / "cmdline").read_bytes().startswith(b"ray::_call") and is_ours(int(process.name)):
+                    os.kill(int(process.name), signal.SIGKILL)
+                    killed.append(int(process.name))
+                    return
+
+    prepare([videos], tmp_path / "store", jobs=2, engine="ray", shard_bytes=300_000, sync="off", on_progress=kill_one)
+    assert killed
+    assert content(tmp_path / "store") == content(made[0])
+
+
+def is_ours(process: int) -> bool:
+    """Whether a process descends from this one."""
+    while process > 1:
+        if process == os.getpid():
+            return True
+        stat = Path(f"/proc/{process}/stat").read_text()
+        process = int(stat.rpartition(")")[2].split()[1])
+    return False
 
 
 def test_a_store_that_cannot_be_written_is_an_error(videos: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,22 @@ def test_every_item_is_done_once() -> None:
     assert list(work_through(abs, [], 2)) == []
 
 
-def test_a_death_costs_only_its_item() -> None:
+DIES_ONCE = """
+import os, pathlib, signal
+marker = pathlib.Path({!r})
+if not marker.exists():
+    marker.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_death_is_tried_again(tmp_path: Path) -> None:
+    die_once = [partial(exec, DIES_ONCE.format(str(tmp_path / name))) for name in "ab"]
+    assert dict(work_through(operator.call, [die_once[0], partial(abs, -1), die_once[1]], 1)) == {0: None, 1: 1, 2: None}
+    assert (tmp_path / "b").exists()
+
+
+def test_a_death_each_time_costs_only_its_item() -> None:
     """The second call ends its process at once, as a crash in a decoder would."""
     calls = [partial(abs, -1), partial(os._exit, 9), partial(abs, -2), partial(abs, -3)]
     results = dict(work_through(operator.call, calls, 1))

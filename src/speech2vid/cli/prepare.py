@@ -24,6 +24,10 @@ def prepare(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the store. Run again to carry on.")],
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that work side by side.")] = 1,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option("--engine", help="Work in processes, or as Ray tasks (extra [ray]; RAY_ADDRESS names a cluster)."),
+    ] = "local",
     sync: Annotated[
         Literal["on", "off"],
         typer.Option("--sync", help="Correct the sound's offset and find who speaks, or trust the sources."),
@@ -37,7 +41,7 @@ def prepare(
     from speech2vid.data.prepare import prepare as work
 
     with progress_bar(f"prepare → {out}", "files") as progress:
-        report = work(sources, out, jobs=jobs, sync=sync, on_progress=progress)
+        report = work(sources, out, jobs=jobs, engine=engine, sync=sync, on_progress=progress)
     for entry in report.skipped:
         reasons = ", ".join(entry.outcome.dropped)
         note(f"{entry.source} skipped: {reasons}" + (f" ({entry.outcome.detail})" if entry.outcome.detail else ""))

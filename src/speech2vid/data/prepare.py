@@ -24,6 +24,7 @@ from speech2vid.data.file_work import (
     prepare_file,
     write_outcome,
 )
+from speech2vid.data.engines import Engine, WorkThrough, work_through_by
 from speech2vid.data.meters import Sync, meter_name
 from speech2vid.data.people import connected
 from speech2vid.data.pictures import split_pictures
@@ -32,7 +33,7 @@ from speech2vid.data.report import FILES, FORMAT, MANIFEST, PAGE, REPORT, Prepar
 from speech2vid.data.report_page import ContactSheet, report_page
 from speech2vid.data.shards import FACES, RECORD, Members, TarWriter, read_samples, record_bytes, record_of
 from speech2vid.data.sources import SPLIT_NAME, TRAIN, expand, split_by_name
-from speech2vid.data.workers import Died, work_through
+from speech2vid.data.workers import Died
 from speech2vid.errors import DataError, OutputError
 from speech2vid.frontend.people import group_faces
 
@@ -58,6 +59,7 @@ def prepare(
     out: str | Path,
     *,
     jobs: int = 1,
+    engine: Engine = "local",
     sync: Sync = "on",
     shard_bytes: int = SHARD_BYTES,
     on_progress: Progress = lambda done, total: None,
@@ -68,6 +70,8 @@ def prepare(
         sources: video files, folders, globs, or manifests; see :func:`speech2vid.data.sources.expand`.
         out: folder of the store. Run again with the same folder to carry on, or to add sources.
         jobs: processes that work side by side. The store is the same for any number.
+        engine: ``local``, or ``ray``: the files are Ray tasks, here or on a cluster whose machines all see ``sources``
+            and ``out`` under the same paths. The store is the same.
         sync: ``on`` finds and corrects the offset between sound and picture, and of several faces keeps the one that
             speaks; ``off`` trusts the sources to be in sync and to show nobody but the speaker.
         shard_bytes: a tar file that has reached this size is followed by another one.
@@ -79,8 +83,9 @@ def prepare(
     Raises:
         DataError: no source is found.
         OutputError: the store cannot be written.
+        MissingExtraError: the engine is not installed.
     """
-    out = Path(out)
+    out = Path(out).absolute()
     work = out / WORK / f"{FORMAT}-{meter_name(sync)}"
     identified = _identify(expand(sources), jobs)
     finished = _finished(out)
@@ -93,7 +98,7 @@ def prepare(
         raise OutputError(f"{out} cannot be made a folder: {error.strerror}", "choose another --out") from error
     if finished is not None:
         _take_apart(finished, out, work)
-    stage_s, frames = _work(identified, work, jobs, sync, on_progress)
+    stage_s, frames = _work(identified, work, work_through_by(engine), jobs, sync, on_progress)
     sheet = ContactSheet()
     report = replace(_assemble(identified, work, out, shard_bytes, sheet), stage_s=stage_s, frames=frames)
     replace_file(out / PAGE, report_page(report, sheet))
@@ -162,10 +167,19 @@ def _take_apart(report: PrepareReport, out: Path, work: Path) -> None:
 
 
 def _work(
-    identified: Sequence[_Identified], work: Path, jobs: int, sync: Sync, on_progress: Progress
+    identified: Sequence[_Identified],
+    work: Path,
+    work_through: WorkThrough,
+    jobs: int,
+    sync: Sync,
+    on_progress: Progress,
 ) -> tuple[dict[str, float], int]:
     """Make the fragments that are missing. Returns seconds of each stage, and frames."""
-    tasks = {each.sha256: FileTask(each.source.path, each.sha256, work, sync) for each in identified if each.sha256}
+    tasks = {
+        each.sha256: FileTask(each.source.path.absolute(), each.sha256, work, sync)
+        for each in identified
+        if each.sha256
+    }
     missing = [task for task in tasks.values() if not outcome_path(work, task.sha256).exists()]
     done = len(identified) - len(missing)
     stage_s: dict[str, float] = {}
@@ -173,7 +187,7 @@ def _work(
     on_progress(done, len(identified))
     for index, result in work_through(prepare_file, missing, jobs):
         if isinstance(result, Died):
-            detail = "the process ended while it worked on this file: out of memory, or a defect in a decoder"
+            detail = "the process ended twice while it worked on this file: out of memory, or a defect in a decoder"
             result = FileWork(_dropped(Reason.CRASHED, detail))
             write_outcome(work, missing[index].sha256, result.outcome)
         for stage, seconds in result.stage_s.items():

@@ -1,4 +1,4 @@
-"""Processes that work through a list; one that dies costs only the item it was at."""
+"""Processes that work through a list; one that dies costs the item it was at another try, or in the end that item."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -15,9 +16,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+TRIES = 2  # of an item during which a process dies: it may have been killed for something else's sake
+
 
 class Died(Exception):
-    """A process ended in the middle of an item: killed, out of memory, or crashed in a library."""
+    """A process ended in the middle of an item, each time: killed, out of memory, or crashed in a library."""
 
 
 def work_through(function: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator[tuple[int, R | Died]]:
@@ -32,20 +35,22 @@ def work_through(function: Callable[[T], R], items: Sequence[T], jobs: int) -> I
     Raises:
         Exception: the first one that ``function`` raises; the processes are ended.
     """
-    waiting = iter(enumerate(items))
+    waiting = deque(enumerate(items))
+    tries = [0] * len(items)
     workers: dict[Connection, _Worker[T, R]] = {}
 
     def employ(worker: _Worker[T, R] | None) -> None:
         """Give the next item to a worker, a new one if need be; or let it go."""
-        task = next(waiting, None)
-        if task is None:
+        if not waiting:
             if worker is not None:
                 workers.pop(worker.pipe).end()
             return
         if worker is None:
             worker = _Worker(function)
             workers[worker.pipe] = worker
-        worker.give(*task)
+        index, item = waiting.popleft()
+        tries[index] += 1
+        worker.give(index, item)
 
     try:
         for _ in range(min(jobs, len(items))):
@@ -56,8 +61,11 @@ def work_through(function: Callable[[T], R], items: Sequence[T], jobs: int) -> I
                 try:
                     result: R | Died = worker.take()
                 except (EOFError, ConnectionResetError):
-                    yield worker.index, Died()
                     workers.pop(worker.pipe).end()
+                    if tries[worker.index] < TRIES:
+                        waiting.append((worker.index, items[worker.index]))
+                    else:
+                        yield worker.index, Died()
                     employ(None)
                     continue
                 yield worker.index, result

@@ -24,14 +24,16 @@ from speech2vid.media.container import (
 from speech2vid.media.picture import Display
 from speech2vid.records import VideoFrame
 
+HALF = Fraction(1, 2)
 COARSE_TICK_S = Fraction(1, 1000)  # ticks up to this long round the time stamps (Matroska), longer ones count frames
 
 
 class VideoReader:
     """Iterate over the frames of a video, streaming.
 
-    Time 0 is the presentation time of the first picture. Frame ``i`` of the grid is the picture that is on screen at
-    ``i / frame_rate_hz`` seconds: the last one whose time stamp is not later. A video of D seconds gives
+    Time 0 is the presentation time of the first picture. Frame ``i`` of the grid is the picture that is on screen until
+    ``(i + 1/2) / frame_rate_hz`` seconds, the middle of the frame's time: at ``i / frame_rate_hz`` one would see pictures
+    of other rates half of their duration late on average, and sound would seem early. A video of D seconds gives
     ``round(D * frame_rate_hz)`` frames, at least one. Display rotation, mirroring and non-square pixels are undone.
     Every iteration starts again from the beginning.
 
@@ -98,7 +100,7 @@ class VideoReader:
 def _on_grid(
     frames: Iterable[tuple[Fraction, Fraction, Frame]], rate_hz: Fraction, tick_s: Fraction
 ) -> Iterator[tuple[int, Frame]]:
-    """Grid index and the frame on screen then.
+    """Grid index and the frame on screen until the middle of that step.
 
     A picked frame waits until the video is known to last past the middle of its grid step: the count is then the
     rounded duration.
@@ -109,7 +111,7 @@ def _on_grid(
     shown: Frame = None
     last_end_s = Fraction(0)
     for start_s, end_s, frame in frames:
-        while shown is not None and index / rate_hz < start_s - rounding_s:
+        while shown is not None and (index + HALF) / rate_hz <= start_s + rounding_s:
             waiting.append((index, shown))
             index += 1
         while waiting and waiting[0][0] < round(start_s * rate_hz):
