@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +17,9 @@ slow = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
-    """Ray, if there is one, which must know where the tests' functions are."""
+def ray() -> None:
+    """Ray, if it is there."""
     pytest.importorskip("ray")
-    yield
 
 
 DIES_ONCE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -76,15 +77,16 @@ def test_a_track_ends_with_its_sound(speech: Path) -> None:
     assert len(sound.samples) == (20 + CONTEXT_FRAMES) * SAMPLES_PER_FRAME
 
 
-@pytest.mark.parametrize("offset", [-15, -3, 0, 4, 15])
+@pytest.mark.parametrize("offset", [-15, -3, -0.7, 0, 2.4375, 4, 15])
 @pytest.mark.parametrize("start", [0, 40])
-def test_a_track_gets_the_sound_that_is_so_much_later(speech: Path, start: int, offset: int) -> None:
+def test_a_track_gets_the_sound_that_is_so_much_later(speech: Path, start: int, offset: float) -> None:
+    """To the sample, not only to the frame."""
     whole = load_audio(speech)
     given = track(start, 40)
-    kept, sound = join_sound(given, hear(given, SoundCutter(speech)), offset)
-    missing = max(0, -(start + offset))  # before the sound begins
+    kept, sound = join_sound(given, hear(given, SoundCutter(speech)), offset / 25)
+    missing = max(0, -math.floor(start + offset))  # before the sound begins
     assert (kept.start, len(kept)) == (start + missing, 40 - missing)
-    begin = (start + missing + offset - sound.lead_frames) * SAMPLES_PER_FRAME
+    begin = round((start + missing + offset - sound.lead_frames) * SAMPLES_PER_FRAME)
     assert sound.samples / 32767 == pytest.approx(whole[begin : begin + len(sound.samples)], abs=1 / 32767)
 
 

@@ -33,7 +33,11 @@ if not marker.exists():
 
 def test_a_death_is_tried_again(tmp_path: Path) -> None:
     die_once = [partial(exec, DIES_ONCE.format(str(tmp_path / name))) for name in "ab"]
-    assert dict(work_through(operator.call, [die_once[0], partial(abs, -1), die_once[1]], 1)) == {0: None, 1: 1, 2: None}
+    assert dict(work_through(operator.call, [die_once[0], partial(abs, -1), die_once[1]], 1)) == {
+        0: None,
+        1: 1,
+        2: None,
+    }
     assert (tmp_path / "b").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from speech2vid.constants import FACE_PX
 from speech2vid.errors import WeightsError
 from speech2vid.frontend.lip_sync import (
+    IN_STEP_FRAMES,
     MAX_OFFSET_FRAMES,
     OFFSETS,
     SyncNetworks,
     measure_tracks,
+    offset_of,
     similarities,
     speaks,
     window_means,
@@ -35,11 +38,25 @@ def test_offset_is_positive_where_the_sound_is_later(late: int) -> None:
     video, sound = said[20:100], np.roll(said, late, axis=0)
     measure = measure_tracks([(20, similarities(video, sound, 20))])
     assert measure is not None
-    assert measure.offset_frames == late
-    assert measure.offset_s == late / 25
-    assert (measure.window_offsets == late).all()
+    assert measure.offset_s * 25 + IN_STEP_FRAMES == pytest.approx(late, abs=0.1)
+    assert measure.window_offsets + IN_STEP_FRAMES == pytest.approx(late, abs=0.1)
     assert measure.confidence > 0.8
     assert OFFSETS[measure.curve.argmax()] == late
+
+
+@pytest.mark.parametrize("top", [-3.4, 0.0, 0.25, 11.5])
+def test_offset_is_told_between_frames(top: float) -> None:
+    curve = 1 - 0.01 * (OFFSETS - top) ** 2
+    assert offset_of(curve) == pytest.approx(top - IN_STEP_FRAMES)
+    assert offset_of(np.arange(31.0)) == pytest.approx(15 - IN_STEP_FRAMES)  # the top is the end
+
+
+@pytest.mark.parametrize("rate_hz", [Fraction(25), Fraction(30_000, 1001)])
+def test_frames_are_those_of_the_video(rate_hz: Fraction) -> None:
+    said = unit_vectors(140)
+    measure = measure_tracks([(20, similarities(said[20:100], np.roll(said, -10, axis=0), 20))], rate_hz)
+    assert measure is not None
+    assert measure.offset_frames == round((-10 - IN_STEP_FRAMES) * rate_hz / 25)
 
 
 def test_what_lies_beyond_the_sound_is_left_out() -> None:
@@ -87,7 +104,7 @@ def test_the_speaking_track_decides() -> None:
     speaker = similarities(said[210:280], np.roll(said, 4, axis=0), 210)
     measure = measure_tracks([(0, listener), (210, speaker)])
     assert measure is not None
-    assert measure.offset_frames == 4
+    assert round(measure.offset_s * 25) == 4
     assert measure.starts.max() >= 210
     assert speaks(speaker, 4) > 0.5 > speaks(listener, 4)
 

@@ -40,7 +40,7 @@ def test_grid_by_time_stamp(tmp_path, make_clip, number_of, rate, start):
 
 @pytest.mark.parametrize("rate", [Fraction(24), Fraction(30_000, 1001), Fraction(30), Fraction(60), Fraction(120)])
 def test_pictures_of_any_rate_are_neither_early_nor_late(tmp_path, make_clip, number_of, rate):
-    """The middle of a picture's time on screen is, on average, the middle of its grid step, where its sound is heard."""
+    """The middle of a picture's time on screen is, on average, the middle of its grid step: its sound is there."""
     path = make_clip(tmp_path / "clip.mp4", [round(k / rate / TICK) for k in range(120)], TICK, rate=rate)
     late_s = [(number_of(frame.image) + 0.5) / rate - (frame.index + 0.5) / 25 for frame in VideoReader(path)]
     assert abs(np.mean([float(each) for each in late_s])) < 0.006

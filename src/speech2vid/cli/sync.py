@@ -12,6 +12,8 @@ from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
 if TYPE_CHECKING:
     from speech2vid.frontend import SyncMeasure
 
+AGREE_FRAMES = 1  # of 1/25 s: as near as a window can be expected to tell
+
 
 def sync(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video of somebody who speaks.")],
@@ -27,14 +29,13 @@ def sync(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure by how much the sound is later than the picture, from the lips of the largest face.
+    """Measure by how much the sound is later than the picture, from the lips of those who speak.
 
-    Counted in frames of 1/25 s, whatever the video's own rate; negative where the sound is early. With --fix nothing is
-    encoded again. Nothing is written when the measurement is not sure.
+    Counted in seconds and in the video's own frames; negative where the sound is early. With --fix nothing is encoded
+    again. Nothing is written when the measurement is not sure.
     """
     from fractions import Fraction
 
-    from speech2vid.constants import FRAME_RATE_HZ
     from speech2vid.errors import FaceError
     from speech2vid.frontend import SyncNetworks, measure_sync
     from speech2vid.frontend.lip_sync import CONFIDENT
@@ -54,37 +55,45 @@ def sync(
             raise FaceError(
                 f"{fix} was not written: the offset of {video} is not sure", "the speaker's face must be seen"
             )
-        shift_sound(video, fix, Fraction(-measure.offset_frames, FRAME_RATE_HZ))
+        shift_sound(video, fix, Fraction(-round(1000 * measure.offset_s), 1000))
         if not as_json:
             typer.echo(f"{fix}: the sound moved by {-measure.offset_s:+.2f} s")
 
 
 def record(measure: SyncMeasure, sure: bool) -> dict[str, Any]:
-    """The measurement as JSON values."""
+    """The measurement as JSON values; the curve is over frames of 1/25 s."""
     from speech2vid.constants import FRAME_RATE_HZ
     from speech2vid.frontend.lip_sync import OFFSETS
 
     windows = zip(measure.starts, measure.window_offsets, measure.window_confidences, strict=True)
     return {
         "offset_frames": measure.offset_frames,
-        "offset_s": measure.offset_s,
+        "offset_s": round(measure.offset_s, 3),
+        "frame_rate_hz": round(float(measure.frame_rate_hz), 3),
         "confidence": round(measure.confidence, 4),
         "sure": sure,
         "curve": {int(offset): round(float(value), 4) for offset, value in zip(OFFSETS, measure.curve, strict=True)},
         "windows": [
-            {"start_s": int(start) / FRAME_RATE_HZ, "offset_frames": int(offset), "confidence": round(float(sure_), 4)}
-            for start, offset, sure_ in windows
+            {
+                "start_s": int(start) / FRAME_RATE_HZ,
+                "offset_s": round(float(offset) / FRAME_RATE_HZ, 3),
+                "confidence": round(float(confidence), 4),
+            }
+            for start, offset, confidence in windows
         ],
     }
 
 
 def show(video: Path, measure: SyncMeasure) -> None:
     """Print the measurement."""
+    from speech2vid.constants import FRAME_RATE_HZ
+
     frames = abs(measure.offset_frames)
-    word = "later" if measure.offset_frames > 0 else "earlier"
+    word = "later" if measure.offset_s > 0 else "earlier"
     if frames:
-        typer.echo(f"{video}: the sound is {frames} frames ({abs(measure.offset_s):.2f} s) {word} than the picture")
+        plural = "frames" if frames > 1 else "frame"
+        typer.echo(f"{video}: the sound is {frames} {plural} ({abs(measure.offset_s):.2f} s) {word} than the picture")
     else:
         typer.echo(f"{video}: sound and picture are in step")
-    agree = float((abs(measure.window_offsets - measure.offset_frames) <= 1).mean())
+    agree = float((abs(measure.window_offsets - measure.offset_s * FRAME_RATE_HZ) <= AGREE_FRAMES).mean())
     typer.echo(f"confidence {measure.confidence:.2f}; {agree:.0%} of {len(measure.starts)} one-second windows agree")

@@ -19,9 +19,7 @@ ENGINES: tuple[str, ...] = get_args(Engine)
 class WorkThrough(Protocol):
     """Calls a function with each item, ``jobs`` at a time; see :func:`speech2vid.data.workers.work_through`."""
 
-    def __call__(
-        self, function: Callable[[T], R], items: Sequence[T], jobs: int
-    ) -> Iterator[tuple[int, R | Died]]: ...
+    def __call__(self, function: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator[tuple[int, R | Died]]: ...
 
 
 def work_through_by(engine: Engine) -> WorkThrough:

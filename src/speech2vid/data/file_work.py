@@ -28,7 +28,6 @@ from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, Tr
 from speech2vid.data.report import FORMAT, outcome_as_json, replace_file
 from speech2vid.data.shards import Members, TarWriter, faces_of, members_of, read_samples, sound_of
 from speech2vid.data.speaking import (
-    OFFSETS,
     FileOffset,
     Floats,
     SeenTrack,
@@ -43,6 +42,7 @@ from speech2vid.data.track_sound import FULL_SCALE, MIN_TRACK_FRAMES, SoundCutte
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.frontend import lip_opening, turn
 from speech2vid.frontend.following import MAX_FACES
+from speech2vid.frontend.lip_sync import OFFSETS
 from speech2vid.frontend.shots import Look, ShotFrame, split_shots
 from speech2vid.media import VideoReader, probe, read_keyframes
 from speech2vid.records import MediaInfo
@@ -143,6 +143,7 @@ def _run_stages(task: FileTask, clock: StageClock, tally: _Tally, fragment: TarW
     with clock.during("probe"):
         info = probe_source(task.path)
     tally.seconds = round(info.duration_s, 3)
+    rate_hz = float(info.frame_rate_hz or FRAME_RATE_HZ)
     with clock.during("probe"):
         skip_blank(task.path)
     meter = meter_for(task.sync)
@@ -156,7 +157,7 @@ def _run_stages(task: FileTask, clock: StageClock, tally: _Tally, fragment: TarW
             verdicts = judge_by_size(seen) if meter is None else judge(seen, offset, meter)
         with clock.during("store"):
             for verdict, (_, members) in zip(verdicts, read_samples(spool_path), strict=True):
-                _keep_or_drop(verdict, offset, members, task, tally, fragment)
+                _keep_or_drop(verdict, offset, rate_hz, members, task, tally, fragment)
     finally:
         spool_path.unlink(missing_ok=True)
 
@@ -197,20 +198,29 @@ def _fits(track: FaceTrack, sound: TrackSound, meter: SyncMeter | None) -> Float
 
 
 def _keep_or_drop(
-    verdict: Verdict, offset: FileOffset, members: Members, task: FileTask, tally: _Tally, fragment: TarWriter
+    verdict: Verdict,
+    offset: FileOffset,
+    rate_hz: float,
+    members: Members,
+    task: FileTask,
+    tally: _Tally,
+    fragment: TarWriter,
 ) -> None:
     """Second pass: a track that speaks gets the sound of its lips."""
     if verdict.reason is not None:
         tally.drop(verdict.reason, DETAILS[verdict.reason])
         return
-    shift = offset.frames if offset.sure else 0
+    shift_s = offset.offset_s if offset.sure else 0.0
     try:
-        track, sound = join_sound(faces_of(members), sound_of(members), shift)
+        track, sound = join_sound(faces_of(members), sound_of(members), shift_s)
     except Dropped as dropped:
         tally.drop(dropped.reason, dropped.detail)
         return
     record = replace(
-        describe(f"{tally.tracks:03d}", task.sha256, track, sound), offset_frames=shift, confidence=verdict.confidence
+        describe(f"{tally.tracks:03d}", task.sha256, track, sound),
+        offset_frames=round(shift_s * rate_hz),
+        offset_s=shift_s,
+        confidence=verdict.confidence,
     )
     record = replace(record, embedding=embedding_of(track))
     tally.embeddings.append(record.embedding)

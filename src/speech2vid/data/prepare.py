@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from speech2vid.data.engines import Engine, WorkThrough, work_through_by
 from speech2vid.data.file_work import (
     FileTask,
     fragment_path,
@@ -24,7 +25,6 @@ from speech2vid.data.file_work import (
     prepare_file,
     write_outcome,
 )
-from speech2vid.data.engines import Engine, WorkThrough, work_through_by
 from speech2vid.data.meters import Sync, meter_name
 from speech2vid.data.people import connected
 from speech2vid.data.pictures import split_pictures
@@ -120,13 +120,16 @@ def _identify(sources: Sequence[Source], threads: int) -> list[_Identified]:
 
 
 def _finished(out: Path) -> PrepareReport | None:
-    """The whole store that stands in ``out``, if any."""
+    """The whole store of this format that stands in ``out``, if any."""
     if not (out / MANIFEST).exists():
         return None
     try:
         report = PrepareReport.read(out)
     except DataError as error:
         log.warning("%s; it is prepared from the beginning", error.message)
+        return None
+    if report.format != FORMAT:
+        log.warning("%s is a store of format %s, not %s; it is prepared from the beginning", out, report.format, FORMAT)
         return None
     whole = all(_size(out / shard.name) == shard.size_bytes for shard in report.shards)
     return report if whole else None
@@ -315,6 +318,7 @@ def _track_entry(record: TrackRecord, shard: str) -> TrackEntry:
         opening_std=record.opening_std,
         shot=record.shot,
         offset_frames=record.offset_frames,
+        offset_s=record.offset_s,
         confidence=record.confidence,
         detection=record.detection,
     )

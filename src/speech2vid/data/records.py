@@ -124,7 +124,8 @@ class TrackRecord:
         opening_std: standard deviation of the lip opening, px of the aligned face.
         versions: of the format and of the programs that made it.
         shot: number of the shot in the source.
-        offset_frames: by how much the sound was later than the picture in the source; corrected here.
+        offset_s: by how much the sound was later than the picture in the source; corrected here, to the sample.
+        offset_frames: the same in the source's own frames, rounded.
         confidence: that this face speaks this sound, in the units of the meter named in ``versions``.
         detection: mean score of the face detector.
         embedding: (128,) of the face.
@@ -145,6 +146,7 @@ class TrackRecord:
     versions: dict[str, str]
     shot: int = 0
     offset_frames: int = 0
+    offset_s: float = 0.0
     confidence: float = 0.0
     detection: float = 0.0
     embedding: list[float] = field(default_factory=list)
@@ -248,6 +250,7 @@ class TrackEntry:
     opening_std: float
     shot: int = 0
     offset_frames: int = 0
+    offset_s: float = 0.0
     confidence: float = 0.0
     detection: float = 0.0
 

@@ -19,12 +19,13 @@ from speech2vid.constants import SAMPLE_EVERY_FRAMES
 from speech2vid.data.records import FileEntry, FileOutcome, Shard, TrackEntry
 from speech2vid.errors import DataError
 
-FORMAT = "2"  # of the store and of what is in it: a change makes earlier work count no more
+FORMAT = "3"  # of the store and of what is in it: a change makes earlier work count no more
+READABLE = {"2": ["offset_s"]}  # earlier formats, and the columns that their manifest lacks
 MANIFEST, FILES, REPORT, PAGE = "manifest.tsv", "files.tsv", "report.json", "report.html"
 SECONDS_PER_HOUR = 3600
 
 _TRACK_COLUMNS = [each.name for each in fields(TrackEntry)]
-_FLOATS = ("start_s", "face_px", "turn", "sharpness", "opening_std", "confidence", "detection")
+_FLOATS = ("start_s", "face_px", "turn", "sharpness", "opening_std", "offset_s", "confidence", "detection")
 _INTEGERS = ("frames", "shot", "offset_frames")
 _FILE_COLUMNS = ["source", "sha256", "speaker", "split", "seconds", "tracks", "dropped", "detail"]
 
@@ -39,6 +40,7 @@ class PrepareReport:
         shards: the tar files.
         stage_s: stage → seconds of work in this run; not stored.
         frames: frames decoded in this run; not stored.
+        format: of the store.
     """
 
     files: list[FileEntry]
@@ -46,6 +48,7 @@ class PrepareReport:
     shards: list[Shard]
     stage_s: dict[str, float] = field(default_factory=dict)
     frames: int = 0
+    format: str = FORMAT
 
     @property
     def skipped(self) -> list[FileEntry]:
@@ -58,7 +61,7 @@ class PrepareReport:
         for entry in self.files:
             dropped.update(entry.outcome.dropped)
         return {
-            "format": FORMAT,
+            "format": self.format,
             "files_in": len(self.files),
             "files_kept": len(self.files) - len(self.skipped),
             "tracks_kept": len(self.tracks),
@@ -100,16 +103,18 @@ class PrepareReport:
             raise DataError(f"{folder} is not a whole sample store: it has no {MANIFEST}", _hint(folder))
         try:
             report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-            if report["format"] != FORMAT:
+            lacking = [] if report["format"] == FORMAT else READABLE.get(report["format"])
+            if lacking is None:
                 raise DataError(
                     f"{folder} is a sample store of format {report['format']}, not {FORMAT}", "prepare it again"
                 )
+            columns = [name for name in _TRACK_COLUMNS if name not in lacking]
             files = [_file_entry(row) for row in _rows(folder / FILES, _FILE_COLUMNS)]
-            tracks = [_track_entry(row) for row in _rows(folder / MANIFEST, _TRACK_COLUMNS)]
+            tracks = [_track_entry(row) for row in _rows(folder / MANIFEST, columns)]
             shards = [Shard(**shard) for shard in report["shards"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"the text files of {folder} are damaged: {error}", _hint(folder)) from error
-        return cls(files, tracks, shards)
+        return cls(files, tracks, shards, format=report["format"])
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -143,7 +148,7 @@ def _track_row(entry: TrackEntry) -> list[str]:
 
 def _track_entry(row: dict[str, str]) -> TrackEntry:
     values: dict[str, Any] = dict(row)
-    values |= {name: float(row[name]) for name in _FLOATS} | {name: int(row[name]) for name in _INTEGERS}
+    values |= {name: float(row[name]) for name in _FLOATS if name in row} | {name: int(row[name]) for name in _INTEGERS}
     return TrackEntry(**values)
 
 

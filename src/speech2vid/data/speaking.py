@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.data.records import Reason
+from speech2vid.frontend.lip_sync import near, offset_of
 from speech2vid.records import Frames, Points, Waveform
 
-MAX_OFFSET_FRAMES = 15
-OFFSETS = np.arange(-MAX_OFFSET_FRAMES, MAX_OFFSET_FRAMES + 1)
 LEAST_SECONDS = 3.0  # of faces, before an offset is believed or a face is said not to speak
 TOGETHER = 0.5  # share of the shorter track during which two are seen at once
 
@@ -82,9 +81,9 @@ class SeenTrack:
 
 @dataclass(frozen=True)
 class FileOffset:
-    """By how many frames the sound of a file is late, how sure that is, and whether that is sure enough to act on."""
+    """By how much the sound of a file is late, how sure that is, and whether that is sure enough to act on."""
 
-    frames: int = 0
+    offset_s: float = 0.0
     confidence: float = 0.0
     sure: bool = False
 
@@ -112,7 +111,7 @@ def file_offset(tracks: Sequence[SeenTrack], meter: SyncMeter) -> FileOffset:
     curve = np.sum([each.curve * len(each.fits) for each in voters], axis=0) / frames
     seconds, confidence = frames / FRAME_RATE_HZ, _confidence(curve)
     sure = seconds >= LEAST_SECONDS and confidence * np.sqrt(seconds) >= meter.sure
-    return FileOffset(int(OFFSETS[curve.argmax()]), round(confidence, 4), bool(sure))
+    return FileOffset(round(offset_of(curve) / FRAME_RATE_HZ, 4), round(confidence, 4), bool(sure))
 
 
 def judge(tracks: Sequence[SeenTrack], offset: FileOffset, meter: SyncMeter) -> list[Verdict]:
@@ -150,7 +149,7 @@ def _fit(track: SeenTrack, offset: FileOffset) -> float:
     curve = track.curve
     if not offset.sure:
         return _confidence(curve)
-    return float(curve[np.abs(OFFSETS - offset.frames) <= 1].max() - np.median(curve))
+    return float(curve[near(offset.offset_s * FRAME_RATE_HZ)].max() - np.median(curve))
 
 
 def _confidence(curve: NDArray[np.floating]) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 from speech2vid.constants import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from speech2vid.data.dropped import Dropped
 from speech2vid.data.records import FaceTrack, Reason, TrackSound
-from speech2vid.data.speaking import MAX_OFFSET_FRAMES
 from speech2vid.errors import MediaError
+from speech2vid.frontend.lip_sync import MAX_OFFSET_FRAMES
 from speech2vid.media import read_audio
 from speech2vid.records import Waveform
 
@@ -63,7 +63,7 @@ def hear(track: FaceTrack, cutter: SoundCutter) -> TrackSound:
         Dropped: there is none while the face is seen, or digital silence.
     """
     try:
-        sound = cutter.cut(track.start, len(track), CONTEXT_FRAMES + MAX_OFFSET_FRAMES)
+        sound = cutter.cut(track.start, len(track), CONTEXT_FRAMES + MAX_OFFSET_FRAMES + 1)
     except MediaError as error:
         raise Dropped(Reason.NO_SOUND, error.message) from error
     if len(sound.samples) <= sound.lead_frames * SAMPLES_PER_FRAME:
@@ -73,14 +73,16 @@ def hear(track: FaceTrack, cutter: SoundCutter) -> TrackSound:
     return sound
 
 
-def join_sound(track: FaceTrack, sound: TrackSound, offset_frames: int) -> tuple[FaceTrack, TrackSound]:
-    """Give a track the sound that is ``offset_frames`` later than it. Frames without sound are left out.
+def join_sound(track: FaceTrack, sound: TrackSound, offset_s: float) -> tuple[FaceTrack, TrackSound]:
+    """Give a track the sound that is ``offset_s`` later than it, to the sample. Frames without sound are left out.
 
     Raises:
         Dropped: no sound for the face, digital silence, or a track that is too short.
     """
-    there = len(sound.samples) // SAMPLES_PER_FRAME
-    begin = sound.lead_frames + offset_frames  # frame of the sound that goes with the first picture
+    frames, samples_more = divmod(round(offset_s * SAMPLE_RATE_HZ), SAMPLES_PER_FRAME)
+    samples = sound.samples[samples_more:]  # from here on, frames of the sound are those of the picture
+    there = len(samples) // SAMPLES_PER_FRAME
+    begin = sound.lead_frames + frames  # frame of the sound that goes with the first picture
     first, last = max(0, -begin), min(len(track), there - begin)
     if last <= first:
         raise Dropped(Reason.NO_SOUND, "the sound ends before the face is seen")
@@ -89,7 +91,7 @@ def join_sound(track: FaceTrack, sound: TrackSound, offset_frames: int) -> tuple
     begin += first
     lead = min(CONTEXT_FRAMES, begin)
     stop = min(there, begin + last - first + CONTEXT_FRAMES)
-    samples = sound.samples[(begin - lead) * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
+    samples = samples[(begin - lead) * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
     if not samples[lead * SAMPLES_PER_FRAME : (lead + last - first) * SAMPLES_PER_FRAME].any():
         raise Dropped(Reason.SILENT, "the sound is digital silence while the face is seen")
     return track.between(first, last), TrackSound(samples, lead)

@@ -4,14 +4,15 @@ A network (``models/sync.py``) turns the picture and the sound of each frame int
 averaged over 25 frames, is computed for offsets of −15 … 15 frames; the largest tells the offset. Frames whose vectors
 would have to look beyond the ends of picture or sound are left out (zeros there would favour offset 0).
 
-Offsets are positive where the sound is later than the picture, and count frames of the 25 Hz grid, whatever the video's
-own rate.
+Offsets are positive where the sound is later than the picture. Curves are over whole frames of the 25 Hz grid; where
+they have their top is told between them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import resources
 from pathlib import Path
 
@@ -34,6 +35,11 @@ CONTEXT_FRAMES = 25
 CONFIDENT = 0.1  # below it, the lips may belong to another voice
 VIDEO_REACH = 2  # frames on either side that a picture's vector sees
 SOUND_MARGIN_FRAMES = 3  # from the ends of the sound; a vector sees 5 frames, the outer two faintly
+IN_STEP_FRAMES = 0.3
+"""What the shipped network says, on average, of sound and picture that are in step.
+
+Most of its training clips are of one television channel; its zero is that channel's. Here the zero is the mean over 24
+speakers of five other sources (25 Hz; −1.1 … 2.6, standard error 0.2; see the lab notes), each of whom counts once."""
 LEAST_PAIRS = 0.5  # share of the context that must be there at every offset
 _BATCH = 250  # frames computed at once
 
@@ -107,24 +113,38 @@ class SyncMeasure:
     """What was measured.
 
     Attributes:
-        offset_frames: positive where the sound is later than the picture; frames of the 25 Hz grid.
+        offset_s: positive where the sound is later than the picture.
+        frame_rate_hz: of the video itself.
         confidence: highest similarity over all offsets less the median, 0–2.
-        curve: (31,) mean similarity at offsets −15 … 15.
+        curve: (31,) mean similarity at offsets −15 … 15 frames of the 25 Hz grid; its top lies ``IN_STEP_FRAMES`` late.
         starts: (W,) first frame of each window of 25 frames, on the video's 25 Hz grid.
-        window_offsets: (W,) offset that each window alone would give.
+        window_offsets: (W,) offset that each window alone would give, in frames of the 25 Hz grid, not rounded.
         window_confidences: (W,) confidence of each window.
     """
 
-    offset_frames: int
+    offset_s: float
+    frame_rate_hz: Fraction
     confidence: float
     curve: Floats
     starts: NDArray[np.int64]
-    window_offsets: NDArray[np.int64]
+    window_offsets: NDArray[np.float64]
     window_confidences: Floats
 
     @property
-    def offset_s(self) -> float:
-        return self.offset_frames / FRAME_RATE_HZ
+    def offset_frames(self) -> int:
+        """Offset in frames of the video itself, rounded."""
+        return round(self.offset_s * float(self.frame_rate_hz))
+
+
+def offset_of(curve: NDArray[np.floating]) -> float:
+    """Offset, in frames of the 25 Hz grid, at which a curve over ``OFFSETS`` has its top: a parabola tells it."""
+    top = int(curve.argmax())
+    offset = float(OFFSETS[top])
+    if 0 < top < len(curve) - 1:
+        before, here, after = (float(value) for value in curve[top - 1 : top + 2])
+        bend = before - 2 * here + after
+        offset += 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return offset - IN_STEP_FRAMES
 
 
 def similarities(video: Floats, sound: Floats, first_frame: int = 0) -> Floats:
@@ -166,13 +186,16 @@ def window_means(values: Floats, frames: int = CONTEXT_FRAMES) -> tuple[NDArray[
     return starts, np.asarray(total[starts] / count[starts], np.float32)
 
 
-def measure_tracks(tracks: Sequence[tuple[int, Floats]]) -> SyncMeasure | None:
+def measure_tracks(
+    tracks: Sequence[tuple[int, Floats]], frame_rate_hz: Fraction = Fraction(FRAME_RATE_HZ)
+) -> SyncMeasure | None:
     """Offset of a file from the similarities of its face tracks.
 
     Windows in which a face clearly speaks decide: each counts by the square of its confidence.
 
     Args:
         tracks: first frame on the grid and (T, 31) similarities of each track.
+        frame_rate_hz: of the video itself.
 
     Returns:
         None where no track lasts for a window.
@@ -184,9 +207,9 @@ def measure_tracks(tracks: Sequence[tuple[int, Floats]]) -> SyncMeasure | None:
     means = np.concatenate([mean for _, mean in found])
     confidences = _confidence(means)
     curve = np.average(means, axis=0, weights=confidences**2 + 1e-9).astype(np.float32)
-    offset = int(OFFSETS[curve.argmax()])
-    window_offsets = OFFSETS[means.argmax(axis=1)]
-    return SyncMeasure(offset, float(_confidence(curve)), curve, starts, window_offsets, confidences)
+    window_offsets = np.array([offset_of(mean) for mean in means])
+    offset_s, confidence = offset_of(curve) / FRAME_RATE_HZ, float(_confidence(curve))
+    return SyncMeasure(offset_s, frame_rate_hz, confidence, curve, starts, window_offsets, confidences)
 
 
 def _confidence(curves: Floats) -> Floats:
@@ -194,13 +217,17 @@ def _confidence(curves: Floats) -> Floats:
     return np.asarray(curves.max(axis=-1) - np.median(curves, axis=-1), np.float32)
 
 
-def speaks(values: Floats, offset_frames: int) -> float:
+def speaks(values: Floats, offset_frames: float) -> float:
     """How much better a track fits the sound at the file's offset (±1) than elsewhere: to tell speakers from listeners.
 
     Args:
         values: (T, 31) similarities of the track.
-        offset_frames: of the file.
+        offset_frames: of the file, on the 25 Hz grid.
     """
     curve = np.nanmean(values, axis=0)
-    near = np.abs(OFFSETS - offset_frames) <= 1
-    return float(curve[near].max() - np.median(curve))
+    return float(curve[near(offset_frames)].max() - np.median(curve))
+
+
+def near(offset_frames: float) -> NDArray[np.bool_]:
+    """(31,): which of ``OFFSETS`` are those of a file whose offset is known, within a frame of the 25 Hz grid."""
+    return np.asarray(np.abs(OFFSETS - IN_STEP_FRAMES - offset_frames) <= 1)

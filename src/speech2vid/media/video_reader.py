@@ -32,9 +32,10 @@ class VideoReader:
     """Iterate over the frames of a video, streaming.
 
     Time 0 is the presentation time of the first picture. Frame ``i`` of the grid is the picture that is on screen until
-    ``(i + 1/2) / frame_rate_hz`` seconds, the middle of the frame's time: at ``i / frame_rate_hz`` one would see pictures
-    of other rates half of their duration late on average, and sound would seem early. A video of D seconds gives
-    ``round(D * frame_rate_hz)`` frames, at least one. Display rotation, mirroring and non-square pixels are undone.
+    ``(i + 1/2) / frame_rate_hz`` seconds, the middle of the frame's time: at ``i / frame_rate_hz`` one would see
+    pictures of other rates half of their duration late on average, and sound would seem early. A video of D seconds
+    gives ``round(D * frame_rate_hz)`` frames, at least one. Display rotation, mirroring and non-square pixels are
+    undone.
     Every iteration starts again from the beginning.
 
     Args:
