@@ -48,10 +48,11 @@ Progress = Callable[[int, int | None], None]  # (files done, files in all)
 
 @dataclass(frozen=True)
 class _Identified:
-    """A source and the hash of its content, "" where it cannot be read."""
+    """A source and the hash of its content, "" where it cannot be read, and why it cannot."""
 
     source: Source
     sha256: str
+    problem: tuple[Reason, str] | None = None
 
 
 def prepare(
@@ -108,15 +109,17 @@ def prepare(
 
 
 def _identify(sources: Sequence[Source], threads: int) -> list[_Identified]:
-    def content_hash(source: Source) -> str:
+    def identify(source: Source) -> _Identified:
         try:
             with source.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            return ""
+                return _Identified(source, hashlib.file_digest(file, "sha256").hexdigest())
+        except FileNotFoundError:
+            return _Identified(source, "", (Reason.MISSING, "the file does not exist"))
+        except OSError as error:
+            return _Identified(source, "", (Reason.UNREADABLE, f"the file cannot be opened: {error.strerror}"))
 
     with ThreadPoolExecutor(threads) as pool:
-        return [_Identified(*each) for each in zip(sources, pool.map(content_hash, sources), strict=True)]
+        return list(pool.map(identify, sources))
 
 
 def _finished(out: Path) -> PrepareReport | None:
@@ -236,10 +239,8 @@ def _entries(identified: Sequence[_Identified], work: Path) -> list[FileEntry]:
     entries = []
     for each in identified:
         source = each.source
-        if not each.sha256:
-            outcome = _dropped(Reason.MISSING, "the file does not exist")
-            if source.path.exists():
-                outcome = _dropped(Reason.UNREADABLE, "the file cannot be opened: check its permissions")
+        if each.problem is not None:
+            outcome = _dropped(*each.problem)
         elif each.sha256 in first:
             outcome = _dropped(Reason.DUPLICATE, f"the same bytes as {first[each.sha256]}")
         else:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import glob
 import hashlib
+import logging
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -14,6 +16,8 @@ from pathlib import Path
 from speech2vid.data.layouts import recognise
 from speech2vid.data.records import Source
 from speech2vid.errors import DataError
+
+log = logging.getLogger(__name__)
 
 VIDEO_SUFFIX = re.compile(r"\.(3gp|avi|flv|m2ts|m4v|mkv|mov|mp4|mpeg|mpg|mts|mxf|ogv|ts|vob|webm|wmv)", re.IGNORECASE)
 MANIFESTS = {".tsv": "\t", ".csv": ","}
@@ -37,10 +41,11 @@ def expand(sources: Sequence[str | Path]) -> list[Source]:
     Raises:
         DataError: nothing found; a manifest without a path column or with an empty cell.
     """
-    found: dict[Path, Source] = {}
+    found: dict[str, Source] = {}
     for source in sources:
         for each in _expand_one(str(source)):
-            found.setdefault(each.path.absolute(), each)
+            real = os.path.realpath(each.path)  # links, and loops of them, lead to one file
+            found[real] = min(found.get(real, each), each, key=lambda way: (way.name.count("/"), way.name))
     if not found:
         raise DataError(
             f"no video was found in {', '.join(map(str, sources))}",
@@ -52,8 +57,7 @@ def expand(sources: Sequence[str | Path]) -> list[Source]:
 def _expand_one(source: str) -> list[Source]:
     path = Path(source)
     if path.is_dir():
-        videos = (each for each in path.rglob("*") if VIDEO_SUFFIX.fullmatch(each.suffix) and each.is_file())
-        return [_below(path, each) for each in videos]
+        return [_below(path, each) for each in _files(path) if VIDEO_SUFFIX.fullmatch(each.suffix)]
     if path.suffix.lower() in MANIFESTS and path.is_file():
         return _read_manifest(path)
     if not path.exists() and glob.has_magic(source):
@@ -62,12 +66,35 @@ def _expand_one(source: str) -> list[Source]:
     return [_below(path.parent, path)]  # a missing one too: it is reported with the other files that gave nothing
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder; links to folders are not followed. What may not be opened is named in the log."""
+
+    def unreadable(error: OSError) -> None:
+        log.warning("%s is left out: %s", error.filename, error.strerror)
+
+    for place, _, names in os.walk(folder, onerror=unreadable):
+        yield from (each for each in (Path(place, name) for name in names) if _is_file(each))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or may be one that we may not look at: that is for the report to say."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
+
+
 def _below(folder: Path, path: Path) -> Source:
     name = path.relative_to(folder)
     place = recognise(path)
     if place is not None:
-        return Source(name.as_posix(), path, place.speaker, place.split)
-    return Source(name.as_posix(), path, name.parts[0] if len(name.parts) > 1 else "")
+        return Source(_text(name), path, place.speaker, place.split)
+    return Source(_text(name), path, _text(Path(name.parts[0])) if len(name.parts) > 1 else "")
+
+
+def _text(name: Path) -> str:
+    """A name for text files: bytes that are no UTF-8 become ``\\xff``."""
+    return os.fsencode(name.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _read_manifest(manifest: Path) -> list[Source]:

@@ -191,7 +191,7 @@ def measure_tracks(
 ) -> SyncMeasure | None:
     """Offset of a file from the similarities of its face tracks.
 
-    Windows in which a face clearly speaks decide: each counts by the square of its confidence.
+    Windows in which a face clearly speaks decide: each counts by its confidence.
 
     Args:
         tracks: first frame on the grid and (T, 31) similarities of each track.
@@ -206,7 +206,7 @@ def measure_tracks(
         return None
     means = np.concatenate([mean for _, mean in found])
     confidences = _confidence(means)
-    curve = np.average(means, axis=0, weights=confidences**2 + 1e-9).astype(np.float32)
+    curve = np.average(means, axis=0, weights=confidences + 1e-9).astype(np.float32)
     window_offsets = np.array([offset_of(mean) for mean in means])
     offset_s, confidence = offset_of(curve) / FRAME_RATE_HZ, float(_confidence(curve))
     return SyncMeasure(offset_s, frame_rate_hz, confidence, curve, starts, window_offsets, confidences)

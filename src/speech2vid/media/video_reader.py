@@ -24,18 +24,18 @@ from speech2vid.media.container import (
 from speech2vid.media.picture import Display
 from speech2vid.records import VideoFrame
 
-HALF = Fraction(1, 2)
+LOOK = Fraction(1, 4)
+"""Of a grid step. At 0, pictures of a 30 Hz camera are half of their duration (0.4 steps) late; at 1/2 they are right,
+but pictures that FFmpeg repeated to get from 25 to 30 Hz are 0.5 steps early, as it shows them before their time."""
 COARSE_TICK_S = Fraction(1, 1000)  # ticks up to this long round the time stamps (Matroska), longer ones count frames
 
 
 class VideoReader:
     """Iterate over the frames of a video, streaming.
 
-    Time 0 is the presentation time of the first picture. Frame ``i`` of the grid is the picture that is on screen until
-    ``(i + 1/2) / frame_rate_hz`` seconds, the middle of the frame's time: at ``i / frame_rate_hz`` one would see
-    pictures of other rates half of their duration late on average, and sound would seem early. A video of D seconds
-    gives ``round(D * frame_rate_hz)`` frames, at least one. Display rotation, mirroring and non-square pixels are
-    undone.
+    Time 0 is the presentation time of the first picture. Frame ``i`` of the grid is the picture that is on screen
+    ``LOOK`` of the way through it, at ``(i + LOOK) / frame_rate_hz`` seconds. A video of D seconds gives
+    ``round(D * frame_rate_hz)`` frames, at least one. Display rotation, mirroring and non-square pixels are undone.
     Every iteration starts again from the beginning.
 
     Args:
@@ -101,7 +101,7 @@ class VideoReader:
 def _on_grid(
     frames: Iterable[tuple[Fraction, Fraction, Frame]], rate_hz: Fraction, tick_s: Fraction
 ) -> Iterator[tuple[int, Frame]]:
-    """Grid index and the frame on screen until the middle of that step.
+    """Grid index and the frame on screen then.
 
     A picked frame waits until the video is known to last past the middle of its grid step: the count is then the
     rounded duration.
@@ -112,7 +112,7 @@ def _on_grid(
     shown: Frame = None
     last_end_s = Fraction(0)
     for start_s, end_s, frame in frames:
-        while shown is not None and (index + HALF) / rate_hz <= start_s + rounding_s:
+        while shown is not None and (index + LOOK) / rate_hz <= start_s + rounding_s:
             waiting.append((index, shown))
             index += 1
         while waiting and waiting[0][0] < round(start_s * rate_hz):
