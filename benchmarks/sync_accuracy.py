@@ -231,7 +231,10 @@ def markdown(record: dict[str, Any]) -> str:
     lines += ["", "Which of two faces speaks: "]
     lines[-1] += "; ".join(f"{name}, offset {how}, {one(value)}" for name, how, value in whose)
     lines += ["", "Lag of the clips, frames: " + ", ".join(f"{who} {lag:+.1f}" for who, lag in record["lags"].items())]
-    lines += ["", "Lips that fit the sound (maximum near the true offset less median) by less than a threshold: own / another"]
+    lines += [
+        "",
+        "Lips that fit the sound (maximum near the true offset less median) by less than a threshold: own / another",
+    ]
     lines[-1] += " speaker's sound, which is what a voice off screen is."
     lines += ["", "| seconds | pieces own / foreign | " + " | ".join(f"below {each}" for each in THRESHOLDS) + " |"]
     lines.append("|---" * (len(THRESHOLDS) + 2) + "|")
