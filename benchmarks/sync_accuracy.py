@@ -3,10 +3,10 @@
     python benchmarks/sync_accuracy.py --data STORE [--split val] [--out results] [--weights DIR]
 
 Clips of at least 2 s of a sample store, as their files had them: an offset that preparation took out is put back. Per
-window of 5 … 50 frames: is the best of 31 offsets (−15 … 15 frames) within one frame of 0? Beside it chance, and the lip
-opening times the energy of the sound, on the same windows. Then pairs of clips of which one has the sound, and clips
-with another speaker's sound. Intervals are 95 %, bootstrap over clips (of a pair: the clip with the sound). Writes
-``sync_accuracy.json`` and ``sync_accuracy.md``.
+window of 5 … 50 frames: is the best of 31 offsets (−15 … 15 frames) within one frame of 0? Beside it chance, and the
+lip opening times the energy of the sound, on the same windows. Then pairs of clips of which one has the sound, and
+clips with another speaker's sound. Intervals are 95 %, bootstrap over clips (of a pair: the clip with the sound).
+Writes ``sync_accuracy.json`` and ``sync_accuracy.md``.
 """
 
 from __future__ import annotations
@@ -233,9 +233,9 @@ def markdown(record: dict[str, Any]) -> str:
     lines += ["", "Lag of the clips, frames: " + ", ".join(f"{who} {lag:+.1f}" for who, lag in record["lags"].items())]
     lines += [
         "",
-        "Lips that fit the sound (maximum near the true offset less median) by less than a threshold: own / another",
+        "Lips that fit the sound (maximum near the true offset less median) by less than a threshold: own sound / "
+        "another speaker's, which is what a voice off screen is.",
     ]
-    lines[-1] += " speaker's sound, which is what a voice off screen is."
     lines += ["", "| seconds | pieces own / foreign | " + " | ".join(f"below {each}" for each in THRESHOLDS) + " |"]
     lines.append("|---" * (len(THRESHOLDS) + 2) + "|")
     for row in record["off_screen"]:

@@ -118,11 +118,12 @@ def sync(folder: Path, progress: Progress, *, video: Path, max_seconds: float) -
     measure = measure_sync(video, SyncNetworks(), lambda done, _: guarded(done, max(done, total)))
     sure = measure.confidence >= CONFIDENT
     fixed = None
-    if sure and measure.offset_frames:
-        fixed = _shifted(video, folder, Fraction(-measure.offset_frames, FRAME_RATE_HZ))
+    offset_frames = round(measure.offset_s * FRAME_RATE_HZ)
+    if sure and offset_frames:
+        fixed = _shifted(video, folder, Fraction(-round(1000 * measure.offset_s), 1000))
     curve = tuple((int(offset), float(value)) for offset, value in zip(OFFSETS, measure.curve, strict=True))
-    agree = float((np.abs(measure.window_offsets - measure.offset_frames) <= 1).mean())
-    return SyncFound(measure.offset_frames, measure.confidence, sure, curve, agree, fixed)
+    agree = float((np.abs(measure.window_offsets - measure.offset_s * FRAME_RATE_HZ) <= 1).mean())
+    return SyncFound(offset_frames, measure.confidence, sure, curve, agree, fixed)
 
 
 def _made(result: TalkResult | RedubResult, *given: Path) -> Made:
