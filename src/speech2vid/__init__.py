@@ -1,11 +1,11 @@
-"""A photo and a voice become a video of that face saying it (Speech2Vid, IJCV 2019).
+"""A photo and a voice become a video of that face saying it (Speech2Vid, IJCV 2019); a video says another recording.
 
 ::
 
     from speech2vid import redub, talk
 
     talk("photo.jpg", "speech.wav", "out.mp4")
-    redub("video.mp4", "other_speech.wav", "redub.mp4")
+    redub("video.mp4", "other.wav", "dubbed.mp4")
 
 Live, while the sound is coming in::
 
@@ -17,20 +17,25 @@ Live, while the sound is coming in::
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from speech2vid.errors import Speech2VidError
     from speech2vid.inference.fields import TalkerNetworks
     from speech2vid.inference.identity import Identity, make_identity
     from speech2vid.inference.redub import RedubResult, redub
     from speech2vid.inference.stream import TalkStream
     from speech2vid.inference.talk import TalkResult, talk
+    from speech2vid.media.credentials import Signer
 
 __version__ = "0.1.0"
 __all__ = [
     "Identity",
     "RedubResult",
+    "Signer",
+    "Speech2VidError",
     "TalkResult",
     "TalkStream",
     "TalkerNetworks",
@@ -40,9 +45,30 @@ __all__ = [
     "talk",
 ]
 
+_HOMES = {
+    "Identity": "inference.identity",
+    "RedubResult": "inference.redub",
+    "Signer": "media.credentials",
+    "Speech2VidError": "errors",
+    "TalkResult": "inference.talk",
+    "TalkStream": "inference.stream",
+    "TalkerNetworks": "inference.fields",
+    "make_identity": "inference.identity",
+    "redub": "inference.redub",
+    "talk": "inference.talk",
+}
+
+# ONNX Runtime's own builds report to their maker when they are loaded, and keep a device number in the user's home.
+# Nothing about our users leaves their machine. Who wants it sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 
 def __getattr__(name: str) -> Any:
     """Load the work when it is first asked for: ``import speech2vid`` alone loads nothing heavy."""
-    if name in __all__:
-        return getattr(import_module("speech2vid.inference"), name)
+    if name in _HOMES:
+        return getattr(import_module(f"speech2vid.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

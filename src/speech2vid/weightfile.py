@@ -24,6 +24,7 @@ from safetensors.numpy import load, save
 from speech2vid.errors import WeightsError
 
 FORMAT_VERSION = 1
+MAX_HEADER_BYTES = 16 << 20
 AGAIN = "install the package again, or fetch the file again"
 
 Tensors = dict[str, NDArray[Any]]
@@ -134,6 +135,9 @@ def read_weights(path: Path, architecture: str | None = None) -> tuple[WeightsHe
         raise WeightsError(f"{path} is damaged or truncated: {error}", AGAIN) from error
     if digest(tensors) != header.sha256:
         raise WeightsError(f"{path}: the tensors do not match the checksum in the header", AGAIN)
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise WeightsError(f"{path}: {name} holds values that are not finite", AGAIN)
     return header, tensors
 
 
@@ -169,6 +173,8 @@ def tensor_spans(path: Path) -> dict[str, Span]:
 
 
 def _open(path: Path) -> Any:
+    if path.exists() and not path.is_file():
+        raise WeightsError(f"{path} is not a file", "name a weight file, or a folder of them where one is asked for")
     try:
         return path.open("rb")
     except FileNotFoundError as error:
@@ -186,7 +192,7 @@ def _read(path: Path) -> bytes:
 def _header_length(path: Path, size: bytes, file_bytes: int) -> int:
     if len(size) == 8:
         (length,) = struct.unpack("<Q", size)
-        if 2 <= length <= file_bytes - 8:
+        if 2 <= length <= min(file_bytes - 8, MAX_HEADER_BYTES):
             return int(length)
     raise WeightsError(f"{path} is not a weight file, or it is truncated", AGAIN)
 
@@ -198,14 +204,17 @@ def _parse_header(path: Path, blob: bytes) -> WeightsHeader:
         version = int(metadata["format_version"])
         if version > FORMAT_VERSION:
             raise WeightsError(f"{path} has weight format {version}, newer than {FORMAT_VERSION}", "update the package")
+        config, metrics = json.loads(metadata["config"]), json.loads(metadata["metrics"])
+        if not isinstance(config, dict) or not isinstance(metrics, dict):
+            raise TypeError("config and metrics are objects")
         return WeightsHeader(
             architecture=metadata["architecture"],
-            config=json.loads(metadata["config"]),
+            config=config,
             data=metadata["data"],
-            metrics=json.loads(metadata["metrics"]),
+            metrics=metrics,
             licence=metadata["licence"],
             sha256=metadata["sha256"],
             format_version=version,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path} has no speech2vid header", "give a weight file made by this package") from error

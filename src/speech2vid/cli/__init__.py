@@ -6,6 +6,8 @@ A command file imports only Typer and this package at its top; the work is impor
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 from types import FrameType
@@ -13,6 +15,7 @@ from types import FrameType
 
 def main() -> None:
     """Entry point of the ``speech2vid`` program. Ends with exit code 0, 1, 2 or 3 (130 after Ctrl-C)."""
+    _open_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
     from speech2vid.cli import failures
     from speech2vid.cli.program import program
@@ -21,6 +24,15 @@ def main() -> None:
         signal.signal(signal.SIGINT, failures.interrupt)
 
     program(prog_name="speech2vid")
+
+
+def _open_standard_streams() -> None:
+    """Give the numbers 0–2 to the null device where they are closed: else a video would get one of them, and what a
+    library prints would go into the video."""
+    with contextlib.suppress(OSError):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -45,6 +45,7 @@ class OnnxNetwork:
     ) -> None:
         if not graph.is_file():
             raise WeightsError(f"{graph} does not exist", "check the path, or install the package again")
+        self._graph = graph
         self.header, _ = read_weights(weights)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -79,7 +80,11 @@ class OnnxNetwork:
             if len(got) != len(shape) or any(isinstance(s, int) and s != g for s, g in zip(shape, got, strict=True)):
                 raise ValueError(f"{name} must have shape {shape}, not {got}")
         arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in inputs.items()}
-        return dict(zip(self.outputs, self._session.run(None, arrays), strict=True))
+        try:
+            results = self._session.run(None, arrays)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise WeightsError(f"{self._graph} failed: {_first_line(error)}", EXPORT) from error
+        return dict(zip(self.outputs, results, strict=True))
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import IDENTITY_STILLS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.engine.onnx import Arrays, OnnxNetwork
-from speech2vid.errors import ConfigError
+from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.weightfile import WeightsHeader, read_weights
 
 Floats = NDArray[np.float32]
@@ -90,8 +90,11 @@ class TalkerNetworks:
         self.voice = graph(VOICE, "shapes")
         header, tensors = read_weights(folder / f"{TALKER}.safetensors")
         self.sha256 = header.sha256
-        self.rest_weight: Floats = tensors["rest.weight"].astype(np.float32)
-        self.speech: Floats = tensors["speech"].astype(np.float32)
+        try:
+            self.rest_weight: Floats = tensors["rest.weight"].astype(np.float32)
+            self.speech: Floats = tensors["speech"].astype(np.float32)
+        except KeyError as error:
+            raise WeightsError(f"{folder / TALKER}.safetensors lacks the tensor {error}", "export it again") from error
 
     @property
     def hashes(self) -> dict[str, str]:

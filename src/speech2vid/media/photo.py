@@ -64,6 +64,8 @@ def load_photo(path: str | Path) -> Image:
 
 def is_photo(path: str | Path) -> bool:
     """Whether the file's content (not its name) is a picture, be it one that ``load_photo`` refuses."""
+    if not Path(path).is_file():  # a pipe would be waited for
+        return False
     try:
         with _open(Path(path)):
             return True

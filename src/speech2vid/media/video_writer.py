@@ -93,7 +93,7 @@ class VideoWriter:
         self._output: Any = None
         muxer = container_format(self.outfile)
         self._hidden = hidden_name(self.outfile)
-        weakref.finalize(self, self._hidden.unlink, missing_ok=True)  # also when a signal comes at the worst moment
+        weakref.finalize(self, _remove, self._hidden)  # also when a signal comes at the worst moment
         create_hidden(self._hidden, self.outfile)
         try:
             with output_errors(self.outfile):
@@ -247,6 +247,11 @@ def container_format(outfile: Path) -> str:
 def hidden_name(outfile: Path) -> Path:
     """A name beside ``outfile`` that nobody else uses."""
     return outfile.with_name(f".{outfile.stem}.{secrets.token_hex(4)}{outfile.suffix}")
+
+
+def _remove(hidden: Path) -> None:
+    with contextlib.suppress(OSError):  # nobody is left to hear of it
+        hidden.unlink()
 
 
 def create_hidden(hidden: Path, outfile: Path) -> None:
