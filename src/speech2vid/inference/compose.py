@@ -30,7 +30,7 @@ DENSER = 1.5  # a still this much denser than the canvas is made smaller first, 
 
 @dataclass(frozen=True)
 class _Source:
-    """A still: picture, where the box samples it at zero flow (h, w, 2), and aligned px → its px, linear (2, 2)."""
+    """A still: RGBA, where the box samples it at zero flow (2, h, w), and aligned px → its px, linear (2, 2)."""
 
     image: Image
     base: Floats
@@ -62,16 +62,18 @@ class Composer:
         to_face = compose(identity.canvas_transform, np.array([[1.0, 0, left], [0, 1.0, top]]))  # box px → aligned px
         self._to_cells = _to_grid(to_face, STRIDE)
         self._to_pixels = _to_grid(to_face, 1)
-        x, y = np.meshgrid(np.arange(right - left), np.arange(bottom - top))
-        aligned = transform_points(to_face, np.stack([x, y], axis=-1))
-        self._blend = np.repeat(blend_mask(aligned)[..., None], 3, axis=2)
-        self._background = self.canvas[self._box].astype(np.float32) * (1 - self._blend)
+        aligned = _affine_grid(to_face, self._size)
+        blend = blend_mask(aligned.transpose(1, 2, 0))
+        self._blend = cv2.merge([blend] * 4)
+        self._background = cv2.multiply(_rgba(self.canvas[self._box]), 1 - self._blend, dtype=cv2.CV_32F)
         self._colour = colour_share(self.canvas[self._box])
         density = float(np.hypot(*inverse[:, 0]))
         self._slots: dict[int, list[int]] = {}  # which slots each still fills
         for slot, still in enumerate(identity.stills):
             self._slots.setdefault(id(still), []).append(slot)
-        self._sources = [_source(identity.stills[slots[0]], aligned, density) for slots in self._slots.values()]
+        self._sources = [
+            _source(identity.stills[slots[0]], to_face, self._size, density) for slots in self._slots.values()
+        ]
 
     def frames(self, fields: Fields) -> Iterator[Image]:
         """The pictures of all frames: (H, W, 3) uint8 RGB, new arrays."""
@@ -88,6 +90,7 @@ class Composer:
         merged = [merge_copies(fields, slots) for slots in self._slots.values()]
         grey = fields.residual.mean(axis=1, keepdims=True)
         painted = 255 * fields.masks[:, -1:] * (grey + self._colour * (fields.residual - grey))
+        painted = np.concatenate([painted, merged[0][1][:, None]], axis=1)  # four channels are sampled fastest
         painted = np.ascontiguousarray(painted.transpose(0, 2, 3, 1))
         layers = [
             (source, _linear(source.linear, flow), mask)
@@ -98,16 +101,17 @@ class Composer:
 
     def _part(self, layers: list[tuple[_Source, Floats, Floats]], painted: Floats) -> Image:
         total = self._enlarge(painted, self._to_pixels)
-        for source, shift, mask in layers:
+        for number, (source, shift, mask) in enumerate(layers):
             if mask.max() < NEGLIGIBLE:
                 continue
-            where = self._enlarge(shift, self._to_cells)
-            cv2.add(where, source.base, where)
-            seen = cv2.remap(source.image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-            weight = self._enlarge(mask, self._to_pixels)
-            cv2.add(total, cv2.multiply(seen, cv2.merge([weight] * 3), dtype=cv2.CV_32F), total)
+            x, y = (
+                cv2.add(self._enlarge(each, self._to_cells), at) for each, at in zip(shift, source.base, strict=True)
+            )
+            seen = cv2.remap(source.image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            weight = self._enlarge(mask, self._to_pixels) if number else cv2.extractChannel(total, 3)
+            cv2.add(total, cv2.multiply(seen, cv2.merge([weight] * 4), dtype=cv2.CV_32F), total)
         cv2.add(cv2.multiply(total, self._blend), self._background, total)
-        return np.asarray(cv2.convertScaleAbs(total), np.uint8)
+        return np.asarray(cv2.cvtColor(cv2.convertScaleAbs(total), cv2.COLOR_RGBA2RGB), np.uint8)
 
     def _enlarge(self, grid: Floats, transform: Affine) -> Floats:
         """Sample a small grid (h, w[, c]) at every pixel of the box."""
@@ -126,22 +130,40 @@ def merge_copies(fields: Fields, slots: list[int]) -> tuple[Floats, Floats]:
     if len(slots) == 1:
         return fields.flow[:, slots[0]], masks[:, 0]
     n, k, height, width = masks.shape
-    cells = masks.reshape(n, k, height // STRIDE, STRIDE, width // STRIDE, STRIDE).mean(axis=(3, 5))
-    shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1e-6)
-    return np.einsum("nkchw,nkhw->nchw", fields.flow[:, slots], shares), masks.sum(axis=1)
+    total = masks.sum(axis=1)
+    shares = _cells(masks.reshape(n * k, height, width)).reshape(n, k, height // STRIDE, width // STRIDE)
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-6)
+    return np.einsum("nkchw,nkhw->nchw", fields.flow[:, slots], shares), total
 
 
 def _linear(matrix: NDArray[np.float64], flow: Floats) -> Floats:
-    """Flow (N, 2, h, w) of aligned pixels → (N, h, w, 2) of a still's own pixels."""
+    """Flow (N, 2, h, w) of aligned pixels → of a still's own pixels."""
     x, y = flow[:, 0], flow[:, 1]
     (a, b), (c, d) = matrix.astype(np.float32)
-    return np.stack([a * x + b * y, c * x + d * y], axis=-1)
+    return np.stack([a * x + b * y, c * x + d * y], axis=1)
+
+
+def _cells(masks: Floats) -> Floats:
+    """Means over the cells of masks (N, h, w)."""
+    rows = masks[:, ::STRIDE] + masks[:, 1::STRIDE]
+    return np.asarray((rows[..., ::STRIDE] + rows[..., 1::STRIDE]) / STRIDE**2, np.float32)
+
+
+def _affine_grid(transform: Affine, size: tuple[int, int]) -> Floats:
+    """Where the pixels of a box (w, h) come to lie: (2, h, w), x and y."""
+    x, y = np.arange(size[0]), np.arange(size[1])[:, None]
+    return np.stack([row[0] * x + (row[1] * y + row[2]) for row in transform]).astype(np.float32)
+
+
+def _rgba(image: Image) -> Image:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), np.uint8)
 
 
 def colour_share(face: Image) -> float:
     """How much colour a residual may have beside this lower face: 0 for a greyscale photo, 1 for any usual one."""
-    channels = face.reshape(-1, 3).astype(np.float32)
-    spread = float((channels.max(axis=1) - channels.min(axis=1)).mean())
+    red, green, blue = cv2.split(face)
+    brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    spread = float(cv2.subtract(brightest, darkest).mean())
     return min(1.0, spread / FULL_COLOUR)
 
 
@@ -166,13 +188,13 @@ def _to_grid(to_face: Affine, stride: int) -> Affine:
     return np.column_stack([to_face[:, :2] / stride, offset])
 
 
-def _source(still: Still, aligned: Floats, density: float) -> _Source:
+def _source(still: Still, to_face: Affine, size: tuple[int, int], density: float) -> _Source:
     image, inverse = still.image, invert(still.transform)
     denser = float(np.hypot(*inverse[:, 0])) / density
     if denser > DENSER:
         height, width = image.shape[:2]
-        size = max(1, round(width / denser)), max(1, round(height / denser))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        sx, sy = size[0] / width, size[1] / height
+        smaller = max(1, round(width / denser)), max(1, round(height / denser))
+        image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+        sx, sy = smaller[0] / width, smaller[1] / height
         inverse = compose(np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2]]), inverse)
-    return _Source(np.ascontiguousarray(image), transform_points(inverse, aligned), inverse[:, :2])
+    return _Source(_rgba(image), _affine_grid(compose(inverse, to_face), size), inverse[:, :2])
