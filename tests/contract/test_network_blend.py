@@ -68,6 +68,9 @@ def test_it_gives_what_the_torch_network_gives(folder: Path, case: Case) -> None
     hidden = hide(landmarks, targets)
     colours = median_colours(source, landmarks, hidden)
     inputs, base = network_inputs(source[PART], painted[PART], colours, targets, hidden, known_area())
+    inside = (hidden.area == 1) & (known_area() == 1)
+    assert (base[inside] == painted[PART][inside]).all()
+    assert (base[hidden.area == 0] == source[PART][hidden.area == 0]).all()
     with torch.no_grad():
         fields = network(**{name: torch.tensor(np.array(inputs[name])) for name in INPUTS})
         wanted = blend(fields, torch.from_numpy(base.transpose(0, 3, 1, 2)) / 255).numpy().transpose(0, 2, 3, 1)

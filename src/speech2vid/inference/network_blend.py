@@ -18,6 +18,7 @@ from speech2vid.inference.occlusion import (
     PART,
     Floats,
     Hidden,
+    filled,
     hide,
     known_area,
     median_colours,
@@ -110,16 +111,20 @@ def network_inputs(
 ) -> tuple[Arrays, Floats]:
     """What the graph takes, and what its flow samples: (N, 128, 160, 3) float32 0–255.
 
-    Where a painted face is not to be used (``known``), because the source's own chin shines through, the flow finds the
-    hidden context instead.
+    Where a painted face is not to be used (``known``), because the source's own chin shines through, the flow finds
+    the colours from around instead.
 
     Args:
         faces, painted: (N, 128, 160, 3) 0–255, parts of faces.
         colours: (N, 3) 0–255, to hide under.
         targets: (N, 20, 2) px of the 112 px face.
     """
+    faces, painted = np.asarray(faces, np.float32), np.asarray(painted, np.float32)
     context = np.stack([occlude(*each) for each in zip(faces, hidden.area, colours, strict=True)])
-    base = np.asarray(context + known[..., None] * (painted - context), np.float32)
+    bases = zip(faces, painted, hidden.area, strict=True)
+    base = np.stack(
+        [filled(face + area[..., None] * (made - face), np.maximum(known, 1 - area)) for face, made, area in bases]
+    )
     inputs: Arrays = {
         "context": context.transpose(0, 3, 1, 2) / 255,
         "painted": base.transpose(0, 3, 1, 2) / 255,

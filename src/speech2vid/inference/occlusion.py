@@ -35,6 +35,7 @@ SOFT_PX = 7.0  # width, at 224 px, of the border over which the result fades int
 EDGE_PX = 6.0  # the same at the part's own border, which a turned or large face may reach
 LOWER_LIP = 9  # of the mouth's 20 points: the middle of its lower edge
 KNOWN_PX = (102.0, 105.0)  # rows of the 112 px face between which a painted face ends: below, the source shines through
+FILL_PX = 5.0  # standard deviation of what fills it there, px of the 224 px face
 SUBPIXEL_BITS = 4
 OUTER_LIP, INNER_LIP = slice(0, 12), slice(12, 20)
 SPARSE = 4  # the face's colour is measured on every fourth row and column
@@ -112,6 +113,14 @@ def median_colours(faces: Frames, landmarks: Points, hidden: Hidden) -> Floats:
 def occlude(face: NDArray[Any], area: Floats, colour: Floats) -> Floats:
     """A part (128, 160, 3) of a face with its hidden area (128, 160) under one colour: float32 0–255."""
     return np.asarray(face + area[..., None] * (colour - face), np.float32)
+
+
+def filled(face: NDArray[Any], known: Floats) -> Floats:
+    """A part (128, 160, 3) of a face, and where it is not ``known`` (128, 160) the colours from around, smooth."""
+    weight = known[..., None]
+    seen = np.asarray(face * weight, np.float32)
+    around = cv2.GaussianBlur(seen, (0, 0), FILL_PX) / (cv2.GaussianBlur(known, (0, 0), FILL_PX)[..., None] + 1e-4)
+    return np.asarray(seen + (1 - weight) * around, np.float32)
 
 
 def _fill(outline: Points) -> Floats:

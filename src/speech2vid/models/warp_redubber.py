@@ -28,7 +28,7 @@ from speech2vid.models.talker import WIDTHS
 CHANNELS = (32, 80, 144, 192)  # at 1/2, 1/4, 1/8, 1/16, at width 1
 NARROW = 8  # at full size
 FLOW_PX, TINT = 4.0, 0.25  # what an output of 1 means
-UNSURE, UNKNOWN = -3.0, 6.0  # logit of the painting's share where a moved pixel is at hand, and what is added elsewhere
+UNSURE, UNKNOWN = -3.0, 3.0  # logit of the painting's share where a moved pixel is at hand, and what is added elsewhere
 INPUTS = {"context": 3, "painted": 3, "known": 1, "region": 1, "mouth": 2}
 
 

@@ -246,8 +246,8 @@ class RedubberStageConfig(StageConfig):
     gradient: float = 0.5
     share: float = 0.02
     smooth: float = 0.003
-    adversarial: float = 0.003
-    match: float = 0.02
+    adversarial: float = 0.015
+    match: float = 0.05
     ramp: int = 500
 
 

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speech2vid.constants import BLEND_HEIGHT, BLEND_WIDTH, CONTEXT_FACE_PX
-from speech2vid.face.registration import context_from_face
+from speech2vid.constants import BLEND_HEIGHT, BLEND_LEFT, BLEND_TOP, BLEND_WIDTH, CONTEXT_FACE_PX
+from speech2vid.face.registration import context_from_face, invert, transform_points
+from speech2vid.inference.compose import blend_mask
 from speech2vid.inference.network_blend import network_inputs
 from speech2vid.inference.occlusion import Floats, hide, known_area
 from speech2vid.losses import hinge
@@ -30,13 +31,15 @@ from speech2vid.training.sheet import contact_sheet
 from speech2vid.training.stage import Batch, Item, Stage, Validation, speaker_mean
 from speech2vid.training.tracks import TrackSet
 
-GAIN, TINT, LIFT, SLOPE = 0.08, 0.03, 6.0, 0.06  # of the colours of a painted mouth: standard deviations
+DISTURBED = 0.5  # share of painted mouths in other colours; the following are standard deviations
+GAIN, TINT, LIFT, SLOPE = 0.06, 0.02, 4.0, 0.05  # of the colours of a painted mouth
 SCENE_GAIN, SCENE_TINT, SCENE_LIFT = 0.12, 0.04, 8.0  # of the whole face's
-SHIFT_PX, TURN, GROW = 1.2, 0.015, 0.015  # of its place, px of the 224 px face, radians, and a share
+SHIFT_PX, TURN, GROW = 0.8, 0.01, 0.01  # of its place, px of the 224 px face, radians, and a share
 LANDMARK_PX, LOWER_PX = 0.7, 3.0  # of the hidden area: its place, and how much further down it may end
 MIDDLE = (BLEND_WIDTH / 2, 0.4 * BLEND_HEIGHT)  # about where the mouth is, in the part
 WINDOW = np.s_[..., 16:80, 32:128]  # of the part: what the critic sees, the mouth at full size
-MOUTH, BORDER, OUTSIDE = 2.0, 1.5, 0.1  # what the lips, the soft border and the rest count beside the region's 1
+MOUTH, INNER, BORDER = 2.0, 6.0, 1.5  # what the lips, what is between them, and the soft border count beside ...
+OUTSIDE = 0.1  # ... the region's 1 and the rest
 SHEET_FACES = 2  # of a track
 
 
@@ -73,6 +76,7 @@ class WarpRedubberStage(Stage):
             **(critics if self.critic is not None else {}),
         }
         self._known = known_area()
+        self._laid_in = _laid_in()
 
     def weights_at(self, step: int) -> dict[str, float]:
         ramp = min(1.0, step / max(1, self.config.ramp))
@@ -94,7 +98,7 @@ class WarpRedubberStage(Stage):
         face, painted, colour = (
             (each * gain + lift).clip(0, 255).astype(np.float32) for each in (face, painted, colour)
         )
-        painted = _disturbed(painted, rng)
+        painted = painted + self._laid_in * (_disturbed(painted, rng) - painted)
         outline, lower = landmarks + np.float32(LANDMARK_PX) * rng.standard_normal(2).astype(np.float32), asked.copy()
         if rng.random() < 0.5:
             lower[:, 1] += LOWER_PX * abs(rng.standard_normal())
@@ -116,7 +120,8 @@ class WarpRedubberStage(Stage):
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         fields = network(**{name: batch[name] for name in INPUTS})
         made, true, region, mouth = blend(fields, batch["base"]), batch["face"], batch["region"], batch["mouth"]
-        weight = OUTSIDE + region + MOUTH * mouth[:, :1] + BORDER * batch["area"] * (1 - region)
+        lips = MOUTH * mouth[:, :1] + INNER * mouth[:, 1:]
+        weight = OUTSIDE + region + lips + BORDER * batch["area"] * (1 - region)
         error = made - true
         across = (error.diff(dim=-1) * weight[..., :-1]).abs().mean()
         moved = torch.cat([fields.flow / 4.0, 10.0 * fields.tint], dim=1)
@@ -189,15 +194,23 @@ def _mirrored(points: Points) -> Points:
     return turned
 
 
+def _laid_in() -> Floats:
+    """(128, 160, 1) how much of the generated picture a painted face shows: beyond, it is the source."""
+    y, x = np.mgrid[:BLEND_HEIGHT, :BLEND_WIDTH]
+    points = np.stack([x + BLEND_LEFT, y + BLEND_TOP], axis=-1)
+    return blend_mask(transform_points(invert(context_from_face()), points))[..., None]
+
+
 def _disturbed(painted: NDArray[np.float32], rng: np.random.Generator) -> Floats:
     """A painted mouth in another light, and often a little elsewhere; (128, 160, 3) float32 0–255."""
     x = np.linspace(-1, 1, BLEND_WIDTH, dtype=np.float32)[None, :, None]
     y = np.linspace(-1, 1, BLEND_HEIGHT, dtype=np.float32)[:, None, None]
     across, down, gain = rng.standard_normal(3)
     slope = SLOPE * (across * x + down * y)
-    painted = painted * (1 + GAIN * gain + slope + TINT * rng.standard_normal(3)) + LIFT * rng.standard_normal()
+    if rng.random() < DISTURBED:
+        painted = painted * (1 + GAIN * gain + slope + TINT * rng.standard_normal(3)) + LIFT * rng.standard_normal()
     painted = np.ascontiguousarray(painted, np.float32)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         turn, grow = TURN * rng.standard_normal(), GROW * rng.standard_normal()
         matrix: NDArray[Any] = cv2.getRotationMatrix2D(MIDDLE, float(np.degrees(turn)), float(1 + grow))
         matrix[:, 2] = matrix[:, 2] + SHIFT_PX * rng.standard_normal(2)
