@@ -94,5 +94,7 @@ def test_mouths_are_drawn_where_they_are(landmarks: Points) -> None:
 def test_what_is_painted_ends_below_the_chin() -> None:
     known = known_area()
     chin = in_part(canonical_points()[8:9])[0, 1]
-    assert known[: int(chin)].min() == 1
-    assert known[-1].max() == 0
+    mouth = in_part(canonical_points()[MOUTH_POINTS])
+    left, right = int(mouth[:, 0].min()) - 10, int(mouth[:, 0].max()) + 10
+    assert known[: int(chin), left:right].min() == 1
+    assert known[-1].max() == known[:, 0].max() == known[:, -1].max() == 0

@@ -20,6 +20,7 @@ from speech2vid.constants import (
     BLEND_TOP,
     BLEND_WIDTH,
     CONTEXT_FACE_PX,
+    FACE_PX,
     JAW,
 )
 from speech2vid.face.registration import context_from_face, transform_points
@@ -34,7 +35,8 @@ CHEEK_PX, CHIN_PX = -4.0, 5.0  # how far beyond the jaw the hidden area ends, at
 SOFT_PX = 7.0  # width, at 224 px, of the border over which the result fades into the source, inside the hidden area
 EDGE_PX = 6.0  # the same at the part's own border, which a turned or large face may reach
 LOWER_LIP = 9  # of the mouth's 20 points: the middle of its lower edge
-KNOWN_PX = (102.0, 105.0)  # rows of the 112 px face between which a painted face ends: below, the source shines through
+KNOWN_ROWS_PX = (102.0, 105.0)  # of the 112 px face, between which a painted face ends: the source shines through
+KNOWN_SIDES_PX = (16.0, 22.0)  # the same from the left and the right: what is dragged in from beside a face
 FILL_PX = 5.0  # standard deviation of what fills it there, px of the 224 px face
 SUBPIXEL_BITS = 4
 OUTER_LIP, INNER_LIP = slice(0, 12), slice(12, 20)
@@ -87,11 +89,15 @@ def mouth_areas(targets: Points) -> Floats:
 
 
 def known_area() -> Floats:
-    """(128, 160), how far a painted face can be used: 1, but for its end below the chin."""
+    """(128, 160), how far a painted face can be used: 1, but for its ends below the chin and beside the cheeks."""
     matrix = context_from_face()
-    start, end = (matrix[1, 1] * row + matrix[1, 2] - BLEND_TOP for row in KNOWN_PX)
-    rows = np.clip((end - np.arange(BLEND_HEIGHT)) / (end - start), 0, 1)
-    return np.repeat(rows[:, None], BLEND_WIDTH, axis=1).astype(np.float32)
+    y = (np.arange(BLEND_HEIGHT) + BLEND_TOP - matrix[1, 2]) / matrix[1, 1]
+    x = (np.arange(BLEND_WIDTH) + BLEND_LEFT - matrix[0, 2]) / matrix[0, 0]
+    first, last = KNOWN_ROWS_PX
+    none, full = KNOWN_SIDES_PX
+    rows = np.clip((last - y) / (last - first), 0, 1)
+    columns = np.clip((np.minimum(x, FACE_PX - 1 - x) - none) / (full - none), 0, 1)
+    return np.asarray(rows[:, None] * columns, np.float32)
 
 
 def median_colours(faces: Frames, landmarks: Points, hidden: Hidden) -> Floats:
