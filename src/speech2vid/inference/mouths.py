@@ -18,9 +18,10 @@ from speech2vid.records import Points
 
 SMOOTHING_S = 0.04  # of transforms: standard deviation, as in training
 REST_S = 0.5  # of the closed mouth in the pose of the moment
+ASIDE_S = 0.1  # of where the middle of the mouth is sideways
 STEADY_S = 0.02  # of the mouth that is filmed
 FADE_S = 0.16  # the effect comes and goes over this time where a face is found or lost within a shot
-TURN_FADE = (0.55, 0.8)  # sideways turn between which the original comes back
+TURN_FADE = (0.55, 0.75)  # sideways turn between which the original comes back
 SMALL_FADE_PX = (24.0, 40.0)  # side of the square that becomes the face
 JUMP_PX = 9.0  # a mouth that moves by more between two pictures of 1/25 s is covered, or its landmarks are wrong
 
@@ -72,6 +73,8 @@ def plan_face(
     aligned = np.stack([transform_points(t, points) for t, points in zip(transforms, landmarks, strict=True)])
     aligned[:, MOUTH_POINTS] = smoothed(aligned[:, MOUTH_POINTS], times_s, STEADY_S)
     rest = smoothed(rest_of(aligned, rest_weight), times_s, REST_S) + habit
+    aside = (aligned[:, MOUTH_POINTS, 0] - rest[..., 0]).mean(axis=1)  # speech moves no mouth sideways
+    rest[..., 0] += smoothed(aside, times_s, ASIDE_S)[:, None]
     weight = _seen_well(aligned, transforms, times_s) * _fade(times_s, fade_in=fade_in, fade_out=fade_out)
     return FacePlan(transforms, aligned, rest, np.asarray(weight, np.float32))
 

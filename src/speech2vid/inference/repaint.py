@@ -8,52 +8,76 @@ person stand beside it for what the picture does not show: teeth, where its lips
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.constants import CONTEXT_FACE_PX, FACE_PX, IDENTITY_PERCENTILES, MOUTH_POINTS
+from speech2vid.constants import (
+    CONTEXT_FACE_PX,
+    FACE_PX,
+    IDENTITY_PERCENTILES,
+    MOUTH_POINTS,
+    REGION_HEIGHT,
+    REGION_LEFT,
+    REGION_TOP,
+    REGION_WIDTH,
+)
 from speech2vid.face.registration import align, compose, context_from_face, invert, transform_points, warp
 from speech2vid.frontend import Still, lip_opening
 from speech2vid.inference.blending import Blender
 from speech2vid.inference.compose import Composer
-from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.inference.fields import Fields, Floats, TalkerNetworks
 from speech2vid.inference.identity import Identity, in_colours_of, rest_mouth, spread
 from speech2vid.inference.mouths import FacePlan, at_times, plan_face, rest_of
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
 from speech2vid.media import NativeFormat, NativePicture
 from speech2vid.records import Affine, AlignedFace, Image
 
-OPEN_PERCENTILES = (90,)  # of lip opening: the other moments that stand beside the picture's own
+OPEN_PERCENTILE = 90  # of lip opening: the other moment that stands beside the picture's own
+COST_WEIGHT, POSE_WEIGHT = 0.25, 0.3  # of unfitness and of another pose, in px of lip opening
+POSE_POINTS = [1, 2, 3, 4, 12, 13, 14, 15, 30]  # sides of the jaw, tip of the nose: where they lie tells the pose
+NEAR_PX, FAR_PX = 3.0, 9.0  # from the lips, px of the 112 px face: up to there, and no longer, other moments show
 DISSOLVE = 0.5  # below this weight the new picture also fades into the old one
+MARGIN_PX = 3  # of the canvas, round what changes on it: beyond, less than half a grey level changes
+OUTER_LIPS = 12  # the first of the 20 points of a mouth are its outline
 BORDER_PX = 6.0  # of the 224 px canvas: over which what a blender changes fades to nothing
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who speaks: other moments of them, and how their closed mouth differs from the usual one."""
+    """Somebody who speaks: moments of them, and how their closed mouth differs from the usual one."""
 
     stills: tuple[Still, ...]
     habit: Floats
 
 
 def person_of(seen: Sequence[SeenStill], networks: TalkerNetworks) -> Person:
-    """Choose moments at percentiles of lip opening; sharp and frontal ones first."""
+    """Choose moments at percentiles of lip opening, sharp and frontal ones first, for what is usual for somebody."""
     openings = [still.opening for still in seen]
     chosen = [_nearest(seen, float(np.percentile(openings, each))) for each in IDENTITY_PERCENTILES]
-    stills = [_still(each) for each in chosen]
-    landmarks = np.stack([still.aligned.landmarks for still in stills])
+    landmarks = np.stack([_still(each).aligned.landmarks for each in chosen])
     rest = rest_mouth(landmarks, networks.rest_weight, networks.speech)
     habit = rest - rest_of(landmarks, networks.rest_weight).mean(axis=0)
-    wide = [_still(_nearest(seen, float(np.percentile(openings, each)))) for each in OPEN_PERCENTILES]
-    return Person(tuple(wide), np.asarray(habit, np.float32))
+    return Person(tuple(_still(each) for each in seen), np.asarray(habit, np.float32))
 
 
 def _nearest(seen: Sequence[SeenStill], opening: float) -> SeenStill:
-    return min(seen, key=lambda still: abs(still.opening - opening) + 0.25 * still.cost)
+    return min(seen, key=lambda still: abs(still.opening - opening) + COST_WEIGHT * still.cost)
+
+
+def open_still(person: Person, plan: FacePlan) -> Still:
+    """The moment that stands beside a face's own: the mouth open, sharp, the head held as in this track."""
+    wanted = float(np.percentile([still.opening for still in person.stills], OPEN_PERCENTILE))
+    pose = np.median(plan.landmarks[:, POSE_POINTS], axis=0)
+
+    def unfit(still: Still) -> float:
+        turned = float(np.linalg.norm(still.aligned.landmarks[POSE_POINTS] - pose, axis=-1).mean())
+        return abs(still.opening - wanted) + COST_WEIGHT * still.cost + POSE_WEIGHT * turned
+
+    return min(person.stills, key=unfit)
 
 
 def _still(seen: SeenStill) -> Still:
@@ -63,11 +87,12 @@ def _still(seen: SeenStill) -> Still:
 
 @dataclass(frozen=True)
 class Change:
-    """A face of the video that is to speak: its geometry, the person, and the movement of their sound on its grid."""
+    """A face of the video that is to speak: its geometry, another moment of the person with an open mouth, and the
+    movement of their sound on its grid."""
 
     face: SeenFace
     plan: FacePlan
-    person: Person
+    beside: Still
     movements: Floats
 
 
@@ -94,7 +119,7 @@ def plan_changes(
             fade_in=face.start > begin,
             fade_out=face.stop < end,
         )
-        changes.append(Change(face, plan, person, moved))
+        changes.append(Change(face, plan, open_still(person, plan), moved))
     return changes
 
 
@@ -144,32 +169,84 @@ class Repainter:
         crop = picture.crop(box)
         local = compose(transform, np.array([[1.0, 0, box[0]], [0, 1.0, box[1]]]))
         target = change.plan.target(at, movement)
-        painted = self._paint(crop, local, change.plan.landmarks[at], change.person, target)
-        difference = self._blend(crop, painted, local, change.plan.landmarks[at], target)
+        painted = self._paint(crop, local, change.plan.landmarks[at], change.beside, target)
+        difference, (left, top) = self._blend(crop, painted, local, change.plan.landmarks[at], target)
         dissolve = min(1.0, float(change.plan.weight[at]) / DISSOLVE)
-        picture.add(box, np.asarray(dissolve * difference, np.float32))
+        left, top = left + box[0], top + box[1]
+        changed = left, top, left + difference.shape[1], top + difference.shape[0]
+        picture.add(changed, np.asarray(dissolve * difference, np.float32))
 
-    def _paint(self, crop: Image, transform: Affine, landmarks: Floats, person: Person, target: Floats) -> Image:
+    def _paint(self, crop: Image, transform: Affine, landmarks: Floats, beside: Still, target: Floats) -> Image:
         """The part of the picture with the mouth that the talker makes."""
         face = AlignedFace(warp(crop, transform, FACE_PX), landmarks, transform)
         own = Still(crop, face, float(lip_opening(landmarks)), 0.0)
-        stills = sorted([own, *(in_colours_of(still, own) for still in person.stills)], key=lambda s: s.opening)
+        stills = sorted([own, in_colours_of(beside, own)], key=lambda still: still.opening)
         slots = tuple(stills[i] for i in spread(len(stills)))
         mouths = np.ascontiguousarray(np.stack([still.aligned.landmarks for still in slots])[:, MOUTH_POINTS])
         features = self._networks.identity(np.stack([still.aligned.image for still in slots]), mouths)
         fields = self._networks.frames(features, mouths, target[None])
+        near = near_mouths(target, landmarks[MOUTH_POINTS])
+        fields = own_elsewhere(fields, [still is own for still in slots], near)
         return next(Composer(Identity(crop, transform, slots, mouths, target, features)).frames(fields))
 
-    def _blend(self, crop: Image, painted: Image, transform: Affine, landmarks: Floats, target: Floats) -> Floats:
-        """What is added to the part: the painted picture, corrected by what the blender makes of it at 224 px."""
+    def _blend(
+        self, crop: Image, painted: Image, transform: Affine, landmarks: Floats, target: Floats
+    ) -> tuple[Floats, tuple[int, int]]:
+        """What is added, and where its corner lies (x, y): the painted picture, corrected by what the blender makes of
+        it at 224 px."""
         to_canvas = compose(context_from_face(), transform)
         source = warp(crop, to_canvas, CONTEXT_FACE_PX)
         small = warp(painted, to_canvas, CONTEXT_FACE_PX)
         blended = self._blender.blend(source[None], small[None], landmarks[None], target[None])[0]
+        part = _changed_part((source != small) | (source != blended), to_canvas, crop)
         correction = cv2.subtract(blended, small, dtype=cv2.CV_32F) * _inside()
-        height, width = crop.shape[:2]
-        large = cv2.warpAffine(correction, to_canvas, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        return np.asarray(cv2.subtract(painted, crop, dtype=cv2.CV_32F) + large, np.float32)
+        left, top = part[1].start, part[0].start
+        size = part[1].stop - left, part[0].stop - top
+        to_part = compose(to_canvas, np.array([[1.0, 0, left], [0, 1.0, top]]))
+        large = cv2.warpAffine(correction, to_part, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        difference = cv2.subtract(painted[part], crop[part], dtype=cv2.CV_32F)
+        return np.asarray(cv2.add(difference, large), np.float32), (left, top)
+
+
+def _changed_part(changed: NDArray[np.bool_], to_canvas: Affine, crop: Image) -> tuple[slice, slice]:
+    """Rows and columns of the crop, from even numbers on, outside which nothing on the canvas (224, 224, 3) changes."""
+    height, width = crop.shape[:2]
+    rows, columns = np.flatnonzero(changed.any(axis=(1, 2))), np.flatnonzero(changed.any(axis=(0, 2)))
+    if not len(rows):
+        return slice(0, 2), slice(0, 2)
+    x, y = (columns[0] - MARGIN_PX, columns[-1] + MARGIN_PX), (rows[0] - MARGIN_PX, rows[-1] + MARGIN_PX)
+    corners = transform_points(invert(to_canvas), np.array([[a, b] for a in x for b in y], np.float64))
+    low = np.clip(np.floor(corners.min(axis=0)), 0, (width - 2, height - 2)).astype(int) // 2 * 2
+    high = np.clip(np.ceil(corners.max(axis=0)) + 1, low + 2, (width, height)).astype(int)
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def near_mouths(*mouths: Floats) -> Floats:
+    """(64, 96), on the generated region: 1 on and near the given mouths (20, 2), 0 further away."""
+    outside = np.full((REGION_HEIGHT, REGION_WIDTH), 1, np.uint8)
+    for mouth in mouths:
+        outline = np.rint(mouth[:OUTER_LIPS] - (REGION_LEFT, REGION_TOP)).astype(np.int32)
+        cv2.fillPoly(outside, [outline], 0)
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
+    share = np.clip((FAR_PX - distance) / (FAR_PX - NEAR_PX), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def own_elsewhere(fields: Fields, own: Sequence[bool], near: Floats) -> Fields:
+    """The fields with the picture's own slots alone away from the mouth: other moments have another pose and another
+    background, and what is painted belongs between the lips.
+
+    Args:
+        fields: for N frames.
+        own: of each slot, whether it holds the picture's own face.
+        near: (64, 96) how much of the others is wanted.
+    """
+    mine = np.array([*own, False])
+    masks = fields.masks.copy()
+    masks[:, ~mine] *= near
+    missing = 1 - masks.sum(axis=1, keepdims=True)
+    masks[:, mine] += missing / mine.sum()
+    return replace(fields, masks=masks)
 
 
 def square_from_stored(layout: NativeFormat) -> Affine:
