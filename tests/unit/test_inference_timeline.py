@@ -65,8 +65,8 @@ def test_lengths() -> None:
 def test_the_grid_of_25_hz_takes_what_is_on_screen(rate_hz: float) -> None:
     starts_s = np.arange(30, 90) / rate_hz
     first, picks = on_grid(starts_s)
-    times_s = first / 25 + np.arange(len(picks)) / 25
-    assert first - 1 < starts_s[0] * 25 <= first + 1e-6
+    times_s = (first + 0.25 + np.arange(len(picks))) / 25
+    assert first - 0.75 < starts_s[0] * 25 <= first + 0.25 + 1e-6
     assert (starts_s[picks] <= times_s + 1e-5).all()
     assert (times_s < starts_s[picks] + 1 / rate_hz + 1e-5).all()
 

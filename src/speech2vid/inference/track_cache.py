@@ -25,7 +25,7 @@ from speech2vid.frontend import SyncNetworks
 from speech2vid.inference.pipeline import Stopwatch
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
 
-FORMAT = "1"  # counted up when the first pass finds other things
+FORMAT = "2"  # counted up when the first pass finds other things
 PROGRAMS = ("av", "dlib-bin", "opencv-python-headless")  # whose versions change what is found
 MOST_BYTES = 512 << 20
 _READ_BYTES = 1 << 20

@@ -23,6 +23,7 @@ from speech2vid.frontend.tracking import DETECT_EVERY
 from speech2vid.inference.fields import Floats
 from speech2vid.inference.pipeline import Stopwatch, ahead
 from speech2vid.media import NativeReader, probe, read_audio
+from speech2vid.media.video_reader import LOOK
 from speech2vid.records import Image, Points
 
 TRACK_PX = 1280  # longest side of the picture in which faces are followed
@@ -238,11 +239,19 @@ def _face_of(
 
 
 def on_grid(starts_s: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
-    """Which pictures of a stretch are on screen at the times of the 25 Hz grid: first grid number, picture of each."""
-    first = int(np.ceil(starts_s[0] * FRAME_RATE_HZ - 1e-6))
-    last = int(np.floor(starts_s[-1] * FRAME_RATE_HZ + 1e-6))
-    grid_s = np.arange(first, last + 1) / FRAME_RATE_HZ
-    return first, np.asarray(np.searchsorted(starts_s, grid_s + 1e-6, side="right") - 1, np.int64)
+    """Which pictures of a stretch stand for the frames of the 25 Hz grid, as ``VideoReader`` takes them.
+
+    Args:
+        starts_s: (T,) when each picture is shown.
+
+    Returns:
+        number of the first frame, and the picture (index into the stretch) of each.
+    """
+    look = float(LOOK)
+    first = int(np.ceil(starts_s[0] * FRAME_RATE_HZ - look - 1e-6))
+    last = int(np.floor(starts_s[-1] * FRAME_RATE_HZ - look + 1e-6))
+    looks_s = (np.arange(first, max(first, last) + 1) + look) / FRAME_RATE_HZ
+    return first, np.asarray(np.searchsorted(starts_s, looks_s + 1e-6, side="right") - 1, np.int64)
 
 
 def thinned(stills: list[SeenStill]) -> list[SeenStill]:
