@@ -35,8 +35,8 @@ def train(
         typer.Option(
             "--config",
             metavar="NAME|FILE.toml",
-            help="talker: default (what is shipped), compact-upsample or paper (the paper's network), toy; sharpener: "
-            "sharpener; sync: sync, sync-contrastive; identity: identity; redubber: redubber (what is shipped), "
+            help="talker: default (what is shipped), compact-upsample, content or paper (the paper's network), toy; "
+            "sharpener: sharpener; sync: sync, sync-contrastive; identity: identity; redubber: redubber (what is shipped), "
             "compact-audio or paper (the paper's network), toy; or a file.",
         ),
     ] = None,
