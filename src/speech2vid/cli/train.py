@@ -36,8 +36,8 @@ def train(
             "--config",
             metavar="NAME|FILE.toml",
             help="talker: default (what is shipped), compact-upsample, content or paper (the paper's network), toy; "
-            "sharpener: sharpener; sync: sync, sync-contrastive; identity: identity; redubber: redubber (what is shipped), "
-            "compact-audio or paper (the paper's network), toy; or a file.",
+            "sharpener: sharpener; sync: sync, sync-contrastive; identity: identity; redubber: redubber (what is "
+            "shipped), compact-audio or paper (the paper's network), toy; or a file.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Carry on where --out was stopped.")] = False,
