@@ -11,6 +11,8 @@ from speech2vid.cli.failures import FAILED, SKIPPED_SOME
 from speech2vid.cli.failures import report as report_failure
 from speech2vid.cli.output import JsonFlag, note, print_json, print_table, progress_bar
 
+MOST_ROWS = 20  # of a table on the terminal
+
 if TYPE_CHECKING:
     from speech2vid.data.report import PrepareReport
 
@@ -65,6 +67,10 @@ def _show(report: PrepareReport, out: Path) -> None:
     dropped = [(reason, str(count)) for reason, count in record["tracks_dropped"].items()]
     if dropped:
         print_table("Dropped", ("reason", "tracks"), dropped)
+    moved = [tuple(str(value) for value in each.values()) for each in record["offsets"][:MOST_ROWS]]
+    if moved:
+        more = f", the first {MOST_ROWS} of {len(record['offsets'])}" if len(record["offsets"]) > MOST_ROWS else ""
+        print_table(f"Sound moved{more}", ("file", "frames late", "seconds late", "confidence"), moved)
     if report.frames:
         speeds = [(stage, f"{s:.1f}", f"{report.frames / s:.0f}") for stage, s in report.stage_s.items()]
         print_table("Work of this run", ("stage", "seconds", "frames a second"), speeds)

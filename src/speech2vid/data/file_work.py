@@ -149,7 +149,7 @@ def _run_stages(task: FileTask, clock: StageClock, tally: _Tally, fragment: TarW
     meter = meter_for(task.sync)
     spool_path = task.folder / f"{task.sha256}.spool"
     try:
-        with TarWriter(spool_path) as spool:
+        with TarWriter(spool_path, lasting=False) as spool:
             seen = list(_seen_tracks(task, meter, clock, tally, spool))
             spool.keep()
         with clock.during("speaker"):

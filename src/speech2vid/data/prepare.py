@@ -222,7 +222,7 @@ def _assemble(
             with writer:
                 for record, members in samples:
                     writer.add(record.key, members)
-                    sheet.offer(record.key, split_pictures(members[FACES])[record.frames // 2])
+                    sheet.offer(record.key, record.speaker, split_pictures(members[FACES])[record.frames // 2])
                     tracks.setdefault(record.sha256, []).append(_track_entry(record, writer.path.name))
                     if writer.size_bytes >= shard_bytes:
                         break

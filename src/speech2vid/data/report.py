@@ -69,12 +69,29 @@ class PrepareReport:
             "hours_in": _hours(sum(entry.outcome.seconds for entry in self.files)),
             "hours_kept": _hours(sum(entry.seconds for entry in self.tracks)),
             "splits": {split: self._split(split) for split in sorted({entry.split for entry in self.tracks})},
+            "offsets": self._offsets(),
             "skipped": [
                 {"source": entry.source, "reason": next(iter(entry.outcome.dropped)), "detail": entry.outcome.detail}
                 for entry in self.skipped
             ],
             "shards": [asdict(shard) for shard in self.shards],
         }
+
+    def _offsets(self) -> list[dict[str, Any]]:
+        """Of each file whose sound was moved: by how much, and how well its tracks fit the sound on average."""
+        moved: dict[str, list[TrackEntry]] = {}
+        for track in self.tracks:
+            if track.offset_s or track.offset_frames:
+                moved.setdefault(track.source, []).append(track)
+        return [
+            {
+                "source": source,
+                "offset_frames": tracks[0].offset_frames,
+                "offset_s": round(tracks[0].offset_s, 3),
+                "confidence": round(sum(track.confidence for track in tracks) / len(tracks), 3),
+            }
+            for source, tracks in moved.items()
+        ]
 
     def _split(self, split: str) -> dict[str, float]:
         """A column of the paper's Table 1."""

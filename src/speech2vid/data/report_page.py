@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import heapq
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -26,22 +27,34 @@ STYLE = (
 
 
 class ContactSheet:
-    """One face each of some tracks, chosen by the hash of their keys: the same ones always, few in memory."""
+    """One face each of some tracks, few in memory: as many speakers as possible, by hash, so always the same ones."""
 
     def __init__(self) -> None:
-        self._chosen: list[tuple[int, str, bytes]] = []  # a heap, the largest hash first
+        self._speakers: dict[str, tuple[int, str, bytes]] = {}  # the first track of each by the hash of its key
+        self._others: list[tuple[int, str, bytes]] = []  # a heap, the largest hash first
 
-    def offer(self, key: str, picture: bytes) -> None:
+    def offer(self, key: str, speaker: str, picture: bytes) -> None:
         """Take a track's face (JPEG) into account."""
-        rank = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
-        heapq.heappush(self._chosen, (-rank, key, picture))
-        if len(self._chosen) > CONTACTS:
-            heapq.heappop(self._chosen)
+        face = (_rank(key), key, picture)
+        self._speakers[speaker] = min(self._speakers.get(speaker, face), face)
+        if len(self._speakers) > CONTACTS:
+            del self._speakers[max(self._speakers, key=_rank)]
+        heapq.heappush(self._others, (-face[0], key, picture))
+        if len(self._others) > 2 * CONTACTS:
+            heapq.heappop(self._others)
 
     @property
     def faces(self) -> list[tuple[str, bytes]]:
         """Key and JPEG, by key."""
-        return sorted((key, picture) for _, key, picture in self._chosen)
+        chosen = {key: picture for _, key, picture in self._speakers.values()}
+        for _, key, picture in sorted(self._others, reverse=True):
+            if len(chosen) < CONTACTS:
+                chosen.setdefault(key, picture)
+        return sorted(chosen.items())
+
+
+def _rank(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
 
 
 def report_page(report: PrepareReport, sheet: ContactSheet) -> bytes:
@@ -93,7 +106,7 @@ def _histogram(title: str, values: Sequence[float]) -> str:
     top = int(counts.max())
     bars = "".join(
         f'<rect x="{BAR_PX * i}" y="{PLOT_PX - h}" width="{BAR_PX - 1}" height="{h}"/>'
-        for i, h in enumerate(round(PLOT_PX * int(count) / top) for count in counts)
+        for i, h in enumerate(round(PLOT_PX * math.log1p(int(count)) / math.log1p(top)) for count in counts)
     )
     width = BAR_PX * BINS
     axis = (
@@ -103,7 +116,8 @@ def _histogram(title: str, values: Sequence[float]) -> str:
     middle = float(np.median(values))
     return (
         f'<figure><svg width="{width}" height="{PLOT_PX + 18}" role="img">{bars}{axis}</svg>'
-        f"<figcaption>{escape(title)}; median {middle:.3g}, highest bar {top} tracks</figcaption></figure>"
+        f"<figcaption>{escape(title)}; median {middle:.3g}, highest bar {top} tracks, heights logarithmic</figcaption>"
+        "</figure>"
     )
 
 

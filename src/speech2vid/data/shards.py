@@ -135,13 +135,18 @@ def track_of(members: Mapping[str, bytes], *, pictures: bool = True, context: bo
 class TarWriter:
     """Writes samples to a tar file that appears whole, when it is left after ``keep()``, or not at all.
 
+    Args:
+        path: the file.
+        lasting: it must outlast a power failure; a file of which the work in progress is made need not.
+
     Raises:
         OutputError: the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lasting: bool = True) -> None:
         self.path = path
         self.tracks = 0
+        self._lasting = lasting
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         with _writing(path):
             self._file = _HashingFile(self._temporary)
@@ -164,7 +169,7 @@ class TarWriter:
         """Finish the file and give it its name."""
         with _writing(self.path):
             self._archive.close()
-            self._file.close()
+            self._file.close(lasting=self._lasting)
             self._temporary.replace(self.path)
         return Shard(self.path.name, self._file.size_bytes, self._file.sha256.hexdigest(), self.tracks)
 
@@ -191,10 +196,11 @@ class _HashingFile:
         self.size_bytes += len(data)
         return self._file.write(data)
 
-    def close(self) -> None:
+    def close(self, *, lasting: bool = False) -> None:
         if not self._file.closed:
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if lasting:
+                os.fsync(self._file.fileno())
             self._file.close()
 
 
