@@ -7,8 +7,8 @@ import pytest
 
 from speech2vid.constants import FACE_PX, SAMPLES_PER_FRAME
 from speech2vid.data.meters import LipSync, meter_for, meter_name
-from speech2vid.data.speaking import MAX_OFFSET_FRAMES, OFFSETS
 from speech2vid.errors import ConfigError
+from speech2vid.frontend.lip_sync import MAX_OFFSET_FRAMES, OFFSETS
 
 FRAMES, LEAD = 20, 25
 NEAR = 0.01  # the front end hears what came before; a frame beside differs by 0.05

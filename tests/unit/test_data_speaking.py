@@ -20,13 +20,15 @@ class Meter:
         raise NotImplementedError
 
 
-def seen(start: int, frames: int, fit: float, at: int = 0, face_px: float = 100.0) -> SeenTrack:
+def seen(
+    start: int, frames: int, fit: float, at: int = 0, face_px: float = 100.0, spoken: int | None = None
+) -> SeenTrack:
     """A track that fits by ``fit`` at offset ``at`` and by noise elsewhere; unknown at its beginning."""
     fits = np.random.default_rng(start + frames).normal(0, 0.3, (frames, len(OFFSETS))).astype(np.float32)
     fits -= fits.mean(axis=0)
     fits[:, at == OFFSETS] += fit
     fits[:3, 20:] = np.nan
-    return SeenTrack(start, face_px, fits)
+    return SeenTrack(start, face_px, fits, frames if spoken is None else spoken)
 
 
 @pytest.mark.parametrize("at", [-15, -4, 0, 9])
@@ -55,10 +57,11 @@ def test_faces_seen_one_after_another_are_no_rivals() -> None:
     assert [each.reason for each in judge(tracks, FileOffset(0, 0.5, True), Meter())] == [None, None]
 
 
-def test_a_voice_off_screen_is_told_only_where_there_was_time() -> None:
+def test_a_voice_off_screen_is_told_only_where_enough_was_said() -> None:
     sure = FileOffset(0, 0.5, True)
-    assert judge([seen(0, 100, 0.0)], sure, Meter())[0].reason is Reason.OFF_SCREEN
-    assert judge([seen(0, 50, 0.0)], sure, Meter())[0].reason is None
+    assert judge([seen(0, 150, 0.0)], sure, Meter())[0].reason is Reason.OFF_SCREEN
+    assert judge([seen(0, 100, 0.0)], sure, Meter())[0].reason is None
+    assert judge([seen(0, 300, 0.0, spoken=60)], sure, Meter())[0].reason is None  # mostly silence
 
 
 def test_unmeasured_the_largest_speaks() -> None:

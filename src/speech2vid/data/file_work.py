@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from speech2vid import __version__
+from speech2vid.audio.silence import waveform_activity
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ
 from speech2vid.data.dropped import Dropped
 from speech2vid.data.face_tracks import TrackFinder
@@ -51,12 +52,13 @@ MIN_RATE_HZ = Fraction(20)  # with fewer pictures a second lips cannot be follow
 MIN_FACE_PX = 48  # source pixels that become the 112 px face
 BLANK_KEYFRAMES = 5  # a shorter video is decoded: its content may begin after a fade
 MAX_TURN = 0.8  # 0 frontal, 1 the nose at the edge of the face
+SPOKEN = 0.5  # activity from which on a frame counts as speech
 DETAILS = {
     Reason.NO_FACE: "a shot without a frontal face in any frame that was looked at",
     Reason.CROWD: f"more than {MAX_FACES} faces at once; only the largest were followed",
     Reason.LISTENER: "somebody else who is seen at the same time fits the sound better",
     Reason.LOW_CONFIDENCE: "several faces are seen, and it cannot be told who speaks",
-    Reason.OFF_SCREEN: "the lips do not fit the sound: a voice off screen, or another language's",
+    Reason.OFF_SCREEN: "the lips fit none of what is said: a voice off screen, or a dubbed one",
 }
 PROGRAMS = ("av", "dlib-bin", "opencv-python-headless")  # whose versions a record names
 
@@ -179,22 +181,23 @@ def _seen_tracks(
                 tally.drop(dropped.reason, dropped.detail)
                 continue
             with clock.during("sync"):
-                fits = _fits(track, sound, meter)
+                fits, spoken = _fits(track, sound, meter)
             with clock.during("store"):
                 key = f"{spool.tracks:05d}"
                 spool.add(key, members_of(describe(key, task.sha256, track, sound), track, sound))
-            yield SeenTrack(track.start, face_px, fits)
+            yield SeenTrack(track.start, face_px, fits, spoken)
     for reason, count in finder.dropped.items():
         tally.drop(reason, DETAILS[reason], count)
 
 
-def _fits(track: FaceTrack, sound: TrackSound, meter: SyncMeter | None) -> Floats:
-    """How well each frame fits the sound at each offset, (T, 31)."""
+def _fits(track: FaceTrack, sound: TrackSound, meter: SyncMeter | None) -> tuple[Floats, int]:
+    """How well each frame fits the sound at each offset, (T, 31), and in how many frames speech is heard."""
     if meter is None:
-        return np.zeros((len(track), len(OFFSETS)), np.float32)
+        return np.zeros((len(track), len(OFFSETS)), np.float32), 0
     faces = decode_pictures(b"".join(track.pictures), len(track))
     waveform = sound.samples.astype(np.float32) / np.float32(FULL_SCALE)
-    return meter(faces, track.landmarks, waveform, sound.lead_frames)
+    activity = waveform_activity(waveform)[sound.lead_frames : sound.lead_frames + len(track)]
+    return meter(faces, track.landmarks, waveform, sound.lead_frames), int((activity > SPOKEN).sum())
 
 
 def _keep_or_drop(

@@ -19,7 +19,8 @@ from speech2vid.data.records import Reason
 from speech2vid.frontend.lip_sync import near, offset_of
 from speech2vid.records import Frames, Points, Waveform
 
-LEAST_SECONDS = 3.0  # of faces, before an offset is believed or a face is said not to speak
+LEAST_SECONDS = 3.0  # of faces, before an offset is believed
+OFF_SCREEN_SECONDS = 5.0  # of speech while a face is seen, before it is said not to be its own
 TOGETHER = 0.5  # share of the shorter track during which two are seen at once
 
 Floats = NDArray[np.float32]
@@ -32,7 +33,7 @@ class SyncMeter(Protocol):
         name: of the method and its weights; a store made with another one is made again.
         sure: from this confidence × √seconds on, an offset is believed.
         margin: a face that fits by so much better than another one is the one that speaks.
-        least: a face that fits less does not speak; 0 where the method cannot tell.
+        least: a face that fits less, through seconds of speech, does not speak; −∞ where the method cannot tell.
     """
 
     name: str
@@ -57,11 +58,19 @@ class SyncMeter(Protocol):
 
 @dataclass(frozen=True)
 class SeenTrack:
-    """A track as the decision sees it: when, how large (px), and (T, 31) how well its frames fit the sound."""
+    """A track as the decision sees it.
+
+    Attributes:
+        start: its first frame.
+        face_px: how large it is.
+        fits: (T, 31) how well its frames fit the sound.
+        spoken: in how many of its frames speech is heard.
+    """
 
     start: int
     face_px: float
     fits: Floats
+    spoken: int
 
     @property
     def stop(self) -> int:
@@ -130,7 +139,7 @@ def judge(tracks: Sequence[SeenTrack], offset: FileOffset, meter: SyncMeter) -> 
             reason = Reason.LISTENER
         elif best > fit - meter.margin:
             reason = Reason.LOW_CONFIDENCE
-        elif fit < meter.least and len(track.fits) >= LEAST_SECONDS * FRAME_RATE_HZ:
+        elif fit < meter.least and track.spoken >= OFF_SCREEN_SECONDS * FRAME_RATE_HZ:
             reason = Reason.OFF_SCREEN
         verdicts.append(Verdict(round(fit, 4), reason))
     return verdicts
