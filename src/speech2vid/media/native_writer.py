@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from speech2vid.media.container import open_media
+from speech2vid.media.container import exact, open_media
 from speech2vid.media.kept_streams import KeptStreams
 from speech2vid.media.native import FORMATS, FULL_RANGE, NativeFormat, NativePicture, frame_of
 from speech2vid.media.video_writer import SOUND_AHEAD_S, VideoWriter, output_errors
@@ -22,8 +22,8 @@ class NativeWriter(VideoWriter):
         outfile: as for :class:`VideoWriter`, whose promises hold here too.
         like: format of the pictures.
         audio_source, audio_limit_s, crf, preset, threads, details, label, finish: as for :class:`VideoWriter`.
-        keep: a video whose other streams (subtitles, all sound but the first) and tags are kept.
-        keep_limit_s: those streams stop here.
+        keep: a video whose other streams (subtitles, all sound but the first), chapters and tags are kept.
+        keep_limit_s: streams and chapters stop here.
 
     Attributes:
         left_out: streams that the container cannot hold, in words.
@@ -57,6 +57,7 @@ class NativeWriter(VideoWriter):
             try:
                 with output_errors(self.outfile):
                     self._kept = KeptStreams(self._output, keep, keep_limit_s)
+                    self._output.set_chapters(_chapters(keep, keep_limit_s))
             except BaseException:
                 self.discard()
                 raise
@@ -110,3 +111,15 @@ def _tags(source: Path) -> dict[str, str]:
     """Title, language and the like."""
     with open_media(source) as container:
         return {key: text for key, text in container.metadata.items() if key.lower() not in NOT_COPIED}
+
+
+def _chapters(source: Path, limit_s: Fraction | None) -> list[Any]:
+    """Those that begin before the end; the last one ends there."""
+    with open_media(source) as container:
+        chapters = container.chapters()
+    kept = []
+    for chapter in chapters:
+        ticks = None if limit_s is None else round(limit_s / exact(chapter["time_base"]))
+        if ticks is None or chapter["start"] < ticks:
+            kept.append(chapter if ticks is None else {**chapter, "end": min(chapter["end"], ticks)})
+    return kept
