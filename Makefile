@@ -1,5 +1,5 @@
 # What people run by hand; `make ci` is what must be green.
-.PHONY: setup test lint types ci docs demo table2
+.PHONY: setup test lint types ci docs site demo table2
 
 setup:           ## an editable install with everything for development, into the active environment
 	pip install -c constraints.txt -e '.[dev]'
@@ -20,6 +20,9 @@ ci:              ## everything, in fresh environments
 
 docs:            ## regenerate what is generated
 	python -m speech2vid.cli.reference docs
+
+site:            ## the documentation as a site, in site/; fails on a broken link
+	mkdocs build --strict
 
 demo:
 	speech2vid demo

@@ -71,7 +71,7 @@ def make_identity(
         max_size_px: longest side of the canvas; larger pictures are made smaller.
 
     Raises:
-        MediaError, FaceError, ConfigError.
+        Speech2VidError: MediaError, FaceError or ConfigError.
     """
     canvas, stills = _stills(faces, face_index, None if crop else max_size_px)
     return identity_of(canvas, stills, networks, crop=crop, max_size_px=max_size_px)

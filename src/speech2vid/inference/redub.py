@@ -122,7 +122,7 @@ def redub(
             each that is made counts once.
 
     Raises:
-        MediaError, FaceError, OutputError, WeightsError, ConfigError, MissingExtraError.
+        Speech2VidError: MediaError, FaceError, OutputError, WeightsError, ConfigError or MissingExtraError.
     """
     start = time.perf_counter()
     watch = Stopwatch()

@@ -93,7 +93,7 @@ def talk(
         a :class:`TalkResult`. The video has round(seconds of sound × 25) frames.
 
     Raises:
-        MediaError, FaceError, OutputError, WeightsError, ConfigError, MissingExtraError.
+        Speech2VidError: MediaError, FaceError, OutputError, WeightsError, ConfigError or MissingExtraError.
     """
     start = time.perf_counter()
     watch = Stopwatch()
