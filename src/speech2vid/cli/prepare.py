@@ -21,7 +21,8 @@ def prepare(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE", help="Video files, folders, globs in quotes, or a .tsv/.csv with a path column."
+            metavar="SOURCE",
+            help="Video files, folders, globs in quotes, or a .tsv/.csv with columns path, speaker and split.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the store. Run again to carry on.")],
