@@ -218,11 +218,14 @@ def test_what_may_not_be_read_is_named(write, face, tmp_path, caplog: pytest.Log
     (tmp_path / "in/secret.mp4").write_bytes(b"secret")
     (tmp_path / "in/secret.mp4").chmod(0)
     (tmp_path / "in/closed").mkdir(mode=0)
+    (tmp_path / "in/listed").mkdir()
+    (tmp_path / "in/listed/inside.mp4").write_bytes(b"out of reach")
+    (tmp_path / "in/listed").chmod(0o444)
     with caplog.at_level(logging.WARNING):
         report = prepare([tmp_path / "in"], tmp_path / "store", sync="off")
-    (skipped,) = report.skipped
-    assert (skipped.source, skipped.outcome.dropped) == ("secret.mp4", {"unreadable": 1})
-    assert "Permission denied" in skipped.outcome.detail
+    assert [entry.source for entry in report.skipped] == ["listed/inside.mp4", "secret.mp4"]
+    assert all(entry.outcome.dropped == {"unreadable": 1} for entry in report.skipped)
+    assert all("Permission denied" in entry.outcome.detail for entry in report.skipped)
     assert "closed" in caplog.text
 
 

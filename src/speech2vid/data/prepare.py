@@ -110,9 +110,9 @@ def prepare(
 
 def _identify(sources: Sequence[Source], threads: int) -> list[_Identified]:
     def identify(source: Source) -> _Identified:
-        if source.path.exists() and not source.path.is_file():  # a pipe or a device would never end
-            return _Identified(source, "", (Reason.UNREADABLE, "it is not a file"))
         try:
+            if source.path.exists() and not source.path.is_file():  # a pipe or a device would never end
+                return _Identified(source, "", (Reason.UNREADABLE, "it is not a file"))
             with source.path.open("rb") as file:
                 return _Identified(source, hashlib.file_digest(file, "sha256").hexdigest())
         except FileNotFoundError:
