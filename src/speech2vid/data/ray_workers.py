@@ -67,6 +67,7 @@ def _start(jobs: int) -> Any:
             "the engine 'ray' needs Ray, which is not installed", "install the extra: pip install 'speech2vid[ray]'"
         ) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as our own processes; with Ray's 15, others' work starves ours
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if os.environ.get("RAY_ADDRESS"):
