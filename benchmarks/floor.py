@@ -27,11 +27,21 @@ from speech2vid.inference.identity import Identity, make_identity
 from speech2vid.inference.shapes import CHUNK_FRAMES
 
 ROUNDS = 15
+CODE = "import json, sys, floor; print(json.dumps(floor.one_run(int(sys.argv[1]), sys.argv[2])))"
 
 
 def measure(device: str = "auto") -> dict[str, Any]:
-    """Multiply-adds and time a frame, and the share of the floor reached, of each network that runs every frame."""
-    networks = TalkerNetworks(device=device)
+    """Multiply-adds and time a frame, and the share of the floor reached, of each network that runs every frame.
+
+    On one core by core time, which other work on the machine disturbs little, and on all cores by the wall.
+    """
+    one, all_cores = (setting.child(CODE, str(threads), device, blas_threads=threads) for threads in (1, 0))
+    return {"machine": setting.machine(), "one_core": one, "all_cores": all_cores}
+
+
+def one_run(threads: int, device: str) -> dict[str, Any]:
+    """In this process, whose matrix products run on as many threads; 0 for all cores."""
+    networks = TalkerNetworks(device=device, threads=threads)
     with tempfile.TemporaryDirectory() as folder:
         identity = make_identity([setting.make_photo(Path(folder) / "photo.png", 720)], networks)
     window = int(networks.voice.header.config["window_rows"])
@@ -45,23 +55,25 @@ def measure(device: str = "auto") -> dict[str, Any]:
         "frames": multiply_adds("warp_talker", "frames", frames_inputs(identity, targets)) / BATCH,
         "voice": multiply_adds("voice", "shapes", {"logmel": rows}) / CHUNK_FRAMES,
     }
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}  # on the wall, of all cores
     rates = []
     for _ in range(ROUNDS):  # in turns, so that a busy moment hits both
         rates.append(setting.matrix_rate(0.1))
         for name, (run, frames) in runs.items():
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             run()
-            times[name].append((time.perf_counter() - start) / frames)
-    rate = statistics.median(rates)
-    result: dict[str, Any] = {"machine": setting.machine(), "matrix_gflops": 2 * rate / 1e9, "networks": {}}
+            spent = time.perf_counter() - start, time.process_time() - cpu_start
+            times[name].append((spent[0] / frames, spent[1] / frames))
+    way = 1 if threads == 1 else 0
+    rate = statistics.median(each[way] for each in rates)
+    result: dict[str, Any] = {"matrix_gflops": 2 * rate / 1e9, "networks": {}}
     for name, count in counts.items():
-        took = statistics.median(times[name])
+        took_s = statistics.median(each[way] for each in times[name])
         result["networks"][name] = {
             "mmac": count / 1e6,
-            "ms": 1e3 * took,
+            "ms": 1e3 * took_s,
             "floor_ms": 1e3 * count / rate,
-            "share": count / rate / took,
+            "share": count / rate / took_s,
         }
     return result
 

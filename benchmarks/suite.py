@@ -138,7 +138,11 @@ def main() -> None:
     command = shlex.join(["python", "benchmarks/suite.py", *sys.argv[1:]])
     for name in given.only:
         with tempfile.TemporaryDirectory() as folder:
-            facts = {"machine": setting.machine(), "command": command, "matrix_gflops": setting.matrix_rate() * 2 / 1e9}
+            facts = {
+                "machine": setting.machine(),
+                "command": command,
+                "matrix_gflops": setting.matrix_rate()[0] * 2 / 1e9,
+            }
             record[name] = {**facts, **PARTS[name](given, Path(folder))}
         store.write_text(json.dumps(record, indent=1) + "\n")
         (given.out / "benchmarks.md").write_text(tables.markdown(record))
