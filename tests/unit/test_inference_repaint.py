@@ -14,7 +14,16 @@ from speech2vid.face.detector import detect_faces
 from speech2vid.face.registration import invert, transform_points
 from speech2vid.inference.blending import PoissonBlender
 from speech2vid.inference.fields import Fields, TalkerNetworks
-from speech2vid.inference.repaint import Change, Person, Repainter, near_mouths, open_still, own_elsewhere, plan_changes
+from speech2vid.inference.repaint import (
+    Change,
+    Person,
+    Repainter,
+    near_mouths,
+    no_purple,
+    open_still,
+    own_elsewhere,
+    plan_changes,
+)
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
 from speech2vid.media import NativePicture, NativeReader, VideoWriter, load_photo
 
@@ -33,6 +42,17 @@ def test_other_moments_show_near_the_lips_alone() -> None:
     assert changed[:, 2:, :8].max() == 0
     lips = np.s_[:, :, 85 - REGION_TOP, 50 - REGION_LEFT]
     np.testing.assert_allclose(changed[lips], fields.masks[lips], atol=1e-6)
+
+
+def test_nothing_purple_is_painted_into_a_face_in_white_light() -> None:
+    purple, pink = np.float32([0.5, 0.1, 0.4]), np.float32([0.8, 0.5, 0.5])
+    fields = Fields(np.zeros(0), np.zeros(0), np.stack([purple, pink])[:, :, None, None])
+    skin = np.full((FACE_PX, FACE_PX, 3), (200, 150, 140), np.uint8)
+    made = no_purple(fields, skin).residual[..., 0, 0]
+    assert made[0] == pytest.approx([0.5, 0.1, 0.1 - 10 / 255 + 0.08], abs=1e-5)
+    assert made[1] == pytest.approx(pink)
+    blue_light = np.full((FACE_PX, FACE_PX, 3), (60, 80, 160), np.uint8)
+    assert no_purple(fields, blue_light).residual[0, :, 0, 0] == pytest.approx(purple)
 
 
 @pytest.fixture(scope="module")

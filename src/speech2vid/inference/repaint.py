@@ -30,7 +30,7 @@ from speech2vid.frontend import Still, lip_opening
 from speech2vid.inference.blending import Blender
 from speech2vid.inference.compose import Composer
 from speech2vid.inference.fields import Fields, Floats, TalkerNetworks
-from speech2vid.inference.identity import Identity, in_colours_of, rest_mouth, spread
+from speech2vid.inference.identity import LOWER_FACE, Identity, in_colours_of, rest_mouth, spread
 from speech2vid.inference.mouths import FacePlan, at_times, plan_face, rest_of
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
 from speech2vid.media import NativeFormat, NativePicture
@@ -42,6 +42,7 @@ POSE_POINTS = [1, 2, 3, 4, 12, 13, 14, 15, 30]  # sides of the jaw, tip of the n
 NEAR_PX, FAR_PX = 3.0, 9.0  # from the lips, px of the 112 px face: up to there, and no longer, other moments show
 DISSOLVE = 0.5  # below this weight the new picture also fades into the old one
 MARGIN_PX = 3  # of the canvas, round what changes on it: beyond, less than half a grey level changes
+BLUER = 0.08  # than the skin, of 1, may be what is painted
 OUTER_LIPS = 12  # the first of the 20 points of a mouth are its outline
 BORDER_PX = 6.0  # of the 224 px canvas: over which what a blender changes fades to nothing
 
@@ -186,7 +187,7 @@ class Repainter:
         features = self._networks.identity(np.stack([still.aligned.image for still in slots]), mouths)
         fields = self._networks.frames(features, mouths, target[None])
         near = near_mouths(target, landmarks[MOUTH_POINTS])
-        fields = own_elsewhere(fields, [still is own for still in slots], near)
+        fields = no_purple(own_elsewhere(fields, [still is own for still in slots], near), face.image)
         return next(Composer(Identity(crop, transform, slots, mouths, target, features)).frames(fields))
 
     def _blend(
@@ -247,6 +248,16 @@ def own_elsewhere(fields: Fields, own: Sequence[bool], near: Floats) -> Fields:
     missing = 1 - masks.sum(axis=1, keepdims=True)
     masks[:, mine] += missing / mine.sum()
     return replace(fields, masks=masks)
+
+
+def no_purple(fields: Fields, face: Image) -> Fields:
+    """The fields with what is painted no bluer, beside its green, than this face (112, 112, 3) and a little more: the
+    dark between lips comes out purple otherwise."""
+    skin = face[LOWER_FACE].reshape(-1, 3).mean(axis=0)
+    residual = fields.residual.copy()
+    most = residual[:, 1] + np.float32((skin[2] - skin[1]) / 255 + BLUER)
+    residual[:, 2] = np.minimum(residual[:, 2], np.maximum(most, 0))
+    return replace(fields, residual=residual)
 
 
 def square_from_stored(layout: NativeFormat) -> Affine:
