@@ -262,7 +262,9 @@ def _rendered(
             middle_s = float((ticks + Fraction(picture.duration, 2)) * picture.format.tick_s)
             return repainter(picture, middle_s), ticks
 
-    played = timeline(watch.timed("decode", reader), end_s, tracks.shots[-1] if tracks.shots else 0)
+    longer = end_s > int(tracks.ticks[-1] + tracks.durations[-1]) * reader.format.tick_s
+    replayed_from = tracks.shots[-1] if longer else len(tracks.ticks)  # else nothing is held in memory
+    played = timeline(watch.timed("decode", reader), end_s, replayed_from)
     with closing(ahead(played, DECODED_AHEAD)) as pictures, ThreadPoolExecutor(WORKERS) as pool:
         yield from in_order(pool, work, pictures)
 

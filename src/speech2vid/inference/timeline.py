@@ -37,7 +37,8 @@ def timeline(pictures: Iterable[NativePicture], end_s: Fraction, last_shot: int)
     Args:
         pictures: of the video, in order.
         end_s: the last picture begins before it.
-        last_shot: index of the first picture of the video's last shot.
+        last_shot: index of the first picture of the video's last shot, which is played again if there is time left;
+            beyond the last picture if that is not wanted.
     """
     replay: deque[NativePicture] = deque()
     held = 0
