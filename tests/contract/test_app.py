@@ -106,7 +106,7 @@ def test_faces_are_found_and_numbered(pages: ModuleType, browser: Any, photo: Pa
     assert preview["visible"]
     assert radio["visible"]
     assert [label for label, _ in radio["choices"]] == ["Face 1", "Face 2"]
-    assert "2 faces were found" in message
+    assert "2 faces were found" in message["value"]
     found = browser.client.get(f"/gradio_api/file={preview['value']['path']}")
     assert found.headers["content-type"] == "image/jpeg"
 
@@ -125,7 +125,7 @@ def test_a_bad_photo_gets_a_sentence(
     (tmp_path / name).write_bytes(content)
     messages = browser.run("look", pages.file(browser.upload(tmp_path / name)[0]))
     no_leak(json.dumps(messages))
-    message = pages.last(messages)[2]
+    message = pages.last(messages)[2]["value"]
     assert says in message
     assert "s2v-failure" in message
     assert "<img" not in message
@@ -250,6 +250,29 @@ def test_the_page_itself_tells_nothing_and_asks_nobody(page: Any, browser: Any) 
     assert "HttpOnly" in fresh.headers["set-cookie"]
     assert "SameSite=Strict" in fresh.headers["set-cookie"]
     assert stat.S_IMODE(page.private.stat().st_mode) == 0o700
+
+
+def test_live_is_for_those_who_opened_the_page(page: Any, browser: Any, photo: Path) -> None:
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+
+    address = page.url.replace("http", "ws")
+    mine = {"Cookie": f"speech2vid={browser.client.cookies['speech2vid']}"}
+    for place, headers, origin in (
+        ("/live", {}, None),
+        ("/live", mine, "http://elsewhere.example"),
+        ("/talk", mine, None),
+    ):
+        with pytest.raises(InvalidStatus):
+            connect(address + place, additional_headers=headers, origin=origin)
+    with connect(f"{address}/live", additional_headers=mine, origin=page.url) as socket:
+        socket.send("{}")
+        socket.send(photo.read_bytes())
+        assert json.loads(socket.recv())["type"] == "ready"
+        socket.send(bytes(2 * 16_000))
+        picture = socket.recv()
+        assert isinstance(picture, bytes)
+        assert picture[8:10] == b"\xff\xd8"
 
 
 def begin(pages: ModuleType, browser: Any, photo: Path, sound: Path) -> Iterator[dict[str, Any]]:

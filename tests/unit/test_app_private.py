@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +122,25 @@ def test_what_a_killed_page_left_is_removed_and_a_running_one_is_not(tmp_path: P
     remove_abandoned(tmp_path)
     assert running.root.exists()
     running.close()
+
+
+def test_folders_that_vanish_meanwhile_disturb_nobody(private: PrivateFolder) -> None:
+    """Jobs come and go in other threads while sizes are added up and old files are looked for."""
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            with private.job("ann", "tab") as folder:
+                (folder / "given").mkdir()
+                (folder / "x").write_bytes(b"x")
+            private.forget_owner("ann")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(300):
+            private.stored_bytes()
+            private.remove_old(60)
+    finally:
+        over.set()
+        thread.join()

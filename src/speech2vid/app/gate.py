@@ -66,7 +66,7 @@ class Gate:
         limits: sizes.
         opened: called with whoever opens a page.
         closed: called with whoever closes one, or vanishes.
-        own_routes: beginnings of further paths that exist (the page's own).
+        sockets: paths of WebSockets; for browsers that have opened the page.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Gate:
         *,
         opened: Callable[[Visitor], None] = lambda visitor: None,
         closed: Callable[[Visitor], None] = lambda visitor: None,
-        own_routes: tuple[str, ...] = (),
+        sockets: tuple[str, ...] = (),
     ) -> None:
-        self._app, self._private, self._limits, self._own_routes = app, private, limits, own_routes
+        self._app, self._private, self._limits, self._sockets = app, private, limits, sockets
         self._opened, self._closed = opened, closed
         self._tabs: OrderedDict[str, str] = OrderedDict()  # tab → owner
         root = str(private.root)
@@ -93,7 +93,7 @@ class Gate:
         scope = {**scope, "headers": _headers_for(scope, owner)}
         try:
             if scope["type"] == "websocket":
-                self._require(scope["path"].startswith(self._own_routes) and not is_new)
+                self._require(scope["path"] in self._sockets and not is_new)
                 await self._app(scope, receive, send)
                 return
             scope, receive = await self._admit(scope, receive, owner)
@@ -129,8 +129,6 @@ class Gate:
     async def _admit(self, scope: Scope, receive: Receive, owner: str) -> tuple[Scope, Receive]:
         """The request as Gradio shall see it."""
         path, method = scope["path"], scope["method"]
-        if path.startswith(self._own_routes):
-            return scope, receive
         if method == "POST":
             self._require(path.rstrip("/") in POSTS)
             if path.rstrip("/") == UPLOAD:

@@ -18,6 +18,7 @@ class Limits:
         max_seconds: of sound or video.
         max_stored_mb: of all files of all users together; uploads are refused beyond it.
         jobs: that run at the same time.
+        streams: that run at the same time in the tab Live.
         waiting: that wait for their turn; further ones are refused with a sentence.
         job_s: a job that takes longer is stopped.
         keep_s: uploads and results are removed after this time.
@@ -29,6 +30,7 @@ class Limits:
     max_seconds: float = MAX_SECONDS
     max_stored_mb: float = 20 * MAX_UPLOAD_MB
     jobs: int = 1
+    streams: int = 2
     waiting: int = 12
     job_s: float = 3600
     keep_s: float = 3600

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from speech2vid.app import redub_tab, sync_tab, talk_tab
+from speech2vid.app import live_tab, redub_tab, sync_tab, talk_tab
 from speech2vid.app.desk import Desk
 from speech2vid.app.limits import Limits
 
@@ -21,7 +21,7 @@ things without their consent. Weights are for research use only.
 {limits} Files are kept for {keep} at most, and removed soon after the page is closed; nobody else can see them.
 """
 CSS = """
-.s2v-idle { color: var(--body-text-color-subdued); margin: 0.3rem 0; }
+.s2v-idle { opacity: 0.8; margin: 0.3rem 0; }
 .s2v-failure { border-left: 4px solid #c2410c; background: #fff1ea; color: #5c1f06; padding: 0.6rem 0.8rem; }
 .s2v-done { border-left: 4px solid #15803d; padding: 0.4rem 0.8rem; }
 .s2v-progress progress { width: 100%; height: 0.9rem; accent-color: #c2410c; }
@@ -30,6 +30,12 @@ CSS = """
 .s2v-curve text { fill: var(--body-text-color-subdued); }
 .s2v-curve polyline { fill: none; stroke: #c2410c; stroke-width: 2; }
 .s2v-curve line { stroke: var(--body-text-color-subdued); stroke-dasharray: 4 4; }
+.s2v-live-buttons { display: flex; gap: 0.8rem; }
+.s2v-live-buttons button { flex: 1; padding: 0.7rem; border-radius: 6px; font-weight: 600; color: white; }
+#live-start { background: #c2410c; }
+#live-stop { background: #57534e; }
+.s2v-live-buttons button:disabled { opacity: 0.4; cursor: default; }
+#live-canvas { max-width: 100%; height: auto; }
 .faces img { cursor: pointer; }
 """
 
@@ -40,12 +46,15 @@ def build(desk: Desk) -> gr.Blocks:
     page = gr.Blocks(title="speech2vid", analytics_enabled=False)
     with page:
         gr.Markdown(HEAD)
-        with gr.Tabs(), gr.Tab("Talk", id="talk"):
-            talk_tab.build(desk, (assets / "astronaut.jpg", assets / "demo_speech.wav"))
+        with gr.Tabs():
+            with gr.Tab("Talk", id="talk"):
+                talk_tab.build(desk, (assets / "astronaut.jpg", assets / "demo_speech.wav"))
             with gr.Tab("Re-dub", id="redub"):
                 redub_tab.build(desk)
             with gr.Tab("Sync", id="sync"):
                 sync_tab.build(desk)
+            with gr.Tab("Live", id="live"):
+                live_tab.build(assets / "astronaut.jpg")
         gr.Markdown(FOOT.format(limits=limits_sentence(desk.limits), keep=_duration(desk.limits.keep_s)))
     return page
 

@@ -38,9 +38,17 @@ class Choice:
         return [f"Face {number}" for number in range(1, len(self.boxes) + 1)]
 
 
-def photo_input(label: str) -> gr.Image:
+def photo_input(label: str, name: str) -> gr.Image:
     """An image input that hands over the file as it was uploaded: what cannot be read gets the library's sentence."""
-    photo = gr.Image(label=label, type="filepath", sources=["upload", "webcam", "clipboard"], height=260, buttons=[])
+    photo = gr.Image(
+        label=label,
+        type="filepath",
+        sources=["upload", "webcam", "clipboard"],
+        interactive=True,
+        height=260,
+        buttons=[],
+        elem_id=name,
+    )
 
     def hand_over(payload: Any) -> str | None:
         return None if payload is None else payload.path
@@ -49,14 +57,21 @@ def photo_input(label: str) -> gr.Image:
     return photo
 
 
-def sound_input(label: str) -> gr.Audio:
+def sound_input(label: str, name: str) -> gr.Audio:
     """A sound input."""
-    return gr.Audio(label=label, sources=["upload", "microphone"], type="filepath", editable=False, buttons=[])
+    return gr.Audio(
+        label=label, sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id=name
+    )
 
 
-def video_input(label: str) -> gr.Video:
+def video_input(label: str, name: str) -> gr.Video:
     """A video input."""
-    return gr.Video(label=label, sources=["upload", "webcam"], height=260, buttons=[])
+    return gr.Video(label=label, sources=["upload", "webcam"], height=260, buttons=[], elem_id=name)
+
+
+def consent_box(name: str) -> gr.Checkbox:
+    """To be ticked before anything is generated."""
+    return gr.Checkbox(label=CONSENT, elem_id=name)
 
 
 def one_of(label: str, names: Mapping[str, object]) -> gr.Radio:
@@ -118,7 +133,7 @@ class FaceChooser:
             name: of the event.
             anybody: a further choice, and the first one: no face in particular. Else the largest face is chosen.
         """
-        message = gr.HTML("", padding=False)
+        message = gr.HTML("", visible=False, padding=False)
         preview = gr.Image(
             label=label, type="filepath", interactive=False, visible=False, height=260, buttons=[], elem_classes="faces"
         )
@@ -129,9 +144,9 @@ class FaceChooser:
         async def look(picture: str | None, request: gr.Request) -> AsyncGenerator[Updates, None]:
             nothing = {preview: gr.update(visible=False), radio: gr.update(visible=False), chooser.choice: Choice()}
             if not picture:
-                yield {**nothing, message: ""}
+                yield {**nothing, message: gr.update(visible=False)}
                 return
-            yield {**nothing, message: "<p class='s2v-idle'>Looking for faces …</p>"}
+            yield {**nothing, message: shown("<p class='s2v-idle'>Looking for faces …</p>")}
             files, video = {"picture": picture}, isinstance(source, gr.Video)
             work = desk.serve(visitor(request), tasks.find_faces, files, at_once=True, video=video)
             async with contextlib.aclosing(work) as states:
@@ -139,7 +154,7 @@ class FaceChooser:
                     if isinstance(state, Done):
                         yield chooser.found(state.result)
                     elif isinstance(state, Failure):
-                        yield {message: failure_html(state)}
+                        yield {message: shown(failure_html(state))}
 
         def pick(choice: Choice, event: gr.SelectData) -> Any:
             return nearest(choice, *event.index)
@@ -168,9 +183,14 @@ class FaceChooser:
         return {
             self.preview: gr.update(value=str(faces.preview), visible=True),
             self.radio: gr.update(choices=names, value=self.anybody or largest, visible=several),
-            self.message: f"<p class='s2v-idle'>{sentence}</p>" if several else "",
+            self.message: shown(f"<p class='s2v-idle'>{sentence}</p>") if several else gr.update(visible=False),
             self.choice: choice,
         }
+
+
+def shown(text: str) -> Any:
+    """A change that shows a text."""
+    return gr.update(value=text, visible=True)
 
 
 def nearest(choice: Choice, x: float, y: float) -> str | None:
@@ -197,18 +217,20 @@ class Buttons:
 
     make: gr.Button
     cancel: gr.Button
+    name: str
 
     @classmethod
-    def build(cls, label: str) -> Buttons:
+    def build(cls, label: str, name: str) -> Buttons:
         with gr.Row():
-            make = gr.Button(label, variant="primary", min_width=140)
-            return cls(make, gr.Button("Cancel", interactive=False, min_width=100))
+            make = gr.Button(label, variant="primary", min_width=140, elem_id=f"{name}-make")
+            cancel = gr.Button("Cancel", interactive=False, min_width=100, elem_id=f"{name}-cancel")
+        return cls(make, cancel, name)
 
     def updates(self, *, working: bool) -> Updates:
         """Only one of them can be pressed."""
         return {self.make: gr.update(interactive=not working), self.cancel: gr.update(interactive=working)}
 
-    def connect(self, desk: Desk, run: Any, inputs: list[Any], outputs: list[Any], name: str) -> None:
+    def connect(self, desk: Desk, run: Any, inputs: list[Any], outputs: list[Any]) -> None:
         """``run`` begins the work; cancelling stops whatever the page has running."""
 
         def stop(request: gr.Request) -> None:
@@ -220,11 +242,17 @@ class Buttons:
             [*outputs, self.make, self.cancel],
             show_progress="hidden",
             concurrency_limit=None,
-            api_name=name,
+            api_name=self.name,
             api_visibility="undocumented",
         )
         self.cancel.click(
-            stop, None, None, queue=False, show_progress="hidden", api_name=f"stop_{name}", api_visibility="private"
+            stop,
+            None,
+            None,
+            queue=False,
+            show_progress="hidden",
+            api_name=f"stop_{self.name}",
+            api_visibility="private",
         )
 
 
@@ -237,10 +265,10 @@ class Result:
     download: gr.DownloadButton
 
     @classmethod
-    def build(cls) -> Result:
-        status = gr.HTML(IDLE, padding=False, elem_classes="s2v-status")
-        video = gr.Video(label="Result", interactive=False, visible=False, buttons=[], elem_classes="result")
-        return cls(status, video, gr.DownloadButton("Download the video", visible=False))
+    def build(cls, name: str) -> Result:
+        status = gr.HTML(IDLE, padding=False, elem_id=f"{name}-status")
+        video = gr.Video(label="Result", interactive=False, visible=False, buttons=[], elem_id=f"{name}-result")
+        return cls(status, video, gr.DownloadButton("Download the video", visible=False, elem_id=f"{name}-download"))
 
     @property
     def outputs(self) -> list[Any]:

@@ -96,22 +96,24 @@ class PrivateFolder:
         with self._mutex:
             for path in [path for path in self._uploads if _age_of(path) < oldest]:
                 self._drop_upload(path)
-        for folder in self.root.glob(f"{MADE}/*/*/*"):
-            if folder not in self._busy and _age_of(folder) < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
-        for path in self.root.glob("*"):  # what an upload that broke off has left
+        for tab in (tab for owner in _entries(self.root / MADE) for tab in _entries(owner)):
+            for folder in _entries(tab):
+                if folder not in self._busy and _age_of(folder) < oldest:
+                    shutil.rmtree(folder, ignore_errors=True)
+        for path in _entries(self.root):  # what an upload that broke off has left
             if path.name not in (MADE, LOCK) and path not in self._public and _age_of(path) < oldest:
                 if path.is_file():
                     path.unlink(missing_ok=True)
-                elif not any(file in self._public or file in self._uploads for file in path.iterdir()):
+                elif not any(file in self._public or file in self._uploads for file in _entries(path)):
                     shutil.rmtree(path, ignore_errors=True)
 
     def stored_bytes(self) -> int:
         """Size of everything in the folder."""
         total = 0
-        for path in self.root.rglob("*"):
-            with contextlib.suppress(OSError):
-                total += path.lstat().st_size
+        for folder, _, files in os.walk(self.root):  # goes on where something vanishes meanwhile, unlike rglob
+            for name in files:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
         return total
 
     def close(self) -> None:
@@ -144,6 +146,14 @@ def remove_abandoned(parent: Path) -> None:
 def _digest(name: str) -> str:
     """A folder name that tells nothing of a cookie."""
     return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing if it has gone meanwhile."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _age_of(path: Path) -> float:

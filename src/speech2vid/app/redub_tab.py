@@ -10,7 +10,6 @@ import gradio as gr
 from speech2vid.app import tasks
 from speech2vid.app.desk import Desk
 from speech2vid.app.parts import (
-    CONSENT,
     NO_CONSENT,
     NO_SOUND,
     SILENCE,
@@ -19,6 +18,7 @@ from speech2vid.app.parts import (
     FaceChooser,
     Result,
     Updates,
+    consent_box,
     face_index,
     failure_html,
     missing_of,
@@ -31,7 +31,7 @@ from speech2vid.app.sentences import Failure
 
 NO_VIDEO = Failure("There is no video yet.", "Upload one, or record one with the camera.")
 WHOEVER = "Whoever speaks"
-BLEND = {"As good as it gets": None, "By the network": "network", "By Poisson blending": "poisson"}
+BLEND = {"By Poisson blending": "poisson", "By the blending network": "network"}
 REGION = {"Lower half of the face": "lower", "Whole face": "face"}
 LENGTH = {"As long as the new voice": "audio", "As long as the video": "video", "As long as the shorter": "shortest"}
 
@@ -40,9 +40,9 @@ def build(desk: Desk) -> None:
     """Lay the tab out and connect it."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            video = video_input("Video")
+            video = video_input("Video", "redub-video")
             faces = FaceChooser.of(desk, video, "Who was found", "look_video", anybody=WHOEVER)
-            sound = sound_input("What is said instead")
+            sound = sound_input("What is said instead", "redub-sound")
             with gr.Accordion("Options", open=False):
                 length = one_of("Length", LENGTH)
                 silence = one_of("Where nobody speaks", SILENCE)
@@ -50,10 +50,10 @@ def build(desk: Desk) -> None:
                 region = gr.Radio(
                     label="What Poisson blending may change", choices=list(REGION), value="Lower half of the face"
                 )
-            consent = gr.Checkbox(label=CONSENT, elem_classes="consent")
-            buttons = Buttons.build("Re-dub the video")
+            consent = consent_box("redub-consent")
+            buttons = Buttons.build("Re-dub the video", "redub")
         with gr.Column(min_width=320):
-            result = Result.build()
+            result = Result.build("redub")
 
     async def run(
         video_file: str | None,
@@ -87,4 +87,4 @@ def build(desk: Desk) -> None:
                 yield update
 
     inputs = [video, sound, faces.radio, faces.choice, length, silence, blend, region, consent]
-    buttons.connect(desk, run, inputs, result.outputs, "redub")
+    buttons.connect(desk, run, inputs, result.outputs)

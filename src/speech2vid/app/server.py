@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from starlette.routing import WebSocketRoute
+
+from speech2vid.app import tasks
 from speech2vid.app.desk import Desk
+from speech2vid.app.endpoint import EndpointLimits, create
 from speech2vid.app.gate import Gate
 from speech2vid.app.limits import Limits
 from speech2vid.app.private import PrivateFolder
+from speech2vid.app.serving import listen, run
 from speech2vid.app.work import Crew
-from speech2vid.errors import OutputError
 
+LIVE = "/live"
 GRADIO_WAITING = 64  # events that Gradio itself holds back while all its threads are busy
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -29,17 +34,20 @@ def page_app(limits: Limits | None = None) -> Iterator[Gate]:
     """The page as an ASGI application. Leaving the block stops every job and removes every file."""
     limits = limits or Limits()
     private = PrivateFolder()
-    desk = Desk(private, Crew(job_s=limits.job_s, unheard_s=limits.unheard_s), limits)
+    crew = Crew(job_s=limits.job_s, unheard_s=limits.unheard_s, get_ready=tasks.get_ready)
+    desk = Desk(private, crew, limits)
     try:
         os.environ.update(QUIET)  # before Gradio is imported: it looks at them then
         os.environ["GRADIO_TEMP_DIR"] = str(private.root)
         desk.crew.warm(limits.jobs + 1)
-        yield Gate(_gradio_app(desk), private, limits, opened=desk.enter, closed=desk.leave)
+        yield Gate(_gradio_app(desk), private, limits, opened=desk.enter, closed=desk.leave, sockets=(LIVE,))
     finally:
         desk.close()
 
 
-def serve(host: str, port: int, limits: Limits | None = None, *, ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    host: str, port: int, limits: Limits | None = None, *, ready: Callable[[str], None] = lambda url: None
+) -> None:
     """Show the page until Ctrl-C.
 
     Args:
@@ -51,29 +59,38 @@ def serve(host: str, port: int, limits: Limits | None = None, *, ready: Callable
     Raises:
         OutputError: the port is taken, or the address is not this machine's.
     """
-    import uvicorn
+    with listen(host, port) as listener, page_app(limits) as app:
+        run(app, listener, ready)
 
-    listener = _listen(host, port)
-    with listener, page_app(limits) as app:
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-        server = uvicorn.Server(config)
-        if ready is not None:
-            ready(f"http://{_in_url(host)}:{listener.getsockname()[1]}")
-        server.run(sockets=[listener])
+
+class _Live:
+    """The WebSocket of the tab Live; the networks are loaded when somebody first speaks."""
+
+    def __init__(self, limits: EndpointLimits) -> None:
+        self._limits = limits
+        self._endpoint: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._endpoint is None:
+            self._endpoint = await asyncio.to_thread(create, self._limits)
+        await self._endpoint(scope, receive, send)
 
 
 def _gradio_app(desk: Desk) -> Any:
     import fastapi
     import gradio as gr
 
-    from speech2vid.app import page
+    from speech2vid.app import live_tab, page
 
     blocks = page.build(desk)
     desk.private.publish_existing()
     blocks.queue(max_size=GRADIO_WAITING, api_open=False)
     fonts = ("ui-sans-serif", "system-ui", "sans-serif")
+    parent = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    live = _Live(EndpointLimits(streams=desk.limits.streams, max_live_s=desk.limits.job_s))
+    parent.router.routes.append(WebSocketRoute(LIVE, live))
     app = gr.mount_gradio_app(
-        fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None),
+        parent,
         blocks,
         "/",
         allowed_paths=[],
@@ -87,19 +104,7 @@ def _gradio_app(desk: Desk) -> Any:
         pwa=False,
         theme=gr.themes.Default(font=fonts, font_mono=("ui-monospace", "monospace")),
         css=page.CSS,
+        head=live_tab.script(),
     )
     blocks.has_launched = True  # mounted pages lack it, and Gradio would then take any path for an upload
     return app
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        hint = "choose another with --port, or 0 for any free one"
-        raise OutputError(f"cannot listen on {host}, port {port}: {error.strerror}", hint) from error
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -1,10 +1,11 @@
-"""Runs the endpoint until Ctrl-C."""
+"""Runs a server until Ctrl-C."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -38,19 +39,30 @@ def serve(
         WeightsError, ConfigError.
     """
     app = create(limits, device=device, weights=weights, hosts=LOCAL if host in LOCAL else None)
-    with _listen(host, port) as listener:
-        config = uvicorn.Config(
-            app,
-            log_level="critical",  # what matters is logged by the endpoint itself
-            access_log=False,
-            ws_max_size=MOST_BYTES,
-            timeout_graceful_shutdown=GOODBYE_S,
-        )
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listener])
+    with listen(host, port) as listener:
+        run(app, listener, ready, log_level="critical")  # what matters is logged by the endpoint itself
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def run(app: Any, listener: socket.socket, ready: Callable[[str], None], log_level: str = "error") -> None:
+    """Serve an ASGI application until Ctrl-C; ``ready`` is called with its address first."""
+    host, port = listener.getsockname()[:2]
+    config = uvicorn.Config(
+        app,
+        log_level=log_level,
+        access_log=False,
+        ws_max_size=MOST_BYTES,
+        timeout_graceful_shutdown=GOODBYE_S,
+    )
+    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for this address.
+
+    Raises:
+        OutputError: the port is taken, or the address is not this machine's.
+    """
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:

@@ -22,10 +22,10 @@ def build(desk: Desk) -> None:
     gr.Markdown("By how much is the sound later than the picture? Measured from the lips of the largest face.")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            video = video_input("Video of somebody who speaks")
-            buttons = Buttons.build("Measure")
+            video = video_input("Video of somebody who speaks", "sync-video")
+            buttons = Buttons.build("Measure", "sync")
         with gr.Column(min_width=320):
-            result = Result.build()
+            result = Result.build("sync")
             curve = gr.HTML("", padding=False)
 
     def show(found: tasks.SyncFound) -> Updates:
@@ -44,7 +44,7 @@ def build(desk: Desk) -> None:
             async for update in updates:
                 yield update
 
-    buttons.connect(desk, run, [video], [*result.outputs, curve], "sync")
+    buttons.connect(desk, run, [video], [*result.outputs, curve])
 
 
 def sentences(found: tasks.SyncFound) -> list[str]:

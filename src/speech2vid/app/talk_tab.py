@@ -11,7 +11,6 @@ import gradio as gr
 from speech2vid.app import tasks
 from speech2vid.app.desk import Desk
 from speech2vid.app.parts import (
-    CONSENT,
     NO_CONSENT,
     NO_SOUND,
     SILENCE,
@@ -20,6 +19,7 @@ from speech2vid.app.parts import (
     FaceChooser,
     Result,
     Updates,
+    consent_box,
     face_index,
     failure_html,
     missing_of,
@@ -38,9 +38,9 @@ def build(desk: Desk, example: tuple[Path, Path]) -> None:
     """Lay the tab out and connect it."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            photo = photo_input("Photo")
+            photo = photo_input("Photo", "talk-photo")
             faces = FaceChooser.of(desk, photo, "Who was found", "look")
-            sound = sound_input("What the face says")
+            sound = sound_input("What the face says", "talk-sound")
             gr.Examples([[str(example[0]), str(example[1])]], [photo, sound], label="Example", api_visibility="private")
             with gr.Accordion("Options", open=False):
                 more = gr.File(
@@ -52,10 +52,10 @@ def build(desk: Desk, example: tuple[Path, Path]) -> None:
                 crop = gr.Checkbox(label="Only the face, not the whole picture")
                 silence = one_of("Where nobody speaks", SILENCE)
                 label = gr.Checkbox(label="Write “AI-generated” in the corner of the picture")
-            consent = gr.Checkbox(label=CONSENT, elem_classes="consent")
-            buttons = Buttons.build("Make the video")
+            consent = consent_box("talk-consent")
+            buttons = Buttons.build("Make the video", "talk")
         with gr.Column(min_width=320):
-            result = Result.build()
+            result = Result.build("talk")
 
     async def run(
         photo_file: str | None,
@@ -88,4 +88,4 @@ def build(desk: Desk, example: tuple[Path, Path]) -> None:
                 yield update
 
     inputs = [photo, more, sound, faces.radio, faces.choice, crop, silence, label, consent]
-    buttons.connect(desk, run, inputs, result.outputs, "talk")
+    buttons.connect(desk, run, inputs, result.outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from speech2vid.errors import FaceError, MediaError, OutputError
 from speech2vid.frontend import SyncNetworks, faces_from_left, measure_sync
 from speech2vid.frontend.lip_sync import CONFIDENT, OFFSETS
 from speech2vid.frontend.selection import LOOK
+from speech2vid.inference import TalkerNetworks
 from speech2vid.inference.redub import RedubResult
 from speech2vid.inference.redub import redub as make_redub
 from speech2vid.inference.talk import TalkResult
@@ -77,6 +79,16 @@ class SyncFound:
     fixed: Path | None
 
 
+@cache
+def networks() -> TalkerNetworks:
+    """Loaded once a process, which serves one job after the other."""
+    return TalkerNetworks()
+
+
+def get_ready() -> None:
+    """Nothing more: what takes time is the import of this module."""
+
+
 def talk(
     folder: Path, progress: Progress, *, photos: list[Path], sound: Path, max_seconds: float, **options: Any
 ) -> Made:
@@ -85,7 +97,8 @@ def talk(
         require_photo(photo)
     check_length(sound, max_seconds)
     outfile = folder / "talk.mp4"
-    return _made(make_talk(photos, sound, outfile, progress=_within(progress, sound, max_seconds), **options), sound)
+    guarded = _within(progress, sound, max_seconds)
+    return _made(make_talk(photos, sound, outfile, networks=networks(), progress=guarded, **options), sound)
 
 
 def redub(folder: Path, progress: Progress, *, video: Path, sound: Path, max_seconds: float, **options: Any) -> Made:

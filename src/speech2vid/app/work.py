@@ -90,10 +90,24 @@ class Job:
 
 
 class Crew:
-    """Processes for jobs; a few are kept warm. A watchman stops jobs that run too long or that nobody listens to."""
+    """Processes for jobs; a few are kept warm. A watchman stops jobs that run too long or that nobody listens to.
 
-    def __init__(self, *, job_s: float, unheard_s: float, watch_every_s: float = 0.5) -> None:
-        self._job_s, self._unheard_s = job_s, unheard_s
+    Args:
+        job_s: longest time of a job.
+        unheard_s: and of one that nobody asks about.
+        watch_every_s: how often that is checked.
+        get_ready: called first in each process, ahead of its first job; importable by name.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_s: float,
+        unheard_s: float,
+        watch_every_s: float = 0.5,
+        get_ready: Callable[[], None] | None = None,
+    ) -> None:
+        self._job_s, self._unheard_s, self._get_ready = job_s, unheard_s, get_ready
         self._idle: list[_Member] = []
         self._jobs: dict[int, Job] = {}
         self._lock = threading.Lock()
@@ -103,7 +117,7 @@ class Crew:
 
     def warm(self, count: int = 1) -> None:
         """Start processes ahead of the first jobs."""
-        fresh = [_Member() for _ in range(count)]
+        fresh = [_Member(self._get_ready) for _ in range(count)]
         with self._lock:
             self._idle += fresh
 
@@ -112,7 +126,7 @@ class Crew:
         with self._lock:
             member = self._idle.pop(0) if self._idle else None
         if member is None or not member.alive:
-            member = _Member()
+            member = _Member(self._get_ready)
         job = Job(self, member, task, folder, arguments)
         with self._lock:
             self._jobs[id(job)] = job
@@ -165,10 +179,10 @@ class Crew:
 class _Member:
     """A process at the other end of a pipe."""
 
-    def __init__(self) -> None:
+    def __init__(self, get_ready: Callable[[], None] | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, get_ready), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -182,9 +196,11 @@ class _Member:
         self.pipe.close()
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, get_ready: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=die_with_parent, daemon=True).start()
+    if get_ready is not None:
+        get_ready()
     with contextlib.suppress(EOFError):
         while True:
             task, folder, arguments = pipe.recv()

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from speech2vid.cli.output import note
 from speech2vid.errors import MissingExtraError
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+NEEDED = ("gradio", "websockets")
 
 
 def app(
@@ -24,18 +25,20 @@ def app(
         float, typer.Option("--max-seconds", min=1, metavar="S", help="Longest sound or video that is taken.")
     ] = 300,
 ) -> None:
-    """Show a page in the browser: talk, redub and sync, from upload to download.
+    """Show a page in the browser: talk, redub, sync, and a face that speaks along with the microphone.
 
     The page is for this machine alone unless --host says otherwise; it has no accounts and no encryption. Uploads and
     results lie in a private folder, which is removed at the end.
     """
-    if find_spec("gradio") is None:
-        raise MissingExtraError("app needs gradio", "install the extra: pip install 'speech2vid[app]'")
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(f"app needs {', '.join(missing)}", "install the extra: pip install 'speech2vid[app]'")
     from speech2vid.app.limits import Limits
     from speech2vid.app.server import serve
+    from speech2vid.app.serving import LOCAL
 
     if host not in LOCAL:
-        typer.echo("note: the page has no accounts: whoever reaches this address can use it", err=True)
+        note("the page has no accounts: whoever reaches this address can use it")
     serve(
         host,
         port,
