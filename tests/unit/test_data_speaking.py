@@ -60,6 +60,7 @@ def test_faces_seen_one_after_another_are_no_rivals() -> None:
 def test_a_voice_off_screen_is_told_only_where_enough_was_said() -> None:
     sure = FileOffset(0, 0.5, True)
     assert judge([seen(0, 150, 0.0)], sure, Meter())[0].reason is Reason.OFF_SCREEN
+    assert judge([seen(0, 150, 0.0)], FileOffset(9, 0.1, False), Meter())[0].reason is Reason.OFF_SCREEN
     assert judge([seen(0, 100, 0.0)], sure, Meter())[0].reason is None
     assert judge([seen(0, 300, 0.0, spoken=60)], sure, Meter())[0].reason is None  # mostly silence
 

@@ -139,7 +139,7 @@ def judge(tracks: Sequence[SeenTrack], offset: FileOffset, meter: SyncMeter) -> 
             reason = Reason.LISTENER
         elif best > fit - meter.margin:
             reason = Reason.LOW_CONFIDENCE
-        elif fit < meter.least and track.spoken >= OFF_SCREEN_SECONDS * FRAME_RATE_HZ:
+        elif _fit_as_kept(track, offset) < meter.least and track.spoken >= OFF_SCREEN_SECONDS * FRAME_RATE_HZ:
             reason = Reason.OFF_SCREEN
         verdicts.append(Verdict(round(fit, 4), reason))
     return verdicts
@@ -154,10 +154,14 @@ def judge_by_size(tracks: Sequence[SeenTrack]) -> list[Verdict]:
 
 
 def _fit(track: SeenTrack, offset: FileOffset) -> float:
-    """How much better the track fits at the file's offset (±1) than elsewhere."""
+    """How much better the track fits at the file's offset (±1) than elsewhere; anywhere, where that is not sure."""
+    return _fit_as_kept(track, offset) if offset.sure else _confidence(track.curve)
+
+
+def _fit_as_kept(track: SeenTrack, offset: FileOffset) -> float:
+    """How much better the track fits the sound that it would be kept with: moved by a sure offset, else as it is."""
     curve = track.curve
-    if not offset.sure:
-        return _confidence(curve)
+    offset = offset if offset.sure else FileOffset()
     return float(curve[near(offset.offset_s * FRAME_RATE_HZ)].max() - np.median(curve))
 
 
