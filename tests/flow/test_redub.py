@@ -9,10 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from speech2vid.inference.redub import RedubResult, redub
-from speech2vid.media import NativeReader, VideoWriter, load_photo, read_mark
+from speech2vid.inference.talk import talk
+from speech2vid.media import NativeReader, VideoReader, VideoWriter, load_photo, read_mark
 from speech2vid.media.container import open_media
 
 FaceClip = Callable[..., Path]
@@ -92,6 +94,31 @@ def test_only_the_speaker_changes_in_a_programme(programme: Path, speech: Path) 
     assert max(others[14:22]) < 1.0, "the slide"
     assert max(mouths[14:22]) < 1.0
     assert np.mean(mouths[24:]) > 1.5, "the speaker"
+
+
+@pytest.mark.slow
+def test_who_speaks_is_heard_even_where_the_listener_is_larger(photo: Path, speech: Path, tmp_path: Path) -> None:
+    portrait = tmp_path / "portrait.png"
+    image = load_photo(photo)[:300, 60:360]
+    PIL.Image.fromarray(image).save(portrait)
+    sound = _first_seconds(speech, tmp_path / "sound.wav", 4.0)
+    talk(portrait, sound, tmp_path / "talk.mp4", max_size_px=300)
+    listener = cv2.resize(image, (240, 240), interpolation=cv2.INTER_AREA)
+    with VideoWriter(tmp_path / "two.mp4", 440, 240, audio_source=sound, crf=4) as writer:
+        for frame in VideoReader(tmp_path / "talk.mp4"):
+            both = np.full((240, 440, 3), 90, np.uint8)
+            both[20:220, :200] = cv2.resize(frame.image, (200, 200), interpolation=cv2.INTER_AREA)
+            both[:, 200:] = listener
+            writer.write(both)
+    result = redub(tmp_path / "two.mp4", speech, tmp_path / "a.mp4", length="shortest", crf=4)
+    assert not result.notes
+    left, right = [], []
+    for before, after in zip(NativeReader(tmp_path / "two.mp4"), NativeReader(result.outfile), strict=True):
+        difference = abs(before.planes[0].astype(int) - after.planes[0])
+        left.append(difference[110:170, 60:140].mean())
+        right.append(difference[:, 210:].mean())
+    assert max(right) < 1.0
+    assert np.mean(left) > 1.5
 
 
 def test_a_second_dub_uses_what_the_first_found_out(
