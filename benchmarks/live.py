@@ -64,7 +64,7 @@ def one_run(
             latencies.append(time.perf_counter() - start - (given + 0.5) / FRAME_RATE_HZ)
             given += 1
         pushes.append(time.perf_counter() - began)
-    wall_s = time.perf_counter() - start
+    wall_s, used_s = time.perf_counter() - start, setting.cpu_s() - cpu_s
     look_ahead_s = stream.latency_s
     late = [latency - look_ahead_s for latency in latencies]
     given += len(stream.flush())
@@ -83,7 +83,8 @@ def one_run(
         "after_look_ahead_ms": _spread(late),
         "push_ms": _spread(pushes),
         "most_behind_ms": 1000 * behind,
-        "cpu_share_of_a_core": (setting.cpu_s() - cpu_s) / wall_s,
+        "cpu_share_of_a_core": used_s / wall_s,
+        "cpu_ms_a_picture": 1000 * used_s / max(1, len(latencies)),
         "peak_mib": setting.peak_mib(),
         "growth_mib": setting.peak_mib() - memory_mib,
     }
@@ -106,7 +107,8 @@ def markdown(record: dict[str, Any]) -> str:
         "",
         f"Pictures: {record['pictures']} of {record['pictures_expected']}; dropped by a player that shows them "
         f"{record['budget_ms']:g} ms after the look-ahead: {record['dropped']}. A core was busy for "
-        f"{record['cpu_share_of_a_core']:.0%} of the time. Memory {record['peak_mib']:.0f} MiB, grown by "
+        f"{record['cpu_share_of_a_core']:.0%} of the time, {record['cpu_ms_a_picture']:.1f} ms a picture. "
+        f"Memory {record['peak_mib']:.0f} MiB, grown by "
         f"{record['growth_mib']:.1f} MiB while streaming.",
     ]
     return "\n".join(lines) + "\n"
