@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from speech2vid.cli.output import JsonFlag, print_json, print_table, progress_bar
+from speech2vid.cli.output import JsonFlag, note, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from speech2vid.evaluation import Evaluation
@@ -69,6 +69,8 @@ def evaluate(
             jobs=jobs,
             progress=progress,
         )
+    for line in evaluation.notes:
+        note(line)
     if as_json:
         print_json({**evaluation.to_dict(), "report": str(out / "report.html")})
     else:

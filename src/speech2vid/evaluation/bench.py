@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+
+import cv2
 
 from speech2vid.data.records import Track
 from speech2vid.evaluation.generation import Generator, Speaker
@@ -78,6 +81,15 @@ def open_bench(choice: WeightsChoice) -> Bench:
     return Bench(tuple(generators), Meters.load(choice.threads))
 
 
+def keep_to_one_core() -> None:
+    """Make the libraries of this process use one thread each: the other cores have processes of their own."""
+    cv2.setNumThreads(1)
+    if find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(1)
+
+
 @dataclass(frozen=True)
 class ClipTask:
     """A clip to score.
@@ -109,7 +121,7 @@ def score_clip(task: ClipTask, bench: Bench) -> dict[str, ClipScores]:
 def _score_column(task: ClipTask, column: str, bench: Bench) -> ClipScores:
     truth, meters = task.truth, bench.meters
     stills = stills_for(task.source, column, task.seed)
-    photo = embed_still(stills[0])
+    photo = embed_still(stills[0], meters.embed)
     made: dict[str, Scores] = {}
     silence: dict[str, dict[str, float]] = {}
     for generator in bench.generators:

@@ -16,10 +16,20 @@ from speech2vid.data.report import MANIFEST
 from speech2vid.data.store import SampleStore
 from speech2vid.data.workers import Died, work_through
 from speech2vid.errors import ConfigError
-from speech2vid.evaluation.bench import FIVE, ONE, Bench, ClipTask, WeightsChoice, open_bench, score_clip
+from speech2vid.evaluation.bench import (
+    FIVE,
+    ONE,
+    Bench,
+    ClipTask,
+    WeightsChoice,
+    keep_to_one_core,
+    open_bench,
+    score_clip,
+)
 from speech2vid.evaluation.figures import (
     Example,
     Grid,
+    GridRow,
     GridTask,
     ShowTask,
     grid_tasks,
@@ -35,10 +45,10 @@ from speech2vid.evaluation.trials import Trial, plan_trials
 from speech2vid.evaluation.unfinished import Unfinished
 from speech2vid.evaluation.weights import fingerprint_of
 from speech2vid.inference.shapes import Silence
-from speech2vid.records import Frames, Image
 
 T = TypeVar("T")
 R = TypeVar("R")
+Task = ClipTask | ShowTask | GridTask
 AnyPath = str | PathLike[str]
 Progress = Callable[[int, int | None], None]  # pieces of work done, pieces in all
 StillsChoice = Literal["5", "1", "both"]
@@ -133,11 +143,12 @@ def evaluate_tracks(
     *,
     columns: Sequence[str] = STILLS["both"],
     seed: int = 0,
+    figures: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """As :func:`evaluate`, of tracks and generators in memory; nothing is written."""
+    """As :func:`evaluate`, of tracks and generators in memory; nothing is written. ``figures``: with pictures."""
     names = [generator.name for generator in bench.generators]
-    return _evaluate(tracks, bench, names=names, columns=columns, seed=seed, progress=progress)
+    return _evaluate(tracks, bench, names=names, columns=columns, seed=seed, figures=figures, progress=progress)
 
 
 def _evaluate(
@@ -148,6 +159,7 @@ def _evaluate(
     columns: Sequence[str],
     seed: int,
     jobs: int = 1,
+    figures: bool = True,
     unfinished: Unfinished | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -155,7 +167,7 @@ def _evaluate(
     trials = plan_trials([track.record for track in tracks], seed)
     shown = [
         ShowTask(trial, known[trial.clip.key], known[trial.stills_of.key], tuple(columns), seed)
-        for trial in _spread_over_speakers(trials)
+        for trial in (_spread_over_speakers(trials) if figures else ())
     ]
     grid = grid_tasks(shown[:GRID_SIDE])
     done = unfinished.clips if unfinished is not None else {}
@@ -169,7 +181,7 @@ def _evaluate(
         truths[needed[number]] = truth
         steps.add()
     firsts = {trial.clip.speaker: trial.clip.key for trial in reversed(trials)}.values()  # tried in silence
-    tasks = [
+    tasks: list[Task] = [
         ClipTask(
             trial,
             truths[trial.clip.key],
@@ -182,20 +194,17 @@ def _evaluate(
         for trial in left
     ]
     scored = dict(done)
-    for number, scores in _each(partial(_score, on=on), tasks, jobs):
-        key = left[number].clip.key
-        scored[key] = scores
-        if unfinished is not None:
-            unfinished.keep(key, scores)
+    looks: dict[int, Example | GridRow] = {}
+    for number, result in _each(partial(_piece, on=on), [*tasks, *shown, *grid], jobs):
+        if isinstance(result, dict):
+            key = left[number].clip.key
+            scored[key] = result
+            if unfinished is not None:
+                unfinished.keep(key, result)
+        else:
+            looks[number] = result
         steps.add()
-    examples: dict[int, Example] = {}
-    for number, example in _each(partial(_show, on=on), shown, jobs):
-        examples[number] = example
-        steps.add()
-    persons = {}
-    for number, person in _each(partial(_person, on=on), grid, jobs):
-        persons[number] = person
-        steps.add()
+    in_order = [looks[number] for number in sorted(looks)]
 
     clips = {column: [scored[trial.clip.key][column] for trial in trials] for column in columns}
     first = clips[columns[0]]
@@ -214,8 +223,8 @@ def _evaluate(
         settings,
         clips,
         {column: tabulate(clips[column]) for column in columns},
-        [examples[number] for number in sorted(examples)],
-        Grid(header_of(grid[0]), [persons[number] for number in sorted(persons)]) if grid else None,
+        [each for each in in_order if isinstance(each, Example)],
+        Grid(header_of(grid[0]), [each for each in in_order if isinstance(each, GridRow)]) if grid else None,
     )
 
 
@@ -244,23 +253,22 @@ def _each(function: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator
 
 
 def _bench(on: Bench | WeightsChoice) -> Bench:
-    return open_bench(on) if isinstance(on, WeightsChoice) else on
+    """What a piece of work needs: given, or, in a process of its own, loaded at the first piece."""
+    if isinstance(on, Bench):
+        return on
+    keep_to_one_core()
+    return open_bench(on)
 
 
 def _truth(track: Track, on: Bench | WeightsChoice) -> Truth:
     return Truth.of(track, _bench(on).meters)
 
 
-def _score(task: ClipTask, on: Bench | WeightsChoice) -> dict[str, ClipScores]:
-    return score_clip(task, _bench(on))
-
-
-def _show(task: ShowTask, on: Bench | WeightsChoice) -> Example:
-    return show_clip(task, _bench(on))
-
-
-def _person(task: GridTask, on: Bench | WeightsChoice) -> tuple[Image, Frames]:
-    return show_person(task, _bench(on))
+def _piece(task: Task, on: Bench | WeightsChoice) -> dict[str, ClipScores] | Example | GridRow:
+    bench = _bench(on)
+    if isinstance(task, ClipTask):
+        return score_clip(task, bench)
+    return show_clip(task, bench) if isinstance(task, ShowTask) else show_person(task, bench)
 
 
 def _sources(weights: AnyPath | Sequence[AnyPath] | None) -> tuple[Path | None, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import wave
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -23,6 +23,7 @@ from speech2vid.records import Frames, Image, Waveform
 MOMENTS = 8  # of a clip
 ZOOM = 2  # of the videos
 LABEL_PX = 22
+CONTROLS_PX = 48  # white, below: a player's buttons must not hide the mouths
 VIDEO_CRF = 20
 STILLS_TITLES = {FIVE: "five stills", "one_still": "one still"}
 TRUTH_TITLE, STILL_TITLE = "ground truth", "still photo"
@@ -90,16 +91,24 @@ class GridTask:
 
 
 @dataclass(frozen=True)
+class GridRow:
+    """An identity's photo, and (n, 112, 112, 3) frames, one of each sound."""
+
+    photo: Image
+    frames: Frames
+
+
+@dataclass(frozen=True)
 class Grid:
     """Identities by sounds (Fig. 7).
 
     Attributes:
         header: (n, 112, 112, 3) the true frames of the sounds.
-        rows: of each identity, its photo and (n, 112, 112, 3) frames.
+        rows: one of each identity.
     """
 
     header: Frames
-    rows: list[tuple[Image, Frames]] = field(default_factory=list)
+    rows: list[GridRow]
 
 
 def show_clip(task: ShowTask, bench: Bench) -> Example:
@@ -121,11 +130,11 @@ def show_clip(task: ShowTask, bench: Bench) -> Example:
     return Example(task.trial.clip.key, moments.tolist(), strips, side_by_side(panels, track.waveform))
 
 
-def show_person(task: GridTask, bench: Bench) -> tuple[Image, Frames]:
-    """One row of the grid, made with the first generator: the photo, and the frame of each sound."""
+def show_person(task: GridTask, bench: Bench) -> GridRow:
+    """One row of the grid, made with the first generator."""
     speaker = bench.generators[0].speaker(stills_for(task.source, task.column, task.seed))
     made = [speaker.says(sound)[moment] for sound, moment in zip(task.sounds, task.moments, strict=True)]
-    return speaker.stills[0].aligned.image, np.stack(made)
+    return GridRow(speaker.stills[0].aligned.image, np.stack(made))
 
 
 def grid_tasks(shown: Sequence[ShowTask]) -> list[GridTask]:
@@ -148,11 +157,12 @@ def side_by_side(panels: Mapping[str, Frames], sound: Waveform) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         outfile, spoken = Path(folder) / "clip.mp4", Path(folder) / "sound.wav"
         _write_wave(spoken, sound)
-        height, width = size + LABEL_PX, size * len(panels)
+        height, width = LABEL_PX + size + CONTROLS_PX, size * len(panels)
+        below = np.full((CONTROLS_PX, width, 3), 255, np.uint8)
         with VideoWriter(outfile, width, height, audio_source=spoken, crf=VIDEO_CRF, threads=1) as writer:
             for frames in zip(*panels.values(), strict=True):
                 large = [cv2.resize(each, (size, size), interpolation=cv2.INTER_CUBIC) for each in frames]
-                writer.write(np.vstack([labels, np.hstack(large).astype(np.uint8)]))
+                writer.write(np.vstack([labels, np.hstack(large).astype(np.uint8), below]))
         return outfile.read_bytes()
 
 

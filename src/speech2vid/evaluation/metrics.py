@@ -12,7 +12,7 @@ and :func:`speech2vid.evaluation.summary.summarise` makes one figure with an int
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,14 +21,16 @@ import numpy as np
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.data.records import Track
 from speech2vid.evaluation import matching, measures, pictures
+from speech2vid.evaluation.content import FaceJudge
 from speech2vid.evaluation.matching import Matching
 from speech2vid.evaluation.measures import Boxes, Values
 from speech2vid.face import box_of_landmarks, embed, embedding_distance, face_chip
 from speech2vid.face.embedding import Embeddings
 from speech2vid.frontend import Still, SyncNetworks, lip_opening
-from speech2vid.records import FaceBox, Frames, Points
+from speech2vid.records import FaceBox, Frames, Image, Points
 
 EMBEDDED_FRAMES = 2  # a clip whose embedding is taken
+Embedder = Callable[[Sequence[Image]], Embeddings]
 ContentMeter = Callable[[Frames, Frames], float]  # generated, true → distance
 
 
@@ -38,21 +40,26 @@ class Meters:
 
     Attributes:
         sync: tells retrieval accuracy, sync confidence and distance; None leaves them out.
-        content: tells the content distance; None leaves it out.
+        content: tells the content distance, of frames generated and true; None leaves it out.
+        embed: what makes embeddings of chips of faces.
     """
 
     sync: SyncNetworks | None = None
     content: ContentMeter | None = None
+    embed: Embedder = embed
 
     @classmethod
     def load(cls, threads: int = 0, sync: Path | None = None) -> Meters:
-        """All there are. WeightsError where the sync network's files are missing or damaged.
+        """All there are: content needs PyTorch. WeightsError where a network's files are missing or damaged.
 
         Args:
             threads: of each network; 0 for one a core.
             sync: folder of the sync network; the package's by default.
         """
-        return cls(SyncNetworks(sync, threads))
+        judge = FaceJudge.where_possible()
+        if judge is None:
+            return cls(SyncNetworks(sync, threads))
+        return cls(SyncNetworks(sync, threads), judge.content_distance, judge.embed)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class Truth:
         box = box_of_landmarks(track.landmarks.mean(axis=0))
         landmarks = measures.measure_landmarks(track.frames, box)
         sound = None if meters.sync is None else matching.sound_vectors(track, meters.sync)
-        embeddings = embed_some(track.frames, landmarks)
+        embeddings = embed_some(track.frames, landmarks, meters.embed)
         return cls(track, box, landmarks, measures.mouth_boxes(landmarks), embeddings, sound)
 
 
@@ -138,7 +145,7 @@ def score(
         landmarks = measures.measure_landmarks(frames, truth.box)
     values = _picture_values(truth, frames) | _landmark_values(truth, landmarks)
     if embeddings is None:
-        embeddings = embed_some(frames, landmarks)
+        embeddings = embed_some(frames, landmarks, meters.embed)
     values |= _identity_values(truth, embeddings, photo)
     if meters.content is not None:
         values["content_distance"] = meters.content(frames, truth.frames)
@@ -195,15 +202,15 @@ def _identity_values(truth: Truth, embeddings: Embeddings, photo: Embeddings | N
     return values
 
 
-def embed_some(frames: Frames, landmarks: Points) -> Embeddings:
+def embed_some(frames: Frames, landmarks: Points, embedder: Embedder = embed) -> Embeddings:
     """Embeddings of a few frames, spread over the clip: (n, 128)."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, EMBEDDED_FRAMES + 2).round().astype(int)[1:-1])
-    return embed([face_chip(frames[i], landmarks[i]) for i in chosen])
+    return embedder([face_chip(frames[i], landmarks[i]) for i in chosen])
 
 
-def embed_still(still: Still) -> Embeddings:
+def embed_still(still: Still, embedder: Embedder = embed) -> Embeddings:
     """(128,)."""
-    embedding: Embeddings = embed([face_chip(still.aligned.image, still.aligned.landmarks)])[0]
+    embedding: Embeddings = embedder([face_chip(still.aligned.image, still.aligned.landmarks)])[0]
     return embedding
 
 

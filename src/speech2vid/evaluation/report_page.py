@@ -128,7 +128,7 @@ def _grid(grid: Grid) -> str:
         "As the paper's Fig. 7: on top the true frames of other people's clips, lips farthest open and, turn about, "
         "closed; on the left the photos; in the middle each person saying that sound at that moment."
     )
-    return _figure(_image(np.vstack([header, between, *(line(*row) for row in grid.rows)])), caption)
+    return _figure(_image(np.vstack([header, between, *(line(row.photo, row.frames) for row in grid.rows)])), caption)
 
 
 def _or_blank(image: Image | None) -> Image:

@@ -35,6 +35,16 @@ class Evaluation:
     examples: list[Example] = field(default_factory=list)
     grid: Grid | None = None
 
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, one line each."""
+        short, silent = self.settings["left_out_shorter_than_1_s"], self.settings["too_short_for_sync"]
+        lines = [f"{short} clips shorter than a second are left out"] if short else []
+        if silent:
+            clips = f"{len(silent)} of {self.settings['clips']} clips are too short for retrieval and sync"
+            lines.append(f"{clips}, and left out there; {TABLE_FILE} names them")
+        return lines
+
     def to_dict(self) -> dict[str, Any]:
         """The content of ``metrics.json``."""
         metrics = {column: summary.to_dict() for column, summary in self.summaries.items()}

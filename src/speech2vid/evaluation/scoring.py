@@ -41,7 +41,10 @@ def score_still(image: Image, truth: Truth, meters: Meters, photo: Embeddings) -
     """A picture repeated for the whole clip."""
     count = len(truth.track)
     landmarks = measures.measure_landmarks(image[None], truth.box)
-    known = {"landmarks": np.repeat(landmarks, count, axis=0), "embeddings": embed_some(image[None], landmarks)}
+    known = {
+        "landmarks": np.repeat(landmarks, count, axis=0),
+        "embeddings": embed_some(image[None], landmarks, meters.embed),
+    }
     scores = score(truth, np.broadcast_to(image, (count, *image.shape)), meters, photo=photo, **known)
     return Scores(scores.values, sync_curve=scores.sync_curve)
 
