@@ -34,6 +34,16 @@ def test_a_ratio_of_means_survives_a_denominator_near_nothing() -> None:
     assert estimate.high < 0.51
 
 
+def test_a_speaker_whose_denominator_is_nothing_has_no_ratio() -> None:
+    estimate = ratio_estimate([1.0, 3.0, 2.0], [2.0, 2.0, 0.0], ["a", "a", "b"])
+    assert estimate.value == pytest.approx(6 / 4)
+    assert estimate.speaker_value == pytest.approx(1.0)  # of a alone
+    assert np.isfinite([estimate.low, estimate.high]).all()
+    assert (estimate.clips, estimate.speakers) == (3, 2)
+    with pytest.raises(ValueError, match="denominator"):
+        ratio_estimate([1.0], [0.0], ["a"])
+
+
 def test_gain_is_a_share_and_negative_where_it_is_a_loss() -> None:
     assert gain_estimate([9.0, 18.0], [10.0, 20.0], ["a", "b"]).value == pytest.approx(0.1)
     assert gain_estimate([12.0], [10.0], ["a"]).value == pytest.approx(-0.2)

@@ -63,6 +63,8 @@ NOTES = (
     f"SyncNet's. Chance of retrieval is {100 * RETRIEVAL_CHANCE:.1f} %."
 )
 
+LISTED = 6  # of a long setting, in the tables
+
 Table = list[list[str]]
 
 
@@ -97,7 +99,7 @@ def format_estimate(name: str, estimate: Estimate, clips: int | None = None) -> 
     """``0.31 [0.27, 0.36] (0.33)``, in per cent for shares, with the number of clips if it is not ``clips``."""
     scale, unit = (100.0, " %") if name in SHARES else (1.0, "")
     digits = 3 if name in FINE else 1 if name in SHARES or abs(estimate.value) >= 10 else 2
-    if 0 < abs(estimate.value) < 0.005:
+    if 0 < abs(estimate.value) < 0.005 and name not in SHARES:
         digits = 3
     value, low, high, speakers = (
         f"{scale * each:.{digits}f}" for each in (estimate.value, estimate.low, estimate.high, estimate.speaker_value)
@@ -107,14 +109,14 @@ def format_estimate(name: str, estimate: Estimate, clips: int | None = None) -> 
 
 
 def setting_lines(settings: Mapping[str, Any]) -> Table:
-    """Name and value of each setting; of a long list its length, and what is in it."""
+    """Name and value of each setting; of a long list its length and beginning."""
     lines = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
             text = ", ".join(f"{key}: {each}" for key, each in value.items())
         elif isinstance(value, list):
-            text = ", ".join(map(str, value)) or "none"
-            text = f"{len(value)}: {text}" if len(value) > 1 else text
+            shown = ", ".join(map(str, value[:LISTED])) or "none"
+            text = f"{len(value)}: {shown}, … (all in metrics.json)" if len(value) > LISTED else shown
         else:
             text = str(value)
         lines.append([name.replace("_", " "), text])

@@ -42,7 +42,7 @@ class Evaluation:
         lines = [f"{short} clips shorter than a second are left out"] if short else []
         if silent:
             clips = f"{len(silent)} of {self.settings['clips']} clips are too short for retrieval and sync"
-            lines.append(f"{clips}, and left out there; {TABLE_FILE} names them")
+            lines.append(f"{clips}, and left out there; {METRICS_FILE} names them")
         return lines
 
     def to_dict(self) -> dict[str, Any]:

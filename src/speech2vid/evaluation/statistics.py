@@ -44,22 +44,27 @@ def ratio_estimate(
 ) -> Estimate:
     """Mean numerator over mean denominator, one of each a clip, resampled in pairs.
 
-    Unlike a mean of ratios it does not explode on the clip whose denominator is nearly nothing.
+    Unlike a mean of ratios it does not explode on the clip whose denominator is nearly nothing. A speaker, or a
+    resample, whose denominators are all 0 has no ratio and does not count.
 
     Raises:
-        ValueError: no clips, or lists of different lengths.
+        ValueError: no clips, lists of different lengths, or nothing but 0 below.
     """
     above, below = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
     if not 0 < len(above) == len(below) == len(speakers):
         raise ValueError(f"{len(above)} numerators, {len(below)} denominators, {len(speakers)} speakers")
     picks = np.random.default_rng(SEED).integers(len(above), size=(RESAMPLES, len(above)))
-    resampled = above[picks].mean(axis=1) / below[picks].mean(axis=1)
+    if not below.any():
+        raise ValueError("every denominator is 0: there is no ratio")
+    drawn = below[picks].mean(axis=1)
+    resampled = above[picks].mean(axis=1)[drawn != 0] / drawn[drawn != 0]
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(resampled, (tail, 100 - tail))
     names = np.asarray(speakers)
-    own = [above[names == name].mean() / below[names == name].mean() for name in sorted(set(speakers))]
+    parts = [(above[names == name].mean(), below[names == name].mean()) for name in sorted(set(speakers))]
+    own = [numerator / denominator for numerator, denominator in parts if denominator != 0]
     return Estimate(
-        float(above.mean() / below.mean()), float(low), float(high), float(np.mean(own)), len(above), len(own)
+        float(above.mean() / below.mean()), float(low), float(high), float(np.mean(own)), len(above), len(set(speakers))
     )
 
 
