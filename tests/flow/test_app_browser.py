@@ -125,6 +125,7 @@ def test_a_photo_and_a_sound_become_a_video_that_plays(
     assert "consent" in failure(tab, "talk")
     tab.locator("#talk-consent input").check()
     tab.locator("#talk-make").click()
+    tab.locator("#talk-status .s2v-failure").wait_for(state="detached")
     result = playing(tab, "talk")
     assert result["seconds"] == pytest.approx(1.2, abs=0.08)
     assert (result["width"], result["height"], result["fault"]) == (300, 300, None)

@@ -278,7 +278,8 @@ class Result:
         self, states: AsyncGenerator[State, None], buttons: Buttons, show: Callable[[Any], Updates]
     ) -> AsyncGenerator[Updates, None]:
         """Show the states of a job as they come, and what ``show`` makes of its result."""
-        yield {**self._videos(value=None, visible=False), **buttons.updates(working=True)}
+        status = state_html(Running(0, None, None))  # in place of what an earlier attempt said
+        yield {self.status: status, **self._videos(value=None, visible=False), **buttons.updates(working=True)}
         shown, shown_s = "", 0.0
         async with contextlib.aclosing(states):
             async for state in states:
