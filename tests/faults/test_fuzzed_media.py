@@ -58,6 +58,13 @@ def test_time_stamps_that_leap_by_weeks(seed: int, samples: dict[str, bytes], tm
     assert end.clean
 
 
+def test_a_stream_that_appears_midway(samples: dict[str, bytes], tmp_path: Path) -> None:
+    """PyAV has no name for it and raised an IndexError; the pictures after it are still read."""
+    path = tmp_path / "a.mpegts"
+    path.write_bytes(damaged(samples["mpegts"], 79))
+    assert run(lambda: read_everything(path)).kind == "done"
+
+
 def test_the_sandbox_notices(tmp_path: Path) -> None:
     """Each kind of bad ending is told from a good one."""
     assert run(lambda: None).kind == "done"

@@ -100,12 +100,22 @@ def find_audio(container: Any) -> Stream | None:
     return next((s for s in container.streams.audio if s.codec_context), None)
 
 
+def packets_of(container: Any, *streams: Stream) -> Iterator[Any]:
+    """The packets of some streams. Those of a stream that appears midway, which PyAV cannot name, are passed over."""
+    while True:
+        try:
+            yield from container.demux(*streams)
+        except IndexError:  # the packet is gone, and with it the iteration: begin again where it ended
+            continue
+        return
+
+
 def decode(container: Any, stream: Stream, path: Path) -> Iterator[Frame]:
     """Decode a stream, keeping what can be decoded of a damaged or truncated file (and logging what was lost)."""
     stream.thread_type = "AUTO"
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     lost = 0
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while True:
         try:
             packet = next(packets, None)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from speech2vid.media.container import Stream, exact, find_audio, open_media, origin_of_time
+from speech2vid.media.container import Stream, exact, find_audio, open_media, origin_of_time, packets_of
 
 HOLDS = {  # codecs that a container takes; Matroska takes nearly everything
     "mp4": {"mov_text", "aac", "mp3", "ac3", "eac3", "opus", "flac", "alac", "dvd_subtitle"},
@@ -67,7 +67,7 @@ class KeptStreams:
         origin_s = origin_of_time(self._source) or Fraction(0)
         with open_media(self._source) as container:
             streams = [container.streams[index] for index in self._copies]
-            for packet in container.demux(streams):
+            for packet in packets_of(container, streams):
                 if packet.pts is None or not packet.size:
                     continue
                 tick_s = exact(packet.time_base)

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from speech2vid.media.container import Stream, exact, find_audio, find_video, first_picture, open_media
+from speech2vid.media.container import Stream, exact, find_audio, find_video, first_picture, open_media, packets_of
 from speech2vid.media.picture import Display
 from speech2vid.records import MediaInfo
 
@@ -81,7 +81,7 @@ def _measure(path: Path) -> tuple[Fraction, int]:
         times = []
         frames = 0
         length_s = Fraction(0)
-        for packet in container.demux(stream):
+        for packet in packets_of(container, stream):
             if not packet.size:
                 continue
             frames += 1

@@ -11,7 +11,7 @@ import av
 
 from speech2vid.errors import OutputError
 from speech2vid.media.audio_reader import require_audio
-from speech2vid.media.container import exact, find_audio, find_video, open_media
+from speech2vid.media.container import exact, find_audio, find_video, open_media, packets_of
 from speech2vid.media.video_reader import require_video
 from speech2vid.media.video_writer import container_format, create_hidden, hidden_name, output_errors
 
@@ -70,7 +70,7 @@ def _copy(container: Any, picture: Any, sound: Any, output: Any, outfile: Path, 
     tick_s = exact(sound.time_base)
     shift = round(shift_s / tick_s)
     start_s = (picture.start_time or 0) * exact(picture.time_base)
-    for packet in container.demux(picture, sound):
+    for packet in packets_of(container, picture, sound):
         if not packet.size or packet.dts is None:
             continue
         if packet.stream.index == sound.index:

@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from speech2vid.media.audio_reader import SoundBlock, require_audio, sound_blocks
-from speech2vid.media.container import Stream, exact, find_audio, open_media, origin_of_time
+from speech2vid.media.container import Stream, exact, find_audio, open_media, origin_of_time, packets_of
 
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
@@ -76,7 +76,7 @@ class SoundTrack:
             tick_s = exact(stream.time_base)
             shift = round(origin_s / tick_s)
             lead_in_s = 2 * _packet_s(stream)  # a decoder needs the packets just before the first sample
-            for packet in container.demux(stream):
+            for packet in packets_of(container, stream):
                 if packet.pts is None or not packet.size:
                     continue
                 packet.pts -= shift
