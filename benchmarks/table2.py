@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import re
-import shlex
 import sys
 import time
 from collections import defaultdict
@@ -70,6 +69,8 @@ RAW, SHARP = "raw", "sharpened"
 Side = tuple[str, str]
 CLAIMS: list[tuple[str, Side, Side, str, bool]] = [
     ("sharpening lowers the embedding distance", ("five", SHARP), ("five", RAW), "embedding_distance", False),
+    ("… of three skips", ("v201", SHARP), ("v201", RAW), "embedding_distance", False),
+    ("… of content loss", ("content", SHARP), ("content", RAW), "embedding_distance", False),
     ("upsampling beats transposed convolution", ("five", RAW), ("transposed", RAW), "embedding_distance", False),
     ("L1 is better than content loss on MSE", ("five", RAW), ("content", RAW), "mse", False),
     ("content loss lowers the embedding distance", ("content", RAW), ("five", RAW), "embedding_distance", False),
@@ -82,6 +83,7 @@ CLAIMS: list[tuple[str, Side, Side, str, bool]] = [
     ("retrieval lies below that of the truth", (TRUTH, RAW), ("five", RAW), "retrieval_accuracy", True),
     ("… and above that with another sound", ("five", RAW), (SHUFFLED, RAW), "retrieval_accuracy", True),
     ("`warp` moves the lips better than RGB output", ("warp", RAW), ("five", RAW), "opening_correlation", True),
+    ("… and is retrieved better", ("warp", RAW), ("five", RAW), "retrieval_accuracy", True),
     ("what another seed alone changes: MSE", ("seed", RAW), ("five", RAW), "mse", False),
     ("… embedding distance", ("seed", RAW), ("five", RAW), "embedding_distance", False),
 ]
@@ -110,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a sample store with the splits train and val")
     parser.add_argument("--out", type=Path, required=True, help="folder for trainings and measurements")
-    parser.add_argument("--doc", type=Path, help="also write the table to this file")
+    parser.add_argument("--doc", type=Path, help="also write the table to this file, and its JSON beside it")
     parser.add_argument("--steps", type=int, default=250, help="updates of every row")
     parser.add_argument("--batch", type=int, default=6, help="people in an update")
     parser.add_argument("--frames", type=int, default=4, help="target frames a person")
@@ -121,6 +123,7 @@ def main() -> None:
     parser.add_argument("--sharpener", type=int, default=32, help="channels of the sharpener; the paper has 64")
     parser.add_argument("--precision", default="float32", help="of the multiplications in training: float32, bfloat16")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), help="rows to train")
+    parser.add_argument("--note", default="", help="a sentence at the end of the table, as on what else was running")
     parser.add_argument("--toy", action="store_true", help="everything as small as it goes")
     told = parser.parse_args()
     if told.toy:
@@ -164,6 +167,7 @@ def main() -> None:
     write_whole(told.out / "table2.md", text.encode())
     if told.doc:
         write_whole(told.doc, text.encode())
+        write_whole(told.doc.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
     print(text)
 
 
@@ -318,9 +322,11 @@ def tabulate(told: argparse.Namespace, settings: dict[str, Any], data: str) -> d
     return {
         "version": __version__,
         "date": time.strftime("%Y-%m-%d"),
-        "command": " ".join(["python", "benchmarks/table2.py", *map(shlex.quote, sys.argv[1:])]),
+        "command": "python benchmarks/table2.py --data STORE --out OUT "
+        + " ".join(f"--{name} {value}" for name, value in settings.items()),
         "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} used by the networks",
         "settings": settings,
+        "note": told.note,
         "data": data,
         "clips": len(next(iter(measured.values()))["clips"]),
         "speakers": len({clip["speaker"] for clip in next(iter(measured.values()))["clips"].values()}),
@@ -382,7 +388,8 @@ def markdown(record: dict[str, Any]) -> str:
         "from five stills of another clip where there is one; of clips of "
         f"{LONG_FRAMES / FRAME_RATE_HZ:.0f} s or more the {MEASURED_FRAMES} frames in the middle. Retrieval (of ±15 "
         "frames, within ±1; chance 0.10) is told of those only. Intervals: 95 %, bootstrap over clips; what another "
-        "seed would change is not in them, but in the last lines of the second table.",
+        "seed would change is not in them, but in the last lines of the second table. The similarity "
+        "of a mouth that does not move is a smooth curve, highest at an end of the range: hence less than chance.",
         "",
         "| row | " + " | ".join(title for title, _ in COLUMNS.values()) + " |",
         "|---|" + "---|" * len(COLUMNS),
@@ -395,7 +402,8 @@ def markdown(record: dict[str, Any]) -> str:
         "",
         "## Each claim",
         "",
-        "Gain: by how much the row that should be better is better on the same clips.",
+        "Gain: by how much the row that should be better is better on the same clips. A difference between two "
+        "trainings that is no larger than what another seed makes is not decided.",
         "",
         "| claim | metric | gain | at this size |",
         "|---|---|---|---|",
@@ -406,10 +414,12 @@ def markdown(record: dict[str, Any]) -> str:
     lines += ["", "## What it cost", "", "| training | CPU s | on the wall, s | items/s | waiting for data |"]
     lines.append("|---|---|---|---|---|")
     for name, cost in sorted(record["trainings"].items()):
+        times = [f"{cost['cpu_s']:.0f}", f"{cost['wall_s']:.0f}"]  # of all its stages
         for stage, found in cost["stages"].items():
             label = name if len(cost["stages"]) == 1 else f"{name}, {stage}"
             pace = [f"{found['items_a_second']:.1f}", f"{found['waiting']:.1%}"] if found else ["–", "–"]
-            lines.append(f"| {label} | {cost['cpu_s']:.0f} | {cost['wall_s']:.0f} | " + " | ".join(pace) + " |")
+            lines.append(f"| {label} | " + " | ".join([*times, *pace]) + " |")
+            times = ["with the line above", ""]
     costs = [each for each in record["ms_a_frame"].values() if each[SHARP]]
     if costs:
         sharp = np.median([each[SHARP] for each in costs])
@@ -419,6 +429,8 @@ def markdown(record: dict[str, Any]) -> str:
             f"Milliseconds a frame, median over the rows, on the wall: the paper's talker {raw:.0f}, the sharpener of "
             f"{told['sharpener']} channels {sharp:.0f}.",
         ]
+    if record["note"]:
+        lines += ["", record["note"]]
     return "\n".join(lines) + "\n"
 
 
