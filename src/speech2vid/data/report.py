@@ -193,7 +193,11 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         reader = csv.DictReader(file, delimiter="\t")
         if list(reader.fieldnames or ()) != list(columns):
             raise ValueError(f"{path.name} has the columns {reader.fieldnames}")
-        return list(reader)
+        rows = list(reader)
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():  # csv's way to say that there were more columns, or fewer
+            raise ValueError(f"{path.name}, line {number}, has not {len(columns)} columns")
+    return rows
 
 
 def _hours(seconds: float) -> float:
