@@ -302,9 +302,11 @@ def test_disk_full(tmp_path, suffix):
 
 
 INTERRUPTED = """
+    import signal
     import sys
     import numpy as np
     from speech2vid.media import VideoWriter
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     with VideoWriter(sys.argv[1], 128, 96) as writer:
         for k in range(10**9):
             writer.write(np.zeros((96, 128, 3), np.uint8))
