@@ -195,7 +195,7 @@ def drawn_tracks() -> Callable[..., list[Track]]:
 
 @pytest.fixture(scope="session")
 def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Path]:
-    """Write a sample store of cartoon faces: three speakers in the split train, two in val."""
+    """Write a sample store of cartoon faces: three speakers in the split train, two in val with ``clips`` of each."""
     from speech2vid.constants import CONTEXT_FACE_PX
     from speech2vid.data.pictures import encode_picture
     from speech2vid.data.records import FaceTrack, TrackEntry, TrackSound
@@ -203,10 +203,10 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Pa
     from speech2vid.data.shards import TarWriter, members_of
     from speech2vid.face.registration import context_from_face, warp
 
-    def write(folder: Path) -> Path:
+    def write(folder: Path, clips: int = 2) -> Path:
         folder.mkdir(parents=True)
         entries, shards = [], []
-        for split, tracks in (("train", drawn_tracks(3)), ("val", drawn_tracks(2, first=3, split="val"))):
+        for split, tracks in (("train", drawn_tracks(3)), ("val", drawn_tracks(2, clips, first=3, split="val"))):
             with TarWriter(folder / f"{split}-000000.tar") as archive:
                 for track in tracks:
                     record = track.record

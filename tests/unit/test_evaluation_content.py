@@ -49,6 +49,15 @@ def test_it_is_the_mean_difference_of_each_layer_summed(judge: FaceJudge, frames
     assert judge.content_distance(other, frames) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_a_still_repeated_is_as_its_copies(judge: FaceJudge, frames: np.ndarray) -> None:
+    still = np.broadcast_to(frames[3], frames.shape)
+    assert judge.content_distance(still, frames) == pytest.approx(
+        judge.content_distance(still.copy(), frames), rel=1e-5
+    )
+    other = frames[::-1].copy()  # another truth: what was seen before does not count
+    assert judge.content_distance(frames, other) == pytest.approx(judge.content_distance(other, frames), rel=1e-5)
+
+
 def test_embeddings_are_dlibs(judge: FaceJudge, photo: Path) -> None:
     picture = load_photo(photo)
     chip = face_chip(picture, detect_faces(picture)[0].landmarks)

@@ -31,6 +31,7 @@ class FaceJudge:
     def __init__(self, network: FaceRecognition | None = None) -> None:
         from speech2vid.models.face_recognition import FaceRecognition
 
+        self._true: tuple[Frames, Tensor, list[Tensor]] | None = None  # the last one looked at
         self._network = network or FaceRecognition.from_dlib(model_path(RECOGNITION_FILE))
 
     @classmethod
@@ -47,14 +48,28 @@ class FaceJudge:
         import torch
 
         from speech2vid.losses import content_loss, total
-        from speech2vid.models.face_recognition import at_its_size
 
+        if generated is true:
+            return 0.0
+        if self._true is None or self._true[0] is not true:  # many rows are held against one clip
+            self._true = (true, *self._look(true))
         with torch.no_grad():
-            made, wanted = _faces(generated), _faces(true)
-            taps = [self._network.taps(at_its_size(faces)) for faces in (made, wanted)]
-            terms = content_loss(made, wanted, *taps)
+            _, wanted, wanted_taps = self._true
+            made, taps = self._look(generated)
+            terms = content_loss(made, wanted, taps, wanted_taps)
         del terms["image"]
         return float(total(terms))
+
+    def _look(self, frames: Frames) -> tuple[Tensor, list[Tensor]]:
+        """The faces looked at, and what is seen in them; a picture repeated (by ``np.broadcast_to``) is seen once."""
+        import torch
+
+        from speech2vid.models.face_recognition import at_its_size
+
+        faces = _faces(frames)
+        with torch.no_grad():
+            seen = self._network.taps(at_its_size(faces[:1] if frames.strides[0] == 0 else faces))
+        return faces, [tap.expand(len(faces), -1, -1, -1) for tap in seen]
 
     def embed(self, chips: Sequence[Image]) -> Embeddings:
         """As :func:`speech2vid.face.embed`, to 1e-5, ten times as fast."""
