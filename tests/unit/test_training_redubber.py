@@ -139,7 +139,7 @@ def test_a_step_reaches_the_weights(config: RedubberStageConfig, splits: Splits,
 
 
 def test_it_learns_to_correct_colours(splits: Splits, store: Path, folder: Path) -> None:
-    config = replace(CONFIG, steps=28, batch=2, warmup=2, decay=0.0, average=0.8, adversarial=0.0, match=0.0)
+    config = replace(CONFIG, steps=40, batch=2, warmup=2, decay=0.0, average=0.8, adversarial=0.0, match=0.0)
     stage = redubber_stage(config, *splits, store, folder, HERE)
     assert stage.critic is None
     batches = list(Feed(stage, HERE).batches(1000, 1003))  # of none of its steps
@@ -150,7 +150,7 @@ def test_it_learns_to_correct_colours(splits: Splits, store: Path, folder: Path)
 
     before = cost()
     train_stage(stage, folder / "learns", HERE)
-    assert cost() < 0.9 * before
+    assert cost() < 0.85 * before
 
 
 def test_a_resumed_training_repeats_an_unbroken_one(splits: Splits, store: Path, tmp_path: Path) -> None:

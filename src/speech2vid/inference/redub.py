@@ -7,12 +7,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from speech2vid.inference.fields import Floats, TalkerNetworks
 from speech2vid.inference.network_blend import NetworkBlender
 from speech2vid.inference.pipeline import Stopwatch, ahead
 from speech2vid.inference.repaint import Repainter, plan_changes
+from speech2vid.inference.result import VideoResult
 from speech2vid.inference.shapes import ShapeStream, Silence, mouth_movements, speech_of
 from speech2vid.inference.timeline import Length, length_of, timeline
 from speech2vid.inference.track_cache import known_tracks
@@ -49,29 +49,8 @@ WORKERS = 2
 LEAST_DECODED, MISSING_S = 0.95, 0.5  # of a sound: less is not what its owner wants to be heard
 
 
-@dataclass(frozen=True)
-class RedubResult:
-    """What was made.
-
-    Attributes:
-        outfile: the video.
-        frames: in it.
-        seconds: of video.
-        fps_end_to_end: frames over all the time it took, loading of the networks included.
-        stage_seconds: work a stage (decode, track, network, blend, encode …); stages overlap.
-        notes: what the user should know, one line each.
-    """
-
-    outfile: Path
-    frames: int
-    seconds: float
-    fps_end_to_end: float
-    stage_seconds: dict[str, float]
-    notes: tuple[str, ...] = field(default=())
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return {**asdict(self), "outfile": str(self.outfile), "notes": list(self.notes)}
+class RedubResult(VideoResult):
+    """What ``redub`` made; its stages are decode, track, network, blend, encode …"""
 
 
 def redub(

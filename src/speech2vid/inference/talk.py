@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +17,7 @@ from speech2vid.inference.compose import Composer
 from speech2vid.inference.fields import BATCH, Fields, Floats, TalkerNetworks
 from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
 from speech2vid.inference.pipeline import Stopwatch, ahead
+from speech2vid.inference.result import VideoResult
 from speech2vid.inference.shapes import ShapeStream, Silence, batches, mouth_movements, speech_of
 from speech2vid.media import Claim, Signer, VideoWriter, probe
 from speech2vid.records import Image
@@ -29,29 +28,8 @@ Progress = Callable[[int, int | None], None]  # frames done, frames in all if kn
 FIELDS_AHEAD, FRAMES_AHEAD = 2, 8  # batches, pictures
 
 
-@dataclass(frozen=True)
-class TalkResult:
-    """What was made.
-
-    Attributes:
-        outfile: the video.
-        frames: in it.
-        seconds: of video.
-        fps_end_to_end: frames over all the time it took, loading of the networks included.
-        stage_seconds: work a stage (decode, front_end, network, blend, encode); stages overlap.
-        notes: what the user should know, one line each.
-    """
-
-    outfile: Path
-    frames: int
-    seconds: float
-    fps_end_to_end: float
-    stage_seconds: dict[str, float]
-    notes: tuple[str, ...] = field(default=())
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return {**asdict(self), "outfile": str(self.outfile), "notes": list(self.notes)}
+class TalkResult(VideoResult):
+    """What ``talk`` made; its stages are decode, front_end, network, blend and encode."""
 
 
 def talk(

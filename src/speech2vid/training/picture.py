@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.data.sampling import StillMix, percentile_stills
 from speech2vid.evaluation.measures import correlation
-from speech2vid.losses import hinge
 from speech2vid.models.mouth_critic import MouthCritic, patch_weight
 from speech2vid.models.shape_reader import ShapeReader
 from speech2vid.models.warp_decoder import WarpFields, compose, merge_copies
 from speech2vid.models.warp_talker import WarpTalker
 from speech2vid.records import Frames, Image
 from speech2vid.training.config import PictureConfig
+from speech2vid.training.contest import contest
 from speech2vid.training.mouths import REGION, REGION_RGB, between_lips, emphasis, mirrored, mouth_box, opening
 from speech2vid.training.rest import fit_rest, mean_speech
 from speech2vid.training.sheet import contact_sheet, contact_video
@@ -126,15 +126,8 @@ class PictureStage(Stage):
         return terms if self.critic is None else terms | self._contest(self.critic, made, true, between)
 
     def _contest(self, critic: MouthCritic, made: Tensor, true: Tensor, between: Tensor) -> dict[str, Tensor]:
-        """``critic``: what the critic pays, with gradient for it; the others: what the picture does, with its own."""
         counts = patch_weight(between) / self.patch_mean
-        scores, seen = critic(true, between)
-        paid = (counts * hinge(scores, critic(made.detach(), between)[0])).mean()
-        critic.requires_grad_(False)
-        scores, seen_made = critic(made, between)
-        critic.requires_grad_(True)
-        apart = [(a - b.detach()).abs().mean() for a, b in zip(seen_made, seen, strict=True)]
-        return {"critic": paid, "adversarial": -(counts * scores).mean(), "match": torch.stack(apart).sum()}
+        return contest(critic, made, true, between, counts)
 
     def validate(self, network: nn.Module) -> Validation:
         by_speaker, rows, videos = {}, [], []

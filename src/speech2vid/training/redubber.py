@@ -20,11 +20,11 @@ from speech2vid.face.registration import context_from_face, invert, transform_po
 from speech2vid.inference.compose import blend_mask
 from speech2vid.inference.network_blend import network_inputs
 from speech2vid.inference.occlusion import Floats, hide, known_area
-from speech2vid.losses import hinge
 from speech2vid.models.mouth_critic import MouthCritic, patch_weight
 from speech2vid.models.warp_redubber import INPUTS, WarpRedubber, blend
 from speech2vid.records import Points
 from speech2vid.training.config import RedubberStageConfig
+from speech2vid.training.contest import contest
 from speech2vid.training.mouths import MIRROR, MIRROR_MOUTH
 from speech2vid.training.painting import Paintings
 from speech2vid.training.sheet import contact_sheet
@@ -137,13 +137,7 @@ class WarpRedubberStage(Stage):
         """As in the stage ``picture``, at the size of the 224 px face."""
         made, true, between = made[WINDOW], true[WINDOW], between[WINDOW]
         counts = 0.5 + patch_weight(between)
-        scores, seen = critic(true, between)
-        paid = (counts * hinge(scores, critic(made.detach(), between)[0])).mean()
-        critic.requires_grad_(False)
-        scores, seen_made = critic(made, between)
-        critic.requires_grad_(True)
-        apart = [(a - b.detach()).abs().mean() for a, b in zip(seen_made, seen, strict=True)]
-        return {"critic": paid, "adversarial": -(counts * scores).mean(), "match": torch.stack(apart).sum()}
+        return contest(critic, made, true, between, counts)
 
     def validate(self, network: nn.Module) -> Validation:
         measured: dict[str, list[dict[str, float]]] = {}
