@@ -54,6 +54,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "v201": ("… three skips (v201)", {"network": {**FIVE, "skips": "v201"}}),
     "identity": ("… identity encoder from `train identity`", {"network": FIVE, "identity_init": "identity"}),
     "content": ("… content loss", {"network": FIVE, "loss": "content"}),
+    "mouth": ("ours: … the mouth's L1 beside the face's", {"network": FIVE, "mouth": 1.0}),
     "warp": ("ours: `warp`, five images", {}),
     "seed": ("five images again, another seed", {"network": FIVE, "seed": 1}),
 }
@@ -82,6 +83,8 @@ CLAIMS: list[tuple[str, Side, Side, str, bool]] = [
     ("… embedding distance", ("identity", RAW), ("five", RAW), "embedding_distance", False),
     ("retrieval lies below that of the truth", (TRUTH, RAW), ("five", RAW), "retrieval_accuracy", True),
     ("… and above that with another sound", ("five", RAW), (SHUFFLED, RAW), "retrieval_accuracy", True),
+    ("the mouth's own L1 moves the lips", ("mouth", RAW), ("five", RAW), "opening_correlation", True),
+    ("… and is retrieved better", ("mouth", RAW), ("five", RAW), "retrieval_accuracy", True),
     ("`warp` moves the lips better than RGB output", ("warp", RAW), ("five", RAW), "opening_correlation", True),
     ("… and is retrieved better", ("warp", RAW), ("five", RAW), "retrieval_accuracy", True),
     ("what another seed alone changes: MSE", ("seed", RAW), ("five", RAW), "mse", False),

@@ -36,6 +36,7 @@ steps = 5
 batch = 4
 frames = 16
 phone_model = "none"
+lags = "none"
 validate_every = 3
 [sound.network]
 width = 16

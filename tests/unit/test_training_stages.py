@@ -13,6 +13,7 @@ import torch
 from speech2vid.constants import FACE_PX, MOUTH_POINTS
 from speech2vid.data.records import Track
 from speech2vid.losses import hinge
+from speech2vid.models.checkpoint import save
 from speech2vid.models.mouth_critic import MouthCritic, patch_weight
 from speech2vid.models.shape_predictor import ShapePredictorConfig
 from speech2vid.models.shape_reader import ShapeReader
@@ -31,7 +32,7 @@ from speech2vid.training.sheet import contact_sheet, contact_video
 from speech2vid.training.sound import SoundStage, movements, principal_components
 from speech2vid.training.sound_changes import change, degraded
 from speech2vid.training.stage import Batch, Stage, Validation, pixels
-from speech2vid.training.talker import TalkerStage
+from speech2vid.training.talker import TalkerStage, usual_mouth
 from speech2vid.training.tracks import TrackSet
 from speech2vid.weightfile import read_weights
 
@@ -40,8 +41,8 @@ MakeTracks = Callable[..., list[Track]]
 
 READER = ReaderConfig(batch=4, width=4)
 PICTURE = PictureConfig(batch=2, frames=2, network=WarpTalkerConfig(width=4))
-SOUND = SoundConfig(batch=4, phone_model="none", network=ShapePredictorConfig(width=16, dropout=0.0))
-TALKER = TalkerStageConfig(batch=2, frames=2, gradient=0.5, network=TalkerConfig(size="compact"))
+SOUND = SoundConfig(batch=4, phone_model="none", lags="none", network=ShapePredictorConfig(width=16, dropout=0.0))
+TALKER = TalkerStageConfig(batch=2, frames=2, gradient=0.5, mouth=1.0, network=TalkerConfig(size="compact"))
 
 
 @pytest.fixture(scope="module")
@@ -329,6 +330,40 @@ def test_in_silence_the_mouth_rests(stages: dict[str, Stage]) -> None:
     assert not item["wanted"].any()
     assert item["known"].all()
     assert item["views"].shape == stage.draw(np.random.default_rng(0))["views"].shape
+
+
+def test_another_start_keeps_what_the_outputs_mean(train: TrackSet, val: TrackSet, tmp_path: Path) -> None:
+    """Targets are told in the components of the file that is started from, not in those of the new data."""
+    first = SoundStage(SOUND, train, val, CPU)
+    turned = first.network.basis[torch.arange(8).roll(1)] * 1.5
+    first.network.basis.copy_(turned)
+    save(first.network, tmp_path / "first.safetensors")
+    again = SoundStage(replace(SOUND, start=str(tmp_path / "first.safetensors")), train, val, CPU)
+    assert torch.equal(again.network.basis, turned)
+    plain = {"voice": 0.0, "room": 0.0, "noise": 0.0, "hide": 0.0, "silent": 0.0, "degraded": 0.0, "speed": 0.0}
+    items = []
+    for stage in (SoundStage(SOUND, train, val, CPU), again):
+        stage.config = replace(stage.config, **plain)
+        items.append(stage.draw(np.random.default_rng(3))["wanted"] @ stage.network.basis.numpy())
+    np.testing.assert_allclose(*items, atol=1e-4)
+
+
+def test_a_lag_is_taken_out_of_the_targets(train: TrackSet, val: TrackSet) -> None:
+    stage = SoundStage(SOUND, train, val, CPU)
+    stage.config = replace(SOUND, silent=0.0, speed=0.0)
+    late = dict.fromkeys(train.by_speaker, 2.0)
+    before = stage.draw(np.random.default_rng(1))["wanted"]
+    stage._lags = late
+    after = stage.draw(np.random.default_rng(1))["wanted"]
+    assert not np.allclose(after, before, atol=0.3)
+    np.testing.assert_allclose(after[:-3], before[2:-1], atol=0.3)
+
+
+def test_the_mouth_of_an_aligned_face_is_where_it_is_looked_for(val: TrackSet) -> None:
+    box = usual_mouth()[0, 0].numpy()
+    inside = [box[tuple((point - 1).round().astype(int)[::-1])] for point in val[0].landmarks[0, MOUTH_POINTS]]
+    assert all(inside)
+    assert 0.06 < box.mean() < 0.12
 
 
 def test_members_are_judged_by_their_mean(train: TrackSet, val: TrackSet) -> None:

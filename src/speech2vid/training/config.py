@@ -82,6 +82,8 @@ class SoundConfig(StageConfig):
     Attributes:
         frames: length of a stretch.
         phone_model: where the acoustic model comes from: the package's own voice weights, or none is used.
+        lags: whether each speaker's lag is taken out of the targets, as far as it differs from the speakers' average;
+            the package's own voice network tells it, and needs the phone model for it.
         earlier_frames: how much earlier than the training speakers' the mouth is to move.
         silent: share of stretches that are silence or noise, for which the mouth is to rest.
         degraded: share of stretches whose sound has noise, another level and microphone, sometimes a room.
@@ -100,7 +102,8 @@ class SoundConfig(StageConfig):
     average: float = 0.99
     frames: int = 32
     phone_model: Literal["package", "none"] = "package"
-    earlier_frames: float = 0.4
+    lags: Literal["package", "none"] = "package"
+    earlier_frames: float = 0.0
     silent: float = 0.06
     degraded: float = 0.25
     voice: float = 0.7
@@ -113,6 +116,11 @@ class SoundConfig(StageConfig):
     opening: float = 0.3
     correlation: float = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lags == "package" and self.phone_model == "none":
+            raise ConfigError("sound.lags cannot be measured without a phone model", 'set sound.lags = "none"')
+
 
 @dataclass(frozen=True)
 class TalkerStageConfig(StageConfig):
@@ -124,6 +132,7 @@ class TalkerStageConfig(StageConfig):
         loss: ``l1``, or ``content``: L1 on the picture and on what a face-recognition network sees in it (Sect. 3.2).
         l1, content, gradient: weights of the picture's L1, of each of the five activations', and of the edges'; the
             paper has 1, 1 and 0.
+        mouth: weight of an L1 of the mouth's pixels alone, a twelfth of the picture; the paper has 0.
         identity_init: file that the identity encoder's convolutions start from: of ``train identity``, or VGG-M's.
     """
 
@@ -134,6 +143,7 @@ class TalkerStageConfig(StageConfig):
     l1: float = 1.0
     content: float = 1.0
     gradient: float = 0.0
+    mouth: float = 0.0
     identity_init: str = ""
 
 

@@ -2,8 +2,9 @@
 
 The target is the movement of the mouth away from the speaker's closed mouth: landmarks minus their mean over three
 seconds, plus how open that speaker's mouth is on average; left and right alike. Small movers are enlarged towards the
-average speaker, whose movement the network gives everybody. What is known of the sound (plain bands and phone
-likelihoods) is computed once a track, as it is and degraded; changes of voice and room are drawn each time.
+average speaker, whose movement the network gives everybody, and each speaker's lag is taken out. What is known of the
+sound (plain bands and phone likelihoods) is computed once a track, as it is and degraded; changes of voice and room are
+drawn each time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from speech2vid.data.sampling import StillMix
 from speech2vid.errors import WeightsError
 from speech2vid.evaluation.measures import correlation
 from speech2vid.inference.fields import VOICE
+from speech2vid.models.checkpoint import fill, load
 from speech2vid.models.shape_predictor import (
     PHONES,
     PLAIN_BANDS,
@@ -35,6 +37,7 @@ from speech2vid.models.shape_predictor import (
 )
 from speech2vid.records import Waveform
 from speech2vid.training.config import SoundConfig
+from speech2vid.training.lags import speaker_lags
 from speech2vid.training.mouths import BOTTOM, MIRROR_MOUTH, TOP
 from speech2vid.training.rest import closed_offset
 from speech2vid.training.sound_changes import change, degraded, noises
@@ -73,19 +76,26 @@ class SoundStage(Stage):
         if config.phone_model == "package":
             fill_phone_model(network)
         moved = movements(train, config.likeness)
-        directions, deviations = principal_components(np.concatenate(list(moved.values())), config.network.components)
+        if config.start:  # what its outputs mean stays
+            fill(network, Path(config.start), self.architecture)
+            directions, deviations = _directions(network.basis.numpy())
+        else:
+            every = np.concatenate(list(moved.values()))
+            directions, deviations = principal_components(every, config.network.components)
+            network.basis.copy_(torch.from_numpy(directions * deviations[:, None]))
         self._components = {key: (movement @ directions.T) / deviations for key, movement in moved.items()}
-        network.basis.copy_(torch.from_numpy(directions * deviations[:, None]))
         rng = np.random.default_rng(config.seed)
         phones = network.likelihoods if config.phone_model == "package" else None
         self._views = {track.key: [sound_views(phones, track.sound)] for track in (*train.tracks, *val.tracks)}
         for track in train.tracks:
             self._views[track.key].append(sound_views(phones, degraded(track.sound, rng)))
         self._quiet = [sound_views(phones, noise)[OUTSIDE_ROWS:-OUTSIDE_ROWS] for noise in noises(rng)]
-        plain = np.concatenate([self._views[track.key][0][:, :PLAIN_BANDS] for track in train.tracks[::10]])
-        network.plain_mean.copy_(torch.from_numpy(plain.astype(np.float32).mean(0)[:, None]))
-        network.plain_deviation.copy_(torch.from_numpy(plain.astype(np.float32).std(0)[:, None]))
+        if not config.start:
+            plain = np.concatenate([self._views[track.key][0][:, :PLAIN_BANDS] for track in train.tracks[::10]])
+            network.plain_mean.copy_(torch.from_numpy(plain.astype(np.float32).mean(0)[:, None]))
+            network.plain_deviation.copy_(torch.from_numpy(plain.astype(np.float32).std(0)[:, None]))
         self.network = network.to(device)
+        self._lags = self._measured_lags() if config.lags == "package" else dict.fromkeys(train.by_speaker, 0.0)
         self._importance = torch.from_numpy(deviations / deviations.sum()).to(device)
 
     def draw(self, rng: np.random.Generator) -> Item:
@@ -98,7 +108,8 @@ class SoundStage(Stage):
         components, last = self._components[track.key], len(track) - 1
         speed = float(np.exp(rng.uniform(-SPEED, SPEED))) if rng.random() < config.speed else 1.0
         start = rng.uniform(0, max(0.0, len(track) / speed - frames))
-        places = (start + np.arange(frames)) * speed + (speed - 1) / 2 + config.earlier_frames
+        later = config.earlier_frames + self._lags[track.speaker]
+        places = (start + np.arange(frames)) * speed + (speed - 1) / 2 + later
         below = np.clip(places, 0, last - 1).astype(int)
         part = np.clip(places - below, 0, 1)[:, None].astype(np.float32)
         wanted = components[below] * (1 - part) + components[below + 1] * part
@@ -117,10 +128,11 @@ class SoundStage(Stage):
         sums = torch.zeros(3, device=true.device)
         members = _members(network)
         for member in members:
-            made = member(*_standardised(network, batch["views"]))
-            error = functional.smooth_l1_loss(made, true, reduction="none") @ self._importance
-            open_error = functional.smooth_l1_loss(made @ opens, true @ opens, reduction="none", beta=2.0)
-            unlike = 1 - _correlations(made @ opens, true @ opens, known)
+            made = member(*_standardised(network, batch["views"])).float()
+            error = (functional.smooth_l1_loss(made, true, reduction="none") * self._importance).sum(-1)
+            opening, true_opening = (made * opens).sum(-1), (true * opens).sum(-1)
+            open_error = functional.smooth_l1_loss(opening, true_opening, reduction="none", beta=2.0)
+            unlike = 1 - _correlations(opening, true_opening, known)
             for component in SHAPES_CORRELATED:
                 unlike = unlike + 0.2 * (1 - _correlations(made[..., component], true[..., component], known))
             values = (_known_mean(error, known), _known_mean(open_error, known), unlike * speaks)
@@ -135,7 +147,7 @@ class SoundStage(Stage):
             for track in own:
                 made = self._predict(network, track)
                 mouths = track.landmarks[:, MOUTH_POINTS]
-                ours = (made[:, BOTTOM, 1] - made[:, TOP, 1]).mean(axis=1)
+                ours = _opening(made)
                 measured.append(
                     {
                         "opening_correlation": correlation(ours, track.opening),
@@ -154,8 +166,18 @@ class SoundStage(Stage):
         movement: Floats = (made @ network.get_buffer("basis")).reshape(-1, MOUTH_COUNT, 2).cpu().numpy()
         return movement
 
+    @torch.no_grad()
+    def _measured_lags(self) -> dict[str, float]:
+        voice = load(package_voice(), ShapePredictor)[0].to(self.device)
+        return speaker_lags(lambda track: _opening(self._predict(voice, track)), self.train)
+
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()
+
+
+def package_voice() -> Path:
+    """The weight file of the package's own voice network."""
+    return Path(str(resources.files("speech2vid") / "weights" / f"{VOICE}.safetensors"))
 
 
 def fill_phone_model(network: ShapePredictor) -> None:
@@ -164,7 +186,7 @@ def fill_phone_model(network: ShapePredictor) -> None:
     Raises:
         WeightsError: there are none.
     """
-    path = Path(str(resources.files("speech2vid") / "weights" / f"{VOICE}.safetensors"))
+    path = package_voice()
     _, tensors = read_weights(path)
     with torch.no_grad():
         for name, buffer in network.likelihoods.named_buffers():
@@ -181,6 +203,12 @@ def principal_components(movement: NDArray[np.float32], count: int) -> tuple[NDA
     directions = directions * np.where(directions.sum(axis=1, keepdims=True) < 0, -1, 1)
     deviations = (movement @ directions.T).std(axis=0)
     return np.ascontiguousarray(directions, np.float32), deviations.astype(np.float32)
+
+
+def _directions(basis: Floats) -> tuple[Floats, Floats]:
+    """A basis (K, 40) px → orthonormal directions, and the standard deviation along each."""
+    deviations = np.linalg.norm(basis, axis=1)
+    return basis / deviations[:, None], deviations
 
 
 def movements(tracks: TrackSet, likeness: float) -> dict[str, Floats]:
@@ -245,6 +273,11 @@ def _opening_of_components(basis: Tensor) -> Tensor:
     """(K,): by how many px the lips part with each component."""
     heights = basis.reshape(-1, MOUTH_COUNT, 2)[..., 1]
     return heights[:, BOTTOM].mean(1) - heights[:, TOP].mean(1)
+
+
+def _opening(movement: Floats) -> Floats:
+    opening: Floats = (movement[:, BOTTOM, 1] - movement[:, TOP, 1]).mean(axis=1)
+    return opening
 
 
 def _width(mouths: Floats) -> Floats:

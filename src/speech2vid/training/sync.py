@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from importlib import resources
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,13 @@ from torch import Tensor, nn
 from speech2vid.constants import MFCC_PER_FRAME, MOUTH_POINTS
 from speech2vid.data.sampling import StillMix
 from speech2vid.frontend.mouth_views import CHIN_POINTS, mouth_pictures, picture_movement, point_movement
-from speech2vid.inference.fields import VOICE
 from speech2vid.losses import contrastive_loss, matching_loss, offset_loss, offset_scores
 from speech2vid.models.checkpoint import load
 from speech2vid.models.shape_predictor import PLAIN_BANDS, ShapePredictor
 from speech2vid.models.sync import SOUND_REACH_ROWS, VIDEO_REACH, SyncNetwork
 from speech2vid.training.config import SyncStageConfig
 from speech2vid.training.mouths import MIRROR_MOUTH
-from speech2vid.training.sound import MIDDLE_ROW, OUTSIDE_ROWS, sound_views
+from speech2vid.training.sound import MIDDLE_ROW, OUTSIDE_ROWS, package_voice, sound_views
 from speech2vid.training.sound_changes import degraded
 from speech2vid.training.stage import Batch, Item, Stage, Validation, speaker_mean
 from speech2vid.training.tracks import TrackSet, TrainingTrack
@@ -56,10 +54,12 @@ class SyncStage(Stage):
         self.samples = sum(max(1, round(len(track) / config.frames)) for track in train.tracks)
         multi_way = config.loss == "multi-way"
         self.weights = {"match": float(multi_way), "offset": config.offset * multi_way, "contrast": 1.0 - multi_way}
-        network = SyncNetwork(config.network)
         if config.hearing == "package":
-            path = Path(str(resources.files("speech2vid") / "weights" / f"{VOICE}.safetensors"))
-            network.listen_like(load(path, ShapePredictor)[0])
+            voice = load(package_voice(), ShapePredictor)[0]
+            network = SyncNetwork(replace(config.network, sound_width=voice.config.width))
+            network.listen_like(voice)
+        else:
+            network = SyncNetwork(config.network)
         self._kept(network, lambda layers: layers.requires_grad_(False))
         phones = network.likelihoods if config.hearing == "package" else None
         rng = np.random.default_rng(config.seed)
@@ -124,7 +124,7 @@ class SyncStage(Stage):
         return judged
 
     def network_config(self) -> dict[str, Any]:
-        return self.config.network.to_dict()
+        return self.network.config.to_dict()
 
     def _kept(self, network: SyncNetwork, act: Callable[[nn.Module], object]) -> None:
         """Do something to the layers that stay as they are; without a phone model, phones are the same all the time."""

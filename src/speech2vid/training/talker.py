@@ -10,16 +10,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speech2vid.constants import IDENTITY_STILLS, SAMPLE_EVERY_FRAMES, TARGET_PX, WINDOW_STEPS
+from speech2vid.constants import (
+    FACE_PX,
+    IDENTITY_STILLS,
+    MOUTH_POINTS,
+    SAMPLE_EVERY_FRAMES,
+    TARGET_PX,
+    WINDOW_STEPS,
+)
 from speech2vid.data.sampling import PAPER, Indices, percentile_stills
 from speech2vid.evaluation.measures import correlation
 from speech2vid.face.dlib_models import RECOGNITION_FILE, model_path
-from speech2vid.losses import content_loss, gradient_l1, l1
+from speech2vid.face.registration import canonical_points
+from speech2vid.losses import content_loss, gradient_l1, l1, weighted_l1
 from speech2vid.models.face_recognition import TAPS, FaceRecognition, at_its_size
 from speech2vid.models.identity_trunk import start_identity
 from speech2vid.models.redubber import Redubber
 from speech2vid.models.talker import Talker
 from speech2vid.training.config import TalkerStageConfig
+from speech2vid.training.mouths import REGION, mouth_box
 from speech2vid.training.sheet import contact_sheet, contact_video
 from speech2vid.training.stage import (
     STATISTICS_TRACKS,
@@ -61,7 +70,8 @@ class TalkerStage(Stage):
         if config.loss == "content":
             self.judge = FaceRecognition.from_dlib(model_path(RECOGNITION_FILE)).to(device)
             self.weights = {"image": config.l1, **dict.fromkeys(TAPS, config.content)}
-        self.weights["gradient"] = config.gradient
+        self.weights |= {"gradient": config.gradient, "mouth": config.mouth}
+        self._mouth = usual_mouth().to(device)
 
     def draw(self, rng: np.random.Generator) -> Item:
         example = self._sampler.draw(rng, self.config.frames)
@@ -79,12 +89,12 @@ class TalkerStage(Stage):
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         made = network(batch["windows"].flatten(0, 1), pixels(batch["stills"]).flatten(1, 2))
         true = pixels(batch["faces"]).flatten(0, 1)
-        gradient = gradient_l1(made, true) if self.weights["gradient"] else made.new_zeros(())
+        ours = {"gradient": gradient_l1(made, true), "mouth": weighted_l1(made, true, self._mouth)}
         if self.judge is None:
-            return {"l1": l1(made, true), "gradient": gradient}
+            return {"l1": l1(made, true), **ours}
         with torch.no_grad():
             theirs = self.judge.taps(at_its_size(true))
-        return {**content_loss(made, true, self.judge.taps(at_its_size(made)), theirs), "gradient": gradient}
+        return {**content_loss(made, true, self.judge.taps(at_its_size(made)), theirs), **ours}
 
     def validate(self, network: nn.Module) -> Validation:
         by_speaker, rows, videos = {}, [], []
@@ -121,6 +131,13 @@ class TalkerStage(Stage):
 
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()
+
+
+def usual_mouth() -> Tensor:
+    """(1, 1, 109, 109): 1 in the box where aligned faces have their mouth, 0 outside."""
+    face = torch.zeros(1, 1, FACE_PX, FACE_PX)
+    face[REGION] = mouth_box(torch.from_numpy(canonical_points(FACE_PX)[None, MOUTH_POINTS]).float())
+    return face[..., TARGET, TARGET]
 
 
 def normalise(network: Talker | Redubber, train: TrackSet, rng: np.random.Generator) -> None:
