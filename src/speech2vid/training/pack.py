@@ -43,7 +43,7 @@ FILES = {
     **{stage: stage for stage in ("identity", "talker", "sharpener", "sync")},
     "redubber": REDUBBER,
 }
-OPENING_RATIO, LEAST_RATIO = 1.0, 0.3  # lip opening's movement, made / true, over the speakers: calibrated to this, from this on
+OPENING_RATIO, LEAST_RATIO = 1.0, 0.3  # lip opening's movement, made / true: what it is calibrated to, from what on
 LICENCE = "that of the data it was trained on"
 
 
