@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +35,9 @@ from skimage.metrics import structural_similarity
 from speech2vid.constants import CONTEXT_FACE_PX, MOUTH_POINTS
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
+from speech2vid.evaluation.redubbing import Blend, paste
 from speech2vid.evaluation.statistics import mean_estimate
-from speech2vid.face.registration import context_from_face, invert
+from speech2vid.evaluation.trials import still_of_context
 from speech2vid.frontend import Still, lip_opening
 from speech2vid.inference.blending import PoissonBlender
 from speech2vid.inference.compose import Composer
@@ -44,9 +45,8 @@ from speech2vid.inference.fields import TalkerNetworks
 from speech2vid.inference.identity import identity_of
 from speech2vid.inference.network_blend import NetworkBlender
 from speech2vid.inference.occlusion import PART, Floats, hide, mouth_areas
-from speech2vid.records import AlignedFace, Frames, Image, Points
+from speech2vid.records import Frames, Image, Points
 
-Blend = Callable[[Frames, Frames, Points, Points], Frames]
 APART = 5  # frames
 OPEN_QUANTILE = 0.9
 STILLS = 5
@@ -56,13 +56,7 @@ AROUND_PX = 25  # of the 224 px face: what counts as around the region
 
 def stills_of(track: Track, frames: list[int]) -> list[Still]:
     """Frames of a track as the talker's stills, by rising lip opening; the 224 px face is their picture."""
-    openings = lip_opening(track.landmarks)
-    to_face = invert(context_from_face())
-    stills = [
-        Still(track.context[i], AlignedFace(track.frames[i], track.landmarks[i], to_face), float(openings[i]), 0.0)
-        for i in frames
-    ]
-    return sorted(stills, key=lambda still: still.opening)
+    return sorted((still_of_context(track, i, track.context[i]) for i in frames), key=lambda still: still.opening)
 
 
 def shapes(track: Track, targets: range, kind: str) -> Points:
@@ -174,11 +168,6 @@ def seamless(source: Frames, painted: Frames, landmarks: Points, targets: Points
         centre = left + width // 2, top + height // 2
         made[index] = cv2.seamlessClone(painted[index], source[index], mask, centre, cv2.NORMAL_CLONE)
     return made
-
-
-def paste(source: Frames, painted: Frames, landmarks: Points, targets: Points) -> Frames:
-    """The painted face as it is."""
-    return painted
 
 
 def main() -> None:

@@ -194,8 +194,11 @@ def drawn_tracks() -> Callable[..., list[Track]]:
 
 
 @pytest.fixture(scope="session")
-def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Path]:
-    """Write a sample store of cartoon faces: three speakers in the split train, two in val with ``clips`` of each."""
+def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[..., Path]:
+    """Write a sample store of cartoon faces: three speakers in the split train, two in val with ``clips`` of each.
+
+    ``wide``: with the faces at 224 px.
+    """
     from speech2vid.constants import CONTEXT_FACE_PX
     from speech2vid.data.pictures import encode_picture
     from speech2vid.data.records import FaceTrack, TrackEntry, TrackSound
@@ -203,7 +206,7 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Pa
     from speech2vid.data.shards import TarWriter, members_of
     from speech2vid.face.registration import context_from_face, warp
 
-    def write(folder: Path, clips: int = 2) -> Path:
+    def write(folder: Path, clips: int = 2, wide: bool = True) -> Path:
         folder.mkdir(parents=True)
         entries, shards = [], []
         for split, tracks in (("train", drawn_tracks(3)), ("val", drawn_tracks(2, clips, first=3, split="val"))):
@@ -211,9 +214,10 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[[Path], Pa
                 for track in tracks:
                     record = track.record
                     pictures = [encode_picture(face) for face in track.frames]
-                    wide = [encode_picture(warp(face, context_from_face(), CONTEXT_FACE_PX)) for face in track.frames]
+                    shown = track.frames if wide else ()
+                    contexts = [encode_picture(warp(face, context_from_face(), CONTEXT_FACE_PX)) for face in shown]
                     points = (track.landmarks, track.source_landmarks, track.transforms)
-                    face = FaceTrack(0, pictures, *points, 0.1, wide)
+                    face = FaceTrack(0, pictures, *points, 0.1, contexts)
                     archive.add(record.key, members_of(record, face, TrackSound(track.sound, 0)))
                     facts = [getattr(record, name) for name in ("face_px", "turn", "sharpness", "opening_std")]
                     place = (record.key, archive.path.name, split, record.speaker, record.source, 0.0, record.frames)

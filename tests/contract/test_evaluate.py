@@ -179,8 +179,8 @@ def test_command_line(compared: tuple[dict[str, Any], Path], drawn_weights: Path
 
 def test_the_page_needs_no_other_file(compared: tuple[dict[str, Any], Path]) -> None:
     text = (compared[1] / "report.html").read_text()
-    assert text.count("data:image/jpeg;base64,") == 2 + 1  # clips, grid
-    assert text.count("data:video/mp4;base64,") == 2
+    assert text.count("data:image/jpeg;base64,") == 2 + 1 + 2  # clips, grid, clips re-dubbed
+    assert text.count("data:video/mp4;base64,") == 2 + 2
     assert "<svg" in text
     assert "http" not in text
 
@@ -196,6 +196,17 @@ def test_several_weights_have_rows_of_their_own(compared: tuple[dict[str, Any], 
     assert rows["truth"]["mse"]["value"] == 0.0
     assert rows["chance"]["mse"]["value"] > rows["best_still"]["mse"]["value"]
     assert {f"silence: {ours}", f"silence: {paper}"} <= set(rows)
+
+
+def test_clips_are_re_dubbed_and_what_is_lacking_is_said(
+    compared: tuple[dict[str, Any], Path], drawn_weights: Path
+) -> None:
+    section = (compared[1] / "report.html").read_text().partition("<h2>Re-dubbing</h2>")[2]
+    assert section.count("<p>") == 2
+    assert f"Made with {drawn_weights.name}. The blending network is not shown: " in section  # these weights have none
+    assert "redubber.frames.onnx does not exist" in section
+    assert "speaker3-0 with the sound of speaker4-0" in section
+    assert "speaker4-0 with the sound of speaker3-0" in section
 
 
 def test_clips_too_short_for_sync_are_named_and_left_out(compared: tuple[dict[str, Any], Path]) -> None:

@@ -13,6 +13,7 @@ import cv2
 from speech2vid.data.records import Track
 from speech2vid.evaluation.generation import Generator, Speaker
 from speech2vid.evaluation.metrics import Meters, Scores, Truth, embed_still
+from speech2vid.evaluation.redubbing import Redubber, open_redubber
 from speech2vid.evaluation.scoring import (
     CHANCE,
     GENERATED,
@@ -53,10 +54,11 @@ class WeightsChoice:
 
 @dataclass(frozen=True)
 class Bench:
-    """Generators and meters, loaded."""
+    """Generators and meters, loaded, and what re-dubs, where the weights can."""
 
     generators: tuple[Generator, ...]
     meters: Meters
+    redubber: Redubber | None = None
 
     @property
     def alone(self) -> bool:
@@ -68,6 +70,7 @@ class Bench:
 def open_bench(choice: WeightsChoice) -> Bench:
     """Load everything. Errors of :func:`speech2vid.evaluation.weights.load_generator`."""
     generators: list[Generator] = []
+    plain: list[Generator] = []  # of each of the weights the one without a sharpener
     sharpen = None if choice.sharpener is None else load_sharpener(choice.sharpener, choice.threads)
     taken: dict[str, int] = {}
     for weights in choice.weights:
@@ -75,10 +78,12 @@ def open_bench(choice: WeightsChoice) -> Bench:
         taken[generator.name] = taken.get(generator.name, 0) + 1
         if taken[generator.name] > 1:
             generator.name += f" ({taken[generator.name]})"
+        plain.append(generator)
         generators.append(generator)
         if sharpen is not None:
             generators.append(SharpenedGenerator(generator, sharpen))
-    return Bench(tuple(generators), Meters.load(choice.threads))
+    redubber = open_redubber(plain, choice.weights, choice.device, choice.threads)
+    return Bench(tuple(generators), Meters.load(choice.threads), redubber)
 
 
 def keep_to_one_core() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -31,11 +32,14 @@ from speech2vid.evaluation.figures import (
     Grid,
     GridRow,
     GridTask,
+    RedubTask,
     ShowTask,
     grid_tasks,
     header_of,
+    redub_tasks,
     show_clip,
     show_person,
+    show_redub,
 )
 from speech2vid.evaluation.metrics import Truth
 from speech2vid.evaluation.result import Evaluation
@@ -48,7 +52,7 @@ from speech2vid.inference.shapes import Silence
 
 T = TypeVar("T")
 R = TypeVar("R")
-Task = ClipTask | ShowTask | GridTask
+Task = ClipTask | ShowTask | RedubTask | GridTask
 AnyPath = str | PathLike[str]
 Progress = Callable[[int, int | None], None]  # pieces of work done, pieces in all
 StillsChoice = Literal["5", "1", "both"]
@@ -101,7 +105,9 @@ def evaluate(
     bench = open_bench(choice)  # fails early, whatever the processes do
     store = SampleStore(Path(data))
     tracks = store.load(split)
-    plan_trials([track.record for track in tracks], seed)  # fails before anything is written
+    trials = plan_trials([track.record for track in tracks], seed)  # fails before anything is written
+    evaluated = {trial.clip.key for trial in trials}
+    redubs, redub_note = redub_tasks([each for each in tracks if each.record.key in evaluated], bench, store, split)
     hashes = {_label(each): fingerprint_of(each) for each in (*sources, *([sharp] if sharp else []))}
     setup = {
         "version": __version__,
@@ -121,6 +127,7 @@ def evaluate(
         columns=STILLS[stills],
         seed=seed,
         jobs=jobs,
+        redubs=redubs,
         unfinished=unfinished,
         progress=progress,
     )
@@ -132,7 +139,7 @@ def evaluate(
         sharpener="none" if sharp is None else str(sharp),
         weights_sha256=hashes,
     )
-    evaluation.write(Path(out))
+    replace(evaluation, redub_note=redub_note).write(Path(out))
     unfinished.finish()
     return evaluation
 
@@ -160,6 +167,7 @@ def _evaluate(
     seed: int,
     jobs: int = 1,
     figures: bool = True,
+    redubs: Sequence[RedubTask] = (),
     unfinished: Unfinished | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -173,7 +181,8 @@ def _evaluate(
     done = unfinished.clips if unfinished is not None else {}
     left = [trial for trial in trials if trial.clip.key not in done]
     needed = list(dict.fromkeys(record.key for trial in left for record in (trial.clip, trial.other)))
-    steps = _Steps(len(trials) + len(needed) + len(shown) + len(grid), progress)
+    looks: list[Task] = [*shown, *redubs, *grid]
+    steps = _Steps(len(trials) + len(needed) + len(looks), progress)
     steps.add(len(trials) - len(left))
 
     truths: dict[str, Truth] = {}
@@ -194,17 +203,18 @@ def _evaluate(
         for trial in left
     ]
     scored = dict(done)
-    looks: dict[int, Example | GridRow] = {}
-    for number, result in _each(partial(_piece, on=on), [*tasks, *shown, *grid], jobs):
+    seen: dict[int, Example | GridRow] = {}
+    for number, result in _each(partial(_piece, on=on), [*tasks, *looks], jobs):
         if isinstance(result, dict):
             key = left[number].clip.key
             scored[key] = result
             if unfinished is not None:
                 unfinished.keep(key, result)
         else:
-            looks[number] = result
+            seen[number] = result
         steps.add()
-    in_order = [looks[number] for number in sorted(looks)]
+    in_order = [seen[number] for number in sorted(seen)]
+    examples = [each for each in in_order if isinstance(each, Example)]
 
     clips = {column: [scored[trial.clip.key][column] for trial in trials] for column in columns}
     first = clips[columns[0]]
@@ -223,8 +233,9 @@ def _evaluate(
         settings,
         clips,
         {column: tabulate(clips[column]) for column in columns},
-        [each for each in in_order if isinstance(each, Example)],
+        examples[: len(shown)],
         Grid(header_of(grid[0]), [each for each in in_order if isinstance(each, GridRow)]) if grid else None,
+        examples[len(shown) :],
     )
 
 
@@ -268,6 +279,8 @@ def _piece(task: Task, on: Bench | WeightsChoice) -> dict[str, ClipScores] | Exa
     bench = _bench(on)
     if isinstance(task, ClipTask):
         return score_clip(task, bench)
+    if isinstance(task, RedubTask):
+        return show_redub(task, bench)
     return show_clip(task, bench) if isinstance(task, ShowTask) else show_person(task, bench)
 
 

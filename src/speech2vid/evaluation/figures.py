@@ -1,4 +1,4 @@
-"""Pictures and videos of the report, in the manner of the paper's Figs. 7, 8, 11 and 12, from the clips evaluated."""
+"""Pictures and videos of the report, as the paper's Figs. 7, 8, 11, 12 and 16, from the clips evaluated."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from speech2vid.constants import FACE_PX, SAMPLE_RATE_HZ
+from speech2vid.constants import FACE_PX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
+from speech2vid.data.store import SampleStore
+from speech2vid.errors import DataError
 from speech2vid.evaluation.bench import FIVE, Bench, speakers_for, stills_for
 from speech2vid.evaluation.generation import ShapeSpeaker
+from speech2vid.evaluation.redubbing import NO_PAINTER, Filmed
 from speech2vid.evaluation.trials import Trial
 from speech2vid.frontend import lip_opening
 from speech2vid.media import VideoWriter
 from speech2vid.records import Frames, Image, Waveform
 
 MOMENTS = 8  # of a clip
-ZOOM = 2  # of the videos
+PANEL_PX = 2 * FACE_PX  # side of a face in the videos
+REDUBBED, REDUB_FRAMES, REDUB_MOMENTS = 3, 75, 6  # clips re-dubbed, of each so many frames at most, and those shown
 LABEL_PX = 22
 CONTROLS_PX = 48  # white, below: a player's buttons must not hide the mouths
 VIDEO_CRF = 20
 STILLS_TITLES = {FIVE: "five stills", "one_still": "one still"}
 TRUTH_TITLE, STILL_TITLE = "ground truth", "still photo"
+VOICE_TITLE, SOURCE_TITLE = "whose sound it is", "source"
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class ShowTask:
 
 @dataclass(frozen=True)
 class Strip:
-    """One line of an example: a title, the photo it was made of (none for the truth), and (n, 112, 112, 3) frames."""
+    """One line of an example: a title, the photo it was made of (none for what was filmed), and (n, side, side, 3)
+    frames."""
 
     title: str
     photo: Image | None
@@ -60,9 +66,9 @@ class Example:
     """A clip at a few moments, and as a video.
 
     Attributes:
-        key: of the clip.
+        key: of the clip; with another's sound, also whose.
         moments: frame numbers.
-        strips: the truth, and what each generator made of each set of stills.
+        strips: what was filmed, and what was made in each way.
         video: an MP4 of all of it side by side, with sound.
     """
 
@@ -111,6 +117,14 @@ class Grid:
     rows: list[GridRow]
 
 
+@dataclass(frozen=True)
+class RedubTask:
+    """A clip that says another clip's sound."""
+
+    filmed: Filmed
+    voice: Filmed
+
+
 def show_clip(task: ShowTask, bench: Bench) -> Example:
     """Generate a clip again to be looked at."""
     track, frames = task.track, task.track.frames
@@ -150,9 +164,52 @@ def header_of(task: GridTask) -> Frames:
     return np.stack([sound.frames[moment] for sound, moment in zip(task.sounds, task.moments, strict=True)])
 
 
+def redub_tasks(tracks: Sequence[Track], bench: Bench, store: SampleStore, split: str) -> tuple[list[RedubTask], str]:
+    """The longest clips of a few people, each with the next one's sound; and what there is to say of it, or "".
+
+    Args:
+        tracks: of two people or more, without their 224 px faces.
+        bench: what re-dubs.
+        store, split: where those faces are.
+    """
+    if bench.redubber is None:
+        return [], NO_PAINTER
+    longest: dict[str, Track] = {}
+    for track in sorted(tracks, key=lambda track: (-len(track), track.record.key)):
+        longest.setdefault(track.record.speaker, track)
+    chosen = {track.record.key: track for track in list(longest.values())[:REDUBBED]}
+    found: dict[str, Filmed] = {}
+    try:
+        for key, pictures in store.contexts(split):
+            if key in chosen:
+                found[key] = Filmed(chosen[key], pictures)
+            if len(found) == len(chosen):
+                break
+    except DataError as error:
+        return [], f"Re-dubbing is not shown: {error.message}."
+    filmed = [found[key] for key in chosen]
+    made_with = "" if bench.alone else f"Made with {bench.redubber.name}."
+    note = " ".join(filter(None, [made_with, bench.redubber.lacking]))
+    return list(map(RedubTask, filmed, [*filmed[1:], *filmed[:1]])), note
+
+
+def show_redub(task: RedubTask, bench: Bench) -> Example:
+    """Re-dub the beginning of a clip in each way (Fig. 16)."""
+    assert bench.redubber is not None
+    filmed, voice = task.filmed, task.voice
+    count = min(len(filmed.track), len(voice.track), REDUB_FRAMES)
+    panels = {VOICE_TITLE: voice.faces(count), SOURCE_TITLE: filmed.faces(count)}
+    panels |= bench.redubber.redub(filmed, voice.track, count)
+    moments = np.linspace(0, count - 1, REDUB_MOMENTS).round().astype(int)
+    strips = [Strip(title, None, frames[moments]) for title, frames in panels.items()]
+    key = f"{filmed.track.record.key} with the sound of {voice.track.record.key}"
+    sound = voice.track.waveform[: count * SAMPLES_PER_FRAME]
+    return Example(key, moments.tolist(), strips, side_by_side(panels, sound))
+
+
 def side_by_side(panels: Mapping[str, Frames], sound: Waveform) -> bytes:
-    """An MP4 of several (T, 112, 112, 3) videos with their titles above and a sound of (n,) samples at 16 kHz."""
-    size = ZOOM * FACE_PX
+    """An MP4 of several (T, side, side, 3) videos with their titles above and a sound of (n,) samples at 16 kHz."""
+    size = PANEL_PX
     labels = np.hstack([labelled(title, size, LABEL_PX) for title in panels])
     with tempfile.TemporaryDirectory() as folder:
         outfile, spoken = Path(folder) / "clip.mp4", Path(folder) / "sound.wav"

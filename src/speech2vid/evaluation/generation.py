@@ -91,7 +91,7 @@ class WarpSpeaker:
         self.identity: Identity = identity_of(stills[0], stills, networks)
 
     def says(self, track: Track, frames: int | None = None) -> Frames:
-        movements = self._movements(track)
+        movements = track_movements(track, self._networks, self._silence)
         return self._generate(movements[repeating(len(movements), len(track) if frames is None else frames)])
 
     def says_nothing(self, frames: int) -> Frames:
@@ -102,14 +102,16 @@ class WarpSpeaker:
     def shows(self, track: Track) -> Frames:
         return self._generate(track.landmarks[:, MOUTH_POINTS] - self.identity.rest)
 
-    def _movements(self, track: Track) -> Floats:
-        stream = ShapeStream(self._networks.voice, self._silence)
-        movements = np.concatenate(list(mouth_movements([track.sound_with_context], stream)))
-        lead = track.record.sound_lead_frames
-        return movements[lead : lead + len(track)]
-
     def _generate(self, movements: Floats) -> Frames:
         return np.stack(list(generate_frames(self.identity, self._networks, [movements])))
+
+
+def track_movements(track: Track, networks: TalkerNetworks, silence: Silence) -> Floats:
+    """What the voice network hears in a track's sound: (T, 20, 2), px relative to rest."""
+    stream = ShapeStream(networks.voice, silence)
+    movements = np.concatenate(list(mouth_movements([track.sound_with_context], stream)))
+    lead = track.record.sound_lead_frames
+    return movements[lead : lead + len(track)]
 
 
 def framed(faces: NDArray[np.floating]) -> Frames:

@@ -30,6 +30,12 @@ JPEG_QUALITY = 88
 GAP_PX = 8
 TITLE_PX = 220  # left of a strip
 
+REDUB_NOTES = (
+    "As the paper's Fig. 16: the beginning of a filmed clip says another person's sound, whose own face stands on top. "
+    "The mouth shapes come from the voice network, and everything is done as redub does it; only the way in which the "
+    "painted mouth is laid into the filmed face differs: as it is, by Poisson editing, by the blending network."
+)
+
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; display: block; overflow-x: auto; }
@@ -46,6 +52,8 @@ def page(
     summaries: Mapping[str, Summary],
     examples: Sequence[Example] = (),
     grid: Grid | None = None,
+    redubs: Sequence[Example] = (),
+    redub_note: str = "",
 ) -> str:
     """The content of ``report.html``."""
     parts = ["<h1>Evaluation</h1>", _table([["", ""], *setting_lines(settings)], "long"), _paragraph(NOTES)]
@@ -62,6 +70,11 @@ def page(
         parts += map(_strips, examples)
     if grid is not None:
         parts += ["<h2>Identities and sounds</h2>", _grid(grid)]
+    if redubs or redub_note:
+        parts += ["<h2>Re-dubbing</h2>", *([_paragraph(REDUB_NOTES)] if redubs else [])]
+        parts += [_paragraph(redub_note)] if redub_note else []
+    for example in redubs:
+        parts += [_video(example), _strips(example)]
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>speech2vid evaluation</title>'
@@ -110,12 +123,15 @@ def _video(example: Example) -> str:
 
 
 def _strips(example: Example) -> str:
-    rows = [
-        np.hstack([labelled(strip.title, TITLE_PX, FACE_PX), _or_blank(strip.photo), _gap(FACE_PX), *strip.frames])
-        for strip in example.strips
-    ]
-    caption = f"{example.key}: the photo; frames {', '.join(map(str, example.moments))}"
-    return _figure(_image(np.vstack(rows)), caption)
+    """Lines of faces; where any is made of a photo, that stands before them."""
+    side = example.strips[0].frames.shape[1]
+    photos = any(strip.photo is not None for strip in example.strips)
+    rows = []
+    for strip in example.strips:
+        photo = [_or_blank(strip.photo), _gap(side)] if photos else []
+        rows.append(np.hstack([labelled(strip.title, TITLE_PX, side), *photo, *strip.frames]))
+    first = "the photo; " if photos else ""
+    return _figure(_image(np.vstack(rows)), f"{example.key}: {first}frames {', '.join(map(str, example.moments))}")
 
 
 def _grid(grid: Grid) -> str:

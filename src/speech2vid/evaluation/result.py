@@ -27,6 +27,8 @@ class Evaluation:
         summaries: column → figures.
         examples: clips to look at.
         grid: identities by sounds; None where there is nothing to show.
+        redubs: clips with another's sound.
+        redub_note: what of that cannot be shown, and which weights made it where there are several; or "".
     """
 
     settings: dict[str, Any]
@@ -34,6 +36,8 @@ class Evaluation:
     summaries: dict[str, Summary]
     examples: list[Example] = field(default_factory=list)
     grid: Grid | None = None
+    redubs: list[Example] = field(default_factory=list)
+    redub_note: str = ""
 
     @property
     def notes(self) -> list[str]:
@@ -59,7 +63,7 @@ class Evaluation:
         contents = {
             CLIPS_FILE: clip_table(self.clips),
             TABLE_FILE: markdown(self.settings, self.summaries),
-            PAGE_FILE: page(self.settings, self.summaries, self.examples, self.grid),
+            PAGE_FILE: page(self.settings, self.summaries, self.examples, self.grid, self.redubs, self.redub_note),
             METRICS_FILE: json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n",
         }
         try:

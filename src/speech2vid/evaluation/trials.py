@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from speech2vid.constants import FRAME_RATE_HZ, IDENTITY_PERCENTILES
 from speech2vid.data.records import Track, TrackRecord
 from speech2vid.errors import DataError
+from speech2vid.face.registration import context_from_face, invert
 from speech2vid.frontend import Still, lip_opening
-from speech2vid.records import AlignedFace
+from speech2vid.records import Affine, AlignedFace, Image
 
 MIN_FRAMES = FRAME_RATE_HZ  # clips shorter than a second are left out
 
@@ -83,9 +84,18 @@ def stills_at(track: Track, frames: Sequence[int]) -> list[Still]:
 
 
 def still_of_aligned(track: Track, frame: int) -> Still:
-    image, landmarks = track.frames[frame], track.landmarks[frame]
-    whole = np.eye(2, 3)
-    return Still(image, AlignedFace(image, landmarks, whole), float(lip_opening(landmarks)), 0.0)
+    return _still(track, frame, track.frames[frame], np.eye(2, 3))
+
+
+def still_of_context(track: Track, frame: int, face: Image) -> Still:
+    """A frame as a still whose picture is its 224 px face."""
+    return _still(track, frame, face, invert(context_from_face()))
+
+
+def _still(track: Track, frame: int, image: Image, transform: Affine) -> Still:
+    landmarks = track.landmarks[frame]
+    aligned = AlignedFace(track.frames[frame], landmarks, transform)
+    return Still(image, aligned, float(lip_opening(landmarks)), 0.0)
 
 
 def _one_of(records: Sequence[TrackRecord], pick: np.random.Generator) -> TrackRecord:

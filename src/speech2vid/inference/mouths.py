@@ -71,6 +71,21 @@ def plan_face(
     goal = canonical_points(FACE_PX)[REGISTRATION_POINTS]
     transforms = np.stack([similarity(points, goal) for points in anchors])
     aligned = np.stack([transform_points(t, points) for t, points in zip(transforms, landmarks, strict=True)])
+    return plan_aligned(transforms, aligned, times_s, habit, rest_weight, fade_in=fade_in, fade_out=fade_out)
+
+
+def plan_aligned(
+    transforms: NDArray[np.float64],
+    landmarks: Points,
+    times_s: NDArray[np.float64],
+    habit: Floats,
+    rest_weight: Floats,
+    *,
+    fade_in: bool = False,
+    fade_out: bool = False,
+) -> FacePlan:
+    """The same of a face that is aligned: transforms as in :class:`FacePlan`, landmarks in px of the 112 px face."""
+    aligned = landmarks.copy()
     aligned[:, MOUTH_POINTS] = smoothed(aligned[:, MOUTH_POINTS], times_s, STEADY_S)
     rest = smoothed(rest_of(aligned, rest_weight), times_s, REST_S) + habit
     aside = (aligned[:, MOUTH_POINTS, 0] - rest[..., 0]).mean(axis=1)  # speech moves no mouth sideways

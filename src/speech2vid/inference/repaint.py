@@ -34,7 +34,7 @@ from speech2vid.inference.identity import LOWER_FACE, Identity, in_colours_of, r
 from speech2vid.inference.mouths import FacePlan, at_times, plan_face, rest_of
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
 from speech2vid.media import NativeFormat, NativePicture
-from speech2vid.records import Affine, AlignedFace, Image
+from speech2vid.records import Affine, AlignedFace, Image, Points
 
 OPEN_PERCENTILE = 90  # of lip opening: the other moment that stands beside the picture's own
 COST_WEIGHT, POSE_WEIGHT = 0.25, 0.3  # of unfitness and of another pose, in px of lip opening
@@ -59,10 +59,15 @@ def person_of(seen: Sequence[SeenStill], networks: TalkerNetworks) -> Person:
     """Choose moments at percentiles of lip opening, sharp and frontal ones first, for what is usual for somebody."""
     openings = [still.opening for still in seen]
     chosen = [_nearest(seen, float(np.percentile(openings, each))) for each in IDENTITY_PERCENTILES]
-    landmarks = np.stack([_still(each).aligned.landmarks for each in chosen])
+    habit = habit_of(np.stack([_still(each).aligned.landmarks for each in chosen]), networks)
+    return Person(tuple(_still(each) for each in seen), habit)
+
+
+def habit_of(landmarks: Points, networks: TalkerNetworks) -> Floats:
+    """How somebody's closed mouth differs from the usual one: landmarks (5, 68, 2), aligned px, at percentiles of lip
+    opening → (20, 2)."""
     rest = rest_mouth(landmarks, networks.rest_weight, networks.speech)
-    habit = rest - rest_of(landmarks, networks.rest_weight).mean(axis=0)
-    return Person(tuple(_still(each) for each in seen), np.asarray(habit, np.float32))
+    return np.asarray(rest - rest_of(landmarks, networks.rest_weight).mean(axis=0), np.float32)
 
 
 def _nearest(seen: Sequence[SeenStill], opening: float) -> SeenStill:
@@ -170,25 +175,12 @@ class Repainter:
         crop = picture.crop(box)
         local = compose(transform, np.array([[1.0, 0, box[0]], [0, 1.0, box[1]]]))
         target = change.plan.target(at, movement)
-        painted = self._paint(crop, local, change.plan.landmarks[at], change.beside, target)
+        painted = paint_mouth(crop, local, change.plan.landmarks[at], change.beside, target, self._networks)
         difference, (left, top) = self._blend(crop, painted, local, change.plan.landmarks[at], target)
-        dissolve = min(1.0, float(change.plan.weight[at]) / DISSOLVE)
+        dissolve = shown_share(change.plan.weight[at])
         left, top = left + box[0], top + box[1]
         changed = left, top, left + difference.shape[1], top + difference.shape[0]
         picture.add(changed, np.asarray(dissolve * difference, np.float32))
-
-    def _paint(self, crop: Image, transform: Affine, landmarks: Floats, beside: Still, target: Floats) -> Image:
-        """The part of the picture with the mouth that the talker makes."""
-        face = AlignedFace(warp(crop, transform, FACE_PX), landmarks, transform)
-        own = Still(crop, face, float(lip_opening(landmarks)), 0.0)
-        stills = sorted([own, in_colours_of(beside, own)], key=lambda still: still.opening)
-        slots = tuple(stills[i] for i in spread(len(stills)))
-        mouths = np.ascontiguousarray(np.stack([still.aligned.landmarks for still in slots])[:, MOUTH_POINTS])
-        features = self._networks.identity(np.stack([still.aligned.image for still in slots]), mouths)
-        fields = self._networks.frames(features, mouths, target[None])
-        near = near_mouths(target, landmarks[MOUTH_POINTS])
-        fields = no_purple(own_elsewhere(fields, [still is own for still in slots], near), face.image)
-        return next(Composer(Identity(crop, transform, slots, mouths, target, features)).frames(fields))
 
     def _blend(
         self, crop: Image, painted: Image, transform: Affine, landmarks: Floats, target: Floats
@@ -207,6 +199,36 @@ class Repainter:
         large = cv2.warpAffine(correction, to_part, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         difference = cv2.subtract(painted[part], crop[part], dtype=cv2.CV_32F)
         return np.asarray(cv2.add(difference, large), np.float32), (left, top)
+
+
+def paint_mouth(
+    crop: Image, transform: Affine, landmarks: Floats, beside: Still, target: Floats, networks: TalkerNetworks
+) -> Image:
+    """A picture of a face with the mouth that the talker makes.
+
+    Args:
+        crop: (h, w, 3) uint8 RGB, the face and what is around it.
+        transform: px of the crop → px of the 112 px face.
+        landmarks: (68, 2), px of the 112 px face.
+        beside: another moment of the person, see :func:`open_still`.
+        target: (20, 2) the mouth wanted, px of the 112 px face.
+        networks: the talker's.
+    """
+    face = AlignedFace(warp(crop, transform, FACE_PX), landmarks, transform)
+    own = Still(crop, face, float(lip_opening(landmarks)), 0.0)
+    stills = sorted([own, in_colours_of(beside, own)], key=lambda still: still.opening)
+    slots = tuple(stills[i] for i in spread(len(stills)))
+    mouths = np.ascontiguousarray(np.stack([still.aligned.landmarks for still in slots])[:, MOUTH_POINTS])
+    features = networks.identity(np.stack([still.aligned.image for still in slots]), mouths)
+    fields = networks.frames(features, mouths, target[None])
+    near = near_mouths(target, landmarks[MOUTH_POINTS])
+    fields = no_purple(own_elsewhere(fields, [still is own for still in slots], near), face.image)
+    return next(Composer(Identity(crop, transform, slots, mouths, target, features)).frames(fields))
+
+
+def shown_share(weight: float) -> float:
+    """How much of a new picture shows where so much of the effect is wanted (``FacePlan.weight``)."""
+    return min(1.0, float(weight) / DISSOLVE)
 
 
 def _changed_part(changed: NDArray[np.bool_], to_canvas: Affine, crop: Image) -> tuple[slice, slice]:
