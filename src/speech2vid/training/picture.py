@@ -32,6 +32,7 @@ from speech2vid.training.tracks import TrackSet, TrainingTrack
 
 GAIN, TINT, LIFT = 0.15, 0.05, 0.04  # standard deviations of contrast, of each colour's, and of brightness
 ONE_STILL_QUANTILE = 0.3
+LEAST_ERROR = 1e-3  # of a still that is nearly right
 HEAD = ("decoder.narrow.", "decoder.paint.")  # few weights, small gradients
 STATISTICS_MOUTHS = 500  # how large the inner mouth is, is measured on so many
 VALIDATE_TRACKS, VALIDATE_FRAMES, SHEET_FRAMES = 2, 25, 4
@@ -140,12 +141,16 @@ class PictureStage(Stage):
                 rows.append(pictures)
             videos.append(video)
             by_speaker[speaker] = speaker_mean(measured)
-        return Validation(by_speaker, "error", sheet=contact_sheet(rows), video=contact_video(videos))
+        return Validation(by_speaker, "lack", sheet=contact_sheet(rows), video=contact_video(videos))
 
     def _measure(
         self, network: nn.Module, track: TrainingTrack, source: TrainingTrack
     ) -> tuple[list[Image], list[Frames], dict[str, float]]:
-        """Generate the first second of a track from five stills and from one; what to look at, and measures."""
+        """Generate the first second of a track from five stills and from one; what to look at, and measures.
+
+        ``lack``, which decides, is the error over that of a still, and with a reader how far the lips disobey: a mouth
+        that hardly moves has a small error.
+        """
         frames = min(len(track), VALIDATE_FRAMES)
         true = pixels(torch.from_numpy(track.frames[:frames][REGION_RGB]).to(self.device))
         mouths = torch.from_numpy(track.landmarks[:frames, MOUTH_POINTS]).to(self.device)
@@ -158,6 +163,7 @@ class PictureStage(Stage):
         five = percentile_stills(source.opening, np.random.default_rng(0))[:count]
         one = int(np.argsort(source.opening, kind="stable")[int(ONE_STILL_QUANTILE * len(source))])
         measures: dict[str, float] = {}
+        lacks: list[float] = []
         pictures, video = [source.frames[one][REGION_RGB]], [track.frames[:frames][REGION_RGB]]
         for name, slots in (("", five), ("_one_still", np.full(count, one))):
             stills = pixels(torch.from_numpy(source.frames[slots]).to(self.device))[None]
@@ -166,17 +172,19 @@ class PictureStage(Stage):
             _, _, made = _generate(network, stills, still_mouths, same, mouths[None])
             measures[f"error{name}"] = error(made)
             measures[f"still_error{name}"] = min(error(still[REGION]) for still in stills[0])
+            lacks.append(measures[f"error{name}"] / max(LEAST_ERROR, measures[f"still_error{name}"]))
             if self.reader is not None:
                 read, asked = opening(self.reader(made.clamp(0, 1))).cpu().numpy(), opening(mouths).cpu().numpy()
                 measures[f"opening_correlation{name}"] = correlation(read, asked)
                 measures[f"opening_ratio{name}"] = float(read.std() / max(1e-3, asked.std()))
+                lacks[-1] += 1 - measures[f"opening_correlation{name}"]
             shown = frames_of(made)
             video.append(shown)
             for frame in np.linspace(0, frames - 1, SHEET_FRAMES).astype(int):
                 if not name:
                     pictures.append(video[0][frame])
                 pictures.append(shown[frame])
-        return pictures, video, measures
+        return pictures, video, {"lack": float(np.mean(lacks)), **measures}
 
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()
