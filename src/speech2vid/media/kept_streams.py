@@ -7,7 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from speech2vid.media.container import Stream, exact, find_audio, open_media, origin_of_time, packets_of
+from speech2vid.media.container import Stream, exact, find_audio, open_media
+from speech2vid.media.packet_feed import PacketFeed, packets_from_zero
 
 HOLDS = {  # codecs that a container takes; Matroska takes nearly everything
     "mp4": {"mov_text", "aac", "mp3", "ac3", "eac3", "opus", "flac", "alac", "dvd_subtitle"},
@@ -16,7 +17,7 @@ HOLDS = {  # codecs that a container takes; Matroska takes nearly everything
 KINDS = ("audio", "subtitle")
 
 
-class KeptStreams:
+class KeptStreams(PacketFeed):
     """All subtitles, and all sound but the first (which is replaced), on their way into an output container.
 
     Args:
@@ -30,8 +31,7 @@ class KeptStreams:
 
     def __init__(self, output: Any, source: Path, limit_s: Fraction | None) -> None:
         self.left_out: list[str] = []
-        self.written_s = Fraction(0)
-        self._output, self._source, self._limit_s = output, source, limit_s
+        self._source, self._limit_s = source, limit_s
         self._copies: dict[int, Any] = {}
         holds = HOLDS.get(output.format.name)
         with open_media(source) as container:
@@ -46,34 +46,18 @@ class KeptStreams:
                 copy = output.add_stream_from_template(stream)
                 copy.metadata.update({k: v for k, v in stream.metadata.items() if k in ("language", "title")})
                 self._copies[stream.index] = copy
-        self._packets = self._read()
+        super().__init__(output)
 
     def __bool__(self) -> bool:
         return bool(self._copies)
 
-    def advance(self, until_s: Fraction | None = None) -> None:
-        """Write up to ``until_s`` seconds, or to the end."""
-        while self._copies and (until_s is None or self.written_s < until_s):
-            packet = next(self._packets, None)
-            if packet is None:
-                return
-            self._output.mux(packet)
-
-    def close(self) -> None:
-        """Release the source file."""
-        self._packets.close()
-
     def _read(self) -> Generator[Any, None, None]:
-        origin_s = origin_of_time(self._source) or Fraction(0)
+        if not self._copies:  # no stream asked for would mean all of them
+            return
         with open_media(self._source) as container:
             streams = [container.streams[index] for index in self._copies]
-            for packet in packets_of(container, streams):
-                if packet.pts is None or not packet.size:
-                    continue
-                tick_s = exact(packet.time_base)
-                packet.pts -= round(origin_s / tick_s)
-                packet.dts = packet.pts
-                self.written_s = start_s = packet.pts * tick_s
+            for packet in packets_from_zero(container, self._source, *streams):
+                self.written_s = start_s = packet.pts * exact(packet.time_base)
                 if start_s < 0 or (self._limit_s is not None and start_s >= self._limit_s):
                     continue
                 packet.stream = self._copies[packet.stream.index]

@@ -13,7 +13,8 @@ import av
 import numpy as np
 
 from speech2vid.media.audio_reader import SoundBlock, require_audio, sound_blocks
-from speech2vid.media.container import Stream, exact, find_audio, open_media, origin_of_time, packets_of
+from speech2vid.media.container import Stream, exact, find_audio, open_media
+from speech2vid.media.packet_feed import PacketFeed, packets_from_zero
 
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
@@ -24,7 +25,7 @@ AAC_FRAME = 1024  # samples
 AAC_FRAME_BITS = 6144  # most that one channel of one AAC frame may take
 
 
-class SoundTrack:
+class SoundTrack(PacketFeed):
     """One sound stream of an output container.
 
     AAC is copied packet by packet, without loss; anything else is encoded to AAC at the source's rate and channels, at
@@ -41,46 +42,32 @@ class SoundTrack:
     """
 
     def __init__(self, output: Any, source: Path, limit_s: Fraction | None, frame_s: Fraction) -> None:
-        self.written_s = Fraction(0)
         self._source = source
         self._limit_s = limit_s
         self._blocks = sound_blocks(source)
-        first = next(self._blocks)
+        self._first = next(self._blocks)
         with open_media(source) as container:
             stream = require_audio(find_audio(container), source)
             self.copied = _can_copy(stream, output) and (limit_s is None or _packet_s(stream) <= frame_s)
             if self.copied:
                 self._stream = output.add_stream_from_template(stream)
             else:
-                self._stream = _add_aac(output, first)
-        self._packets = self._copy() if self.copied else self._encode(first)
-        self._output = output
-
-    def advance(self, until_s: Fraction | None = None) -> None:
-        """Write the sound up to ``until_s`` seconds, or to its end."""
-        while until_s is None or self.written_s < until_s:
-            packet = next(self._packets, None)
-            if packet is None:
-                return
-            self._output.mux(packet)
+                self._stream = _add_aac(output, self._first)
+        super().__init__(output)
 
     def close(self) -> None:
-        """Release the source file."""
-        self._packets.close()
+        super().close()
         self._blocks.close()
 
+    def _read(self) -> Generator[Any, None, None]:
+        return self._copy() if self.copied else self._encode()
+
     def _copy(self) -> Generator[Any, None, None]:
-        origin_s = origin_of_time(self._source) or Fraction(0)
         with open_media(self._source) as container:
             stream = require_audio(find_audio(container), self._source)
             tick_s = exact(stream.time_base)
-            shift = round(origin_s / tick_s)
             lead_in_s = 2 * _packet_s(stream)  # a decoder needs the packets just before the first sample
-            for packet in packets_of(container, stream):
-                if packet.pts is None or not packet.size:
-                    continue
-                packet.pts -= shift
-                packet.dts = packet.pts
+            for packet in packets_from_zero(container, self._source, stream):
                 end_s = (packet.pts + (packet.duration or 0)) * tick_s
                 if end_s < -lead_in_s:
                     continue
@@ -90,10 +77,10 @@ class SoundTrack:
                 self.written_s = end_s
                 yield packet
 
-    def _encode(self, first: SoundBlock) -> Generator[Any, None, None]:
+    def _encode(self) -> Generator[Any, None, None]:
         context = self._stream.codec_context
         pts = 0
-        for frame in self._conformed(first):
+        for frame in self._conformed():
             frame.pts = pts
             frame.time_base = Fraction(1, context.sample_rate)
             pts += frame.samples
@@ -101,12 +88,12 @@ class SoundTrack:
             yield from self._stream.encode(frame)
         yield from self._stream.encode(None)
 
-    def _conformed(self, first: SoundBlock) -> Iterator[Any]:
+    def _conformed(self) -> Iterator[Any]:
         """Frames in the rate and channels of the output, whatever the source changes to midway."""
         context = self._stream.codec_context
         shape: tuple[int, str] | None = None
         resampler: av.AudioResampler | None = None
-        for block in self._limited(chain([first], self._blocks)):
+        for block in self._limited(chain([self._first], self._blocks)):
             if resampler is None or shape != (block.rate_hz, block.layout):
                 yield from _flush(resampler)
                 shape = (block.rate_hz, block.layout)
