@@ -22,14 +22,12 @@ from speech2vid.inference.network_blend import network_inputs
 from speech2vid.inference.occlusion import Floats, hide, known_area
 from speech2vid.models.mouth_critic import MouthCritic, patch_weight
 from speech2vid.models.warp_redubber import INPUTS, WarpRedubber, blend
-from speech2vid.records import Points
+from speech2vid.records import Image, Points
 from speech2vid.training.config import RedubberStageConfig
 from speech2vid.training.contest import contest
 from speech2vid.training.mouths import MIRROR, MIRROR_MOUTH
-from speech2vid.training.painting import Paintings
-from speech2vid.training.sheet import contact_sheet
-from speech2vid.training.stage import Batch, Item, Stage, Validation, speaker_mean
-from speech2vid.training.tracks import TrackSet
+from speech2vid.training.redubber_stage import PaintedSplits, RedubberStage
+from speech2vid.training.stage import Batch, Item
 
 DISTURBED = 0.5  # share of painted mouths in other colours; the following are standard deviations
 GAIN, TINT, LIFT, SLOPE = 0.06, 0.02, 4.0, 0.05  # of the colours of a painted mouth
@@ -40,33 +38,18 @@ MIDDLE = (BLEND_WIDTH / 2, 0.4 * BLEND_HEIGHT)  # about where the mouth is, in t
 WINDOW = np.s_[..., 16:80, 32:128]  # of the part: what the critic sees, the mouth at full size
 MOUTH, INNER, BORDER = 2.0, 6.0, 1.5  # what the lips, what is between them, and the soft border count beside ...
 OUTSIDE = 0.1  # ... the region's 1 and the rest
-SHEET_FACES = 2  # of a track
 
 
-class WarpRedubberStage(Stage):
+class WarpRedubberStage(RedubberStage):
     """Painted mouths in hidden faces → those faces."""
 
-    name = "redubber"
     architecture = WarpRedubber.architecture
-    config: RedubberStageConfig
     network: WarpRedubber
     critic: MouthCritic | None
 
-    def __init__(
-        self,
-        config: RedubberStageConfig,
-        train: TrackSet,
-        val: TrackSet,
-        device: torch.device,
-        paintings: Paintings,
-        val_paintings: Paintings,
-    ) -> None:
-        self.config, self.train, self.val, self.device = config, train, val, device
-        self.paintings, self.val_paintings = paintings, val_paintings
-        network = WarpRedubber(config.network)
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, config: RedubberStageConfig, faces: PaintedSplits, device: torch.device) -> None:
+        super().__init__(config, faces, device, WarpRedubber(config.network))
         self.critic = MouthCritic().to(device) if config.adversarial or config.match else None
-        self.samples = len(paintings)
         critics = {"critic": 1.0, "adversarial": config.adversarial, "match": config.match}
         self.weights = {
             "l1": config.l1,
@@ -139,29 +122,14 @@ class WarpRedubberStage(Stage):
         counts = 0.5 + patch_weight(between)
         return contest(critic, made, true, between, counts)
 
-    def validate(self, network: nn.Module) -> Validation:
-        measured: dict[str, list[dict[str, float]]] = {}
-        rows: list[list[Any]] = []
-        for row in range(len(self.val_paintings)):
-            track = self.val[self.val_paintings.track[row]]
-            measures, pictures = self._measure(network, row)
-            measured.setdefault(track.speaker, []).append(measures)
-            new = row == 0 or self.val_paintings.track[row] != self.val_paintings.track[row - 1]
-            if new:
-                rows.append([])
-            if len(rows[-1]) < SHEET_FACES * len(pictures):
-                rows[-1] += pictures
-        by_speaker = {speaker: speaker_mean(values) for speaker, values in measured.items()}
-        return Validation(by_speaker, "error", sheet=contact_sheet(rows[::2]))
-
-    def _measure(self, network: nn.Module, row: int) -> tuple[dict[str, float], list[Any]]:
-        """One face of the validation split: errors in the region, 0–1, and pictures of it."""
+    def _measure(self, network: nn.Module, row: int) -> tuple[dict[str, float], list[Image]]:
+        """Errors are those in the region, 0–1; also of the painted mouth as it is (``paste_error``)."""
         paintings = self.val_paintings
         track, asked = self.val[paintings.track[row]], paintings.asked[row]
         face, painted = paintings.faces[row].astype(np.float32), paintings.painted[row].astype(np.float32)
         landmarks = track.landmarks[paintings.frame[row]]
         item = self._item(face, painted, paintings.colours[row], asked, landmarks, asked)
-        batch = {name: torch.from_numpy(np.array(value))[None].to(self.device) for name, value in item.items()}
+        batch = self._alone(item)
         fields = network(**{name: batch[name] for name in INPUTS})
         made = blend(fields, batch["base"])[0].permute(1, 2, 0).cpu().numpy() * 255
         region = item["region"][0][..., None]
@@ -175,9 +143,6 @@ class WarpRedubberStage(Stage):
         context = item["context"].transpose(1, 2, 0) * 255
         shown = [np.rint(each).astype(np.uint8) for each in (context, laid["paste_"], laid[""], face)]
         return {**errors, "share": float(fields.share.mean()), "flow_px": float(fields.flow.abs().mean())}, shown
-
-    def network_config(self) -> dict[str, Any]:
-        return self.config.network.to_dict()
 
 
 def _mirrored(points: Points) -> Points:

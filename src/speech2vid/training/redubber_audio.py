@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,39 +10,25 @@ from speech2vid.constants import BLEND_HEIGHT, BLEND_LEFT, BLEND_TOP, BLEND_WIDT
 from speech2vid.inference.occlusion import PART, hide, occlude
 from speech2vid.losses import gradient_l1, l1
 from speech2vid.models.redubber import Redubber
+from speech2vid.records import Image
 from speech2vid.training.config import RedubberStageConfig
 from speech2vid.training.painting import Paintings
-from speech2vid.training.sheet import contact_sheet
-from speech2vid.training.stage import Batch, Item, Stage, Validation, pixels, speaker_mean
+from speech2vid.training.redubber_stage import PaintedSplits, RedubberStage
+from speech2vid.training.stage import Batch, Item, frames_of, pixels
 from speech2vid.training.talker import normalise
 from speech2vid.training.tracks import TrackSet
 
-SHEET_FACES = 2  # of a track
 
-
-class AudioRedubberStage(Stage):
+class AudioRedubberStage(RedubberStage):
     """Stills, MFCC windows and hidden faces → faces at 224 px."""
 
-    name = "redubber"
     architecture = Redubber.architecture
-    config: RedubberStageConfig
     network: Redubber
 
-    def __init__(
-        self,
-        config: RedubberStageConfig,
-        train: TrackSet,
-        val: TrackSet,
-        device: torch.device,
-        paintings: Paintings,
-        val_paintings: Paintings,
-    ) -> None:
-        self.config, self.train, self.val, self.device = config, train, val, device
-        self.paintings, self.val_paintings = paintings, val_paintings
+    def __init__(self, config: RedubberStageConfig, faces: PaintedSplits, device: torch.device) -> None:
         network = Redubber(config.network)
-        normalise(network, train, np.random.default_rng(config.seed))
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.samples = len(paintings)
+        normalise(network, faces.train, np.random.default_rng(config.seed))
+        super().__init__(config, faces, device, network)
         self.weights = {"l1": config.l1, "gradient": config.gradient}
 
     def draw(self, rng: np.random.Generator) -> Item:
@@ -75,28 +59,12 @@ class AudioRedubberStage(Stage):
         faces: Tensor = network(batch["window"], pixels(batch["context"]), pixels(batch["stills"]).flatten(1, 2))
         return faces
 
-    def validate(self, network: nn.Module) -> Validation:
-        measured: dict[str, list[dict[str, float]]] = {}
-        rows: list[list[Any]] = []
-        rows_of: dict[int, list[Any]] = {}
-        for row in range(len(self.val_paintings)):
-            item = self._item(self.val, self.val_paintings, row)
-            batch = {name: torch.from_numpy(np.array(value))[None].to(self.device) for name, value in item.items()}
-            made, true = self._made(network, batch), pixels(batch["face"])
-            error = (made - true).abs()
-            part = error[..., BLEND_TOP : BLEND_TOP + BLEND_HEIGHT, BLEND_LEFT : BLEND_LEFT + BLEND_WIDTH]
-            area = batch["area"]
-            number = int(self.val_paintings.track[row])
-            measured.setdefault(self.val[number].speaker, []).append(
-                {"l1": float(error.mean()), "error": float((part * area).sum() / (3 * area.sum()))}
-            )
-            shown = (made[0].clamp(0, 1).permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
-            if number not in rows_of:
-                rows.append(rows_of.setdefault(number, []))
-            if len(rows_of[number]) < 3 * SHEET_FACES:
-                rows_of[number] += [item["context"], shown, item["face"]]
-        by_speaker = {speaker: speaker_mean(values) for speaker, values in measured.items()}
-        return Validation(by_speaker, "error", sheet=contact_sheet(rows[::2]))
-
-    def network_config(self) -> dict[str, Any]:
-        return self.config.network.to_dict()
+    def _measure(self, network: nn.Module, row: int) -> tuple[dict[str, float], list[Image]]:
+        item = self._item(self.val, self.val_paintings, row)
+        batch = self._alone(item)
+        made, true = self._made(network, batch), pixels(batch["face"])
+        error = (made - true).abs()
+        part = error[..., BLEND_TOP : BLEND_TOP + BLEND_HEIGHT, BLEND_LEFT : BLEND_LEFT + BLEND_WIDTH]
+        area = batch["area"]
+        measures = {"l1": float(error.mean()), "error": float((part * area).sum() / (3 * area.sum()))}
+        return measures, [item["context"], frames_of(made)[0], item["face"]]

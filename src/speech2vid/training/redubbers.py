@@ -12,6 +12,7 @@ from speech2vid.training.painting import paint, training_examples, validation_ex
 from speech2vid.training.processes import Processes
 from speech2vid.training.redubber import WarpRedubberStage
 from speech2vid.training.redubber_audio import AudioRedubberStage
+from speech2vid.training.redubber_stage import PaintedSplits
 from speech2vid.training.stage import Stage
 from speech2vid.training.tracks import TRAIN, VAL, TrackSet
 
@@ -35,7 +36,7 @@ def redubber_stage(
         val_faces = paint(folder / "val", data, VAL, val, judged_by, what=what)
         torch.manual_seed(config.seed)  # of the first weights
         kind = WarpRedubberStage if what == "warp" else AudioRedubberStage
-        return kind(config, train, val, here.device, faces, val_faces)
+        return kind(config, PaintedSplits(train, val, faces, val_faces), here.device)
 
     if here.first:
         stage = painted()
