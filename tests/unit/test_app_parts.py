@@ -9,10 +9,11 @@ import pytest
 
 pytest.importorskip("gradio", reason="the extra `app` is not installed")
 
+from speech2vid.app.choosing import Choice, face_index, nearest
 from speech2vid.app.desk import Running, Waiting
 from speech2vid.app.limits import Limits
 from speech2vid.app.page import limits_sentence
-from speech2vid.app.parts import Choice, face_index, failure_html, nearest, note_html, state_html
+from speech2vid.app.parts import failure_html, note_html, state_html
 from speech2vid.app.sentences import Failure
 from speech2vid.app.sync_tab import drawing, sentences
 from speech2vid.app.tasks import SyncFound

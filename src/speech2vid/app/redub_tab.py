@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
-
 import gradio as gr
 
 from speech2vid.app import tasks
+from speech2vid.app.choosing import Choice, FaceChooser, face_index
 from speech2vid.app.desk import Desk
-from speech2vid.app.parts import (
-    NO_CONSENT,
-    NO_SOUND,
-    SILENCE,
-    Buttons,
-    Choice,
-    FaceChooser,
-    Result,
-    Updates,
-    consent_box,
-    face_index,
-    failure_html,
-    missing_of,
-    one_of,
-    sound_input,
-    video_input,
-    visitor,
-)
+from speech2vid.app.making import Buttons, Order, Result, connect
+from speech2vid.app.parts import NO_CONSENT, NO_SOUND, SILENCE, consent_box, one_of, sound_input, video_input
 from speech2vid.app.sentences import Failure
 
 NO_VIDEO = Failure("There is no video yet.", "Upload one, or record one with the camera.")
@@ -55,7 +37,7 @@ def build(desk: Desk) -> None:
         with gr.Column(min_width=320):
             result = Result.build("redub")
 
-    async def run(
+    def order(
         video_file: str | None,
         sound_file: str | None,
         face: str | None,
@@ -65,26 +47,20 @@ def build(desk: Desk) -> None:
         blend_name: str,
         region_name: str,
         agreed: bool,
-        request: gr.Request,
-    ) -> AsyncGenerator[Updates, None]:
-        missing = missing_of({NO_VIDEO: video_file, NO_SOUND: sound_file, NO_CONSENT: agreed})
-        if missing is not None:
-            yield {result.status: failure_html(missing)}
-            return
-        work = desk.serve(
-            visitor(request),
+    ) -> Order:
+        return Order(
             tasks.redub,
             {"video": video_file, "sound": sound_file},
-            length=LENGTH[length_name],
-            silence=SILENCE[silence_name],
-            blend=BLEND[blend_name],
-            region=REGION[region_name],
-            face_index=face_index(face, choice),
-            max_seconds=desk.limits.max_seconds,
+            {
+                "length": LENGTH[length_name],
+                "silence": SILENCE[silence_name],
+                "blend": BLEND[blend_name],
+                "region": REGION[region_name],
+                "face_index": face_index(face, choice),
+                "max_seconds": desk.limits.max_seconds,
+            },
+            {NO_VIDEO: video_file, NO_SOUND: sound_file, NO_CONSENT: agreed},
         )
-        async with contextlib.aclosing(result.follow(work, buttons, result.made)) as updates:
-            async for update in updates:
-                yield update
 
     inputs = [video, sound, faces.radio, faces.choice, length, silence, blend, region, consent]
-    buttons.connect(desk, run, inputs, result.outputs)
+    connect(desk, buttons, result, order, inputs)

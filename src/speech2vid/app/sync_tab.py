@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
-
 import gradio as gr
 
 from speech2vid.app import tasks
 from speech2vid.app.desk import Desk
-from speech2vid.app.parts import Buttons, Result, Updates, failure_html, missing_of, note_html, video_input, visitor
+from speech2vid.app.making import Buttons, Order, Result, connect
+from speech2vid.app.parts import Updates, note_html, video_input
 from speech2vid.app.sentences import Failure
 from speech2vid.constants import FRAME_RATE_HZ
 
@@ -32,19 +30,11 @@ def build(desk: Desk) -> None:
         updates: Updates = {result.status: note_html(*sentences(found)), curve: drawing(found)}
         return updates if found.fixed is None else {**updates, **result.file(found.fixed)}
 
-    async def run(video_file: str | None, request: gr.Request) -> AsyncGenerator[Updates, None]:
-        missing = missing_of({NO_VIDEO: video_file})
-        if missing is not None:
-            yield {result.status: failure_html(missing)}
-            return
-        yield {curve: ""}
-        limit = desk.limits.max_seconds
-        work = desk.serve(visitor(request), tasks.sync, {"video": video_file}, max_seconds=limit)
-        async with contextlib.aclosing(result.follow(work, buttons, show)) as updates:
-            async for update in updates:
-                yield update
+    def order(video_file: str | None) -> Order:
+        options = {"max_seconds": desk.limits.max_seconds}
+        return Order(tasks.sync, {"video": video_file}, options, {NO_VIDEO: video_file})
 
-    buttons.connect(desk, run, [video], [*result.outputs, curve])
+    connect(desk, buttons, result, order, [video], show=show, fresh={curve: ""})
 
 
 def sentences(found: tasks.SyncFound) -> list[str]:

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import gradio as gr
 
 from speech2vid.app import tasks
+from speech2vid.app.choosing import Choice, FaceChooser, face_index
 from speech2vid.app.desk import Desk
-from speech2vid.app.parts import (
-    NO_CONSENT,
-    NO_SOUND,
-    SILENCE,
-    Buttons,
-    Choice,
-    FaceChooser,
-    Result,
-    Updates,
-    consent_box,
-    face_index,
-    failure_html,
-    missing_of,
-    one_of,
-    photo_input,
-    sound_input,
-    visitor,
-)
+from speech2vid.app.making import Buttons, Order, Result, connect
+from speech2vid.app.parts import NO_CONSENT, NO_SOUND, SILENCE, consent_box, one_of, photo_input, sound_input
 from speech2vid.app.sentences import Failure
 from speech2vid.constants import IDENTITY_STILLS
 
@@ -57,7 +40,7 @@ def build(desk: Desk, example: tuple[Path, Path]) -> None:
         with gr.Column(min_width=320):
             result = Result.build("talk")
 
-    async def run(
+    def order(
         photo_file: str | None,
         more_files: list[str] | None,
         sound_file: str | None,
@@ -67,25 +50,19 @@ def build(desk: Desk, example: tuple[Path, Path]) -> None:
         silence_name: str,
         label_on: bool,
         agreed: bool,
-        request: gr.Request,
-    ) -> AsyncGenerator[Updates, None]:
-        missing = missing_of({NO_PHOTO: photo_file, NO_SOUND: sound_file, NO_CONSENT: agreed})
-        if missing is not None:
-            yield {result.status: failure_html(missing)}
-            return
-        work = desk.serve(
-            visitor(request),
+    ) -> Order:
+        return Order(
             tasks.talk,
             {"photos": [str(photo_file), *(more_files or ())], "sound": sound_file},
-            crop=crop_on,
-            silence=SILENCE[silence_name],
-            label=label_on,
-            face_index=face_index(face, choice),
-            max_seconds=desk.limits.max_seconds,
+            {
+                "crop": crop_on,
+                "silence": SILENCE[silence_name],
+                "label": label_on,
+                "face_index": face_index(face, choice),
+                "max_seconds": desk.limits.max_seconds,
+            },
+            {NO_PHOTO: photo_file, NO_SOUND: sound_file, NO_CONSENT: agreed},
         )
-        async with contextlib.aclosing(result.follow(work, buttons, result.made)) as updates:
-            async for update in updates:
-                yield update
 
     inputs = [photo, more, sound, faces.radio, faces.choice, crop, silence, label, consent]
-    buttons.connect(desk, run, inputs, result.outputs)
+    connect(desk, buttons, result, order, inputs)
