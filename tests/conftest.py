@@ -254,10 +254,29 @@ def pages() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def short_speech(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
+def cut_speech(speech: Path) -> Callable[..., Path]:
+    """Write the first seconds of the speech, said again where it is too short: ``cut_speech(path, 1.2)``."""
+
+    def write(path: Path, seconds: float) -> Path:
+        with wave.open(str(speech)) as source, wave.open(str(path), "wb") as target:
+            target.setparams(source.getparams())
+            missing = round(seconds * source.getframerate())
+            while missing > 0:
+                target.writeframes(source.readframes(missing))
+                missing -= source.tell()
+                source.rewind()
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def second(tmp_path_factory: pytest.TempPathFactory, cut_speech: Callable[..., Path]) -> Path:
+    """A second of speech."""
+    return cut_speech(tmp_path_factory.mktemp("sound") / "second.wav", 1)
+
+
+@pytest.fixture(scope="session")
+def short_speech(tmp_path_factory: pytest.TempPathFactory, cut_speech: Callable[..., Path]) -> Path:
     """1.2 s of speech."""
-    path = tmp_path_factory.mktemp("short") / "short.wav"
-    with wave.open(str(speech)) as source, wave.open(str(path), "wb") as target:
-        target.setparams(source.getparams())
-        target.writeframes(source.readframes(round(1.2 * source.getframerate())))
-    return path
+    return cut_speech(tmp_path_factory.mktemp("short") / "short.wav", 1.2)

@@ -12,8 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -286,12 +285,8 @@ def begin(pages: ModuleType, browser: Any, photo: Path, sound: Path) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def three_seconds(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
-    path = tmp_path_factory.mktemp("sound") / "three.wav"
-    with wave.open(str(speech)) as source, wave.open(str(path), "wb") as target:
-        target.setparams(source.getparams())
-        target.writeframes(source.readframes(round(2.9 * source.getframerate())))
-    return path
+def three_seconds(tmp_path_factory: pytest.TempPathFactory, cut_speech: Callable[..., Path]) -> Path:
+    return cut_speech(tmp_path_factory.mktemp("sound") / "three.wav", 2.9)
 
 
 def test_cancel_stops_the_work_and_removes_what_was_begun(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +32,9 @@ def pair(make_pair, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def signed(pair, photo, speech, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("signed")
-    path = folder / "a.mp4"
-    with wave.open(str(speech)) as whole, wave.open(str(folder / "second.wav"), "wb") as second:
-        second.setparams(whole.getparams())
-        second.writeframes(whole.readframes(whole.getframerate()))
-    words = ["--face", photo, "--audio", folder / "second.wav", "--outfile", path]
+def signed(pair, photo, second, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("signed") / "a.mp4"
+    words = ["--face", photo, "--audio", second, "--outfile", path]
     run("talk", *words, "--crop", "--label", "--sign-cert", pair.cert, "--sign-key", pair.key)
     return path
 

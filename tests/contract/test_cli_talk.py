@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import wave
 from pathlib import Path
 
 import pytest
@@ -29,17 +28,6 @@ STAGES = {"decode", "front_end", "network", "blend", "encode"}
 def weights() -> None:
     if not weight_files():
         pytest.skip("the package has no weights; test_the_package_has_weights says so in red")
-
-
-@pytest.fixture
-def second(speech: Path, tmp_path: Path) -> Path:
-    """One second of the bundled speech."""
-    path = tmp_path / "in" / "second.wav"
-    path.parent.mkdir()
-    with wave.open(str(speech)) as source, wave.open(str(path), "wb") as target:
-        target.setparams(source.getparams())
-        target.writeframes(source.readframes(source.getframerate()))
-    return path
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -61,16 +60,6 @@ def run() -> Callable[..., object]:
         return result
 
     return run
-
-
-@pytest.fixture(scope="session")
-def second(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
-    """A second of speech."""
-    path = tmp_path_factory.mktemp("sound") / "second.wav"
-    with wave.open(str(speech)) as whole, wave.open(str(path), "wb") as part:
-        part.setparams(whole.getparams())
-        part.writeframes(whole.readframes(whole.getframerate()))
-    return path
 
 
 @pytest.fixture(scope="session")

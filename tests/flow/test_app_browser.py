@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -142,12 +141,9 @@ def begun(page: Any) -> list[Path]:
 
 
 def test_cancel(
-    visit: Callable[..., Tab], page: Any, pages: ModuleType, me: Path, tmp_path: Path, speech: Path
+    visit: Callable[..., Tab], page: Any, pages: ModuleType, me: Path, tmp_path: Path, cut_speech: Callable[..., Path]
 ) -> None:
-    minute = tmp_path / "minute.wav"
-    with wave.open(str(speech)) as source, wave.open(str(minute), "wb") as target:
-        target.setparams(source.getparams())
-        target.writeframes(source.readframes(source.getnframes()) * 6)
+    minute = cut_speech(tmp_path / "minute.wav", 60)
     tab = visit()
     fill(tab, me, minute)
     tab.locator("#talk-make").click()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -97,11 +96,13 @@ def test_only_the_speaker_changes_in_a_programme(programme: Path, speech: Path) 
 
 
 @pytest.mark.slow
-def test_who_speaks_is_heard_even_where_the_listener_is_larger(photo: Path, speech: Path, tmp_path: Path) -> None:
+def test_who_speaks_is_heard_even_where_the_listener_is_larger(
+    photo: Path, speech: Path, cut_speech: Callable[..., Path], tmp_path: Path
+) -> None:
     portrait = tmp_path / "portrait.png"
     image = load_photo(photo)[:300, 60:360]
     PIL.Image.fromarray(image).save(portrait)
-    sound = _first_seconds(speech, tmp_path / "sound.wav", 4.0)
+    sound = cut_speech(tmp_path / "sound.wav", 4.0)
     talk(portrait, sound, tmp_path / "talk.mp4", max_size_px=300)
     listener = cv2.resize(image, (240, 240), interpolation=cv2.INTER_AREA)
     with VideoWriter(tmp_path / "two.mp4", 440, 240, audio_source=sound, crf=4) as writer:
@@ -136,9 +137,11 @@ def test_a_second_dub_uses_what_the_first_found_out(
     assert _distance(thrice.outfile, made.outfile) < 0.2
 
 
-def test_a_longer_sound_plays_the_end_back_and_forth(face_clip: FaceClip, tmp_path: Path, speech: Path) -> None:
+def test_a_longer_sound_plays_the_end_back_and_forth(
+    face_clip: FaceClip, tmp_path: Path, cut_speech: Callable[..., Path]
+) -> None:
     short = face_clip(tmp_path / "short.mp4", frames=12)
-    sound = _first_seconds(speech, tmp_path / "sound.wav", 1.0)
+    sound = cut_speech(tmp_path / "sound.wav", 1.0)
     result = redub(short, sound, tmp_path / "a.mp4", crf=4)
     assert result.frames == 25
     pictures = [picture.planes[0][:60].astype(int) for picture in NativeReader(result.outfile)]
@@ -147,9 +150,11 @@ def test_a_longer_sound_plays_the_end_back_and_forth(face_clip: FaceClip, tmp_pa
     assert abs(pictures[5] - pictures[11]).mean() > 2.0
 
 
-def test_a_shorter_sound_ends_the_video_or_not(face_clip: FaceClip, tmp_path: Path, speech: Path) -> None:
+def test_a_shorter_sound_ends_the_video_or_not(
+    face_clip: FaceClip, tmp_path: Path, cut_speech: Callable[..., Path]
+) -> None:
     video = face_clip(tmp_path / "video.mp4", frames=20)
-    sound = _first_seconds(speech, tmp_path / "sound.wav", 0.4)
+    sound = cut_speech(tmp_path / "sound.wav", 0.4)
     assert redub(video, sound, tmp_path / "a.mp4").frames == 10
     assert redub(video, sound, tmp_path / "b.mp4", length="video").frames == 20
     assert redub(video, sound, tmp_path / "c.mp4", length="shortest").frames == 10
@@ -159,13 +164,6 @@ def _distance(a: Path, b: Path) -> float:
     """Mean difference of the grey levels of two videos."""
     pairs = zip(NativeReader(a), NativeReader(b), strict=True)
     return float(np.mean([abs(x.planes[0].astype(int) - y.planes[0]).mean() for x, y in pairs]))
-
-
-def _first_seconds(source: Path, target: Path, seconds: float) -> Path:
-    with wave.open(str(source)) as sound, wave.open(str(target), "wb") as file:
-        file.setparams(sound.getparams())
-        file.writeframes(sound.readframes(round(seconds * sound.getframerate())))
-    return target
 
 
 def _times(path: Path) -> list[tuple[float, float]]:
