@@ -110,6 +110,26 @@ def test_faces_are_found_and_numbered(pages: ModuleType, browser: Any, photo: Pa
     assert found.headers["content-type"] == "image/jpeg"
 
 
+def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
+    pages: ModuleType, browser: Any, face_clip: Callable[..., Path], short_speech: Path, tmp_path: Path
+) -> None:
+    video, sound = browser.upload(face_clip(tmp_path / "clip.mp4", frames=50), short_speech)
+    messages = browser.run("look_video", pages.file(video))
+    no_leak(json.dumps(messages))
+    assert re.search(r"Looking at the video: \d+ of \d+ frames", json.dumps(messages))
+    preview, radio, message, _ = pages.last(messages)
+    assert preview["visible"]
+    assert not radio["visible"], "one person is no choice"
+    assert not message["visible"]
+    options = ["As long as the shorter", "Follow every sound", "By Poisson blending", "Lower half of the face"]
+    messages = browser.run("redub", pages.file(video), pages.file(sound), None, None, *options, True)
+    assert "Making the video: " in json.dumps(messages)
+    assert "Looking at the video: " not in json.dumps(messages)
+    status = pages.last(messages)[0]
+    assert "1.2 s of video" in status
+    assert "looked at beforehand is not counted" in status
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [

@@ -45,6 +45,7 @@ def test_a_state_tells_how_far_and_how_long() -> None:
     assert "3 jobs are before yours" in state_html(Waiting(3))
     assert "10 of 250 frames · about 12 s left" in state_html(Running(10, 250, 12.3))
     assert "left" not in state_html(Running(10, 250, None))
+    assert "Making the video: 10 of 250 frames" in state_html(Running(10, 250, None, "Making the video"))
 
 
 def test_names_of_files_are_text_and_not_markup() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from speech2vid.app.desk import Desk, Done, Running, State, Visitor
+from speech2vid.app.limits import Limits
+from speech2vid.app.private import PrivateFolder
 from speech2vid.app.work import Crashed, Crew, Job, Stopped
 from speech2vid.errors import MediaError
 
@@ -18,7 +22,7 @@ import os, tempfile, time
 from speech2vid.errors import MediaError
 
 def add(folder, progress, *, numbers):
-    progress(1, 2)
+    progress(1, 2, "adding")
     return sum(numbers), tempfile.gettempdir(), os.getpid()
 
 def fail(folder, progress):
@@ -87,7 +91,7 @@ def test_a_process_serves_again_after_a_result_and_after_a_failure(crew: Crew, t
     job = crew.start(tasks.add, tmp_path, numbers=[1, 2])
     total, temporary, pid = end_of(job)
     assert (total, temporary) == (3, str(tmp_path))  # whatever it writes by the way lies in the job's folder
-    assert (job.done, job.total) == (1, 2)
+    assert (job.done, job.total, job.doing) == (1, 2, "adding")
     with pytest.raises(MediaError) as failure:
         end_of(crew.start(tasks.fail, tmp_path))
     assert (failure.value.message, failure.value.hint) == ("me.jpg is empty", "copy it again")
@@ -123,3 +127,28 @@ def test_a_job_without_end_or_without_listener_is_stopped(tasks: Any, tmp_path: 
     with pytest.raises(Stopped):
         job.result()
     crew.close()
+
+
+def test_a_later_job_of_the_same_name_takes_the_place_of_the_earlier_one(tasks: Any, tmp_path: Path) -> None:
+    """A visitor has put another video in: nobody waits for what was begun on the first."""
+    desk = Desk(PrivateFolder(tmp_path), Crew(job_s=60, unheard_s=60), Limits())
+    visitor, begun = Visitor("ann", "tab"), asyncio.Event()
+
+    async def watch(states: AsyncGenerator[State, None]) -> list[State]:
+        seen = []
+        async for state in states:
+            seen.append(state)
+            if isinstance(state, Running):
+                begun.set()
+        return seen
+
+    async def both() -> tuple[list[State], list[State]]:
+        first = asyncio.create_task(watch(desk.serve(visitor, tasks.sleep, {}, name="look")))
+        await begun.wait()
+        second = await watch(desk.serve(visitor, tasks.add, {}, name="look", numbers=[1]))
+        return await first, second
+
+    first, second = asyncio.run(both())
+    assert {type(state) for state in first} == {Running}, "and nothing is said of it"
+    assert isinstance(second[-1], Done)
+    desk.close()

@@ -10,8 +10,9 @@ from typing import Any
 import gradio as gr
 
 from speech2vid.app import tasks
-from speech2vid.app.desk import Desk, Done
-from speech2vid.app.parts import Updates, failure_html, shown, visitor
+from speech2vid.app.desk import Desk, Done, State, Visitor
+from speech2vid.app.parts import Updates, failure_html, shown, told, visitor
+from speech2vid.app.previews import Box, FacesFound
 from speech2vid.app.sentences import Failure
 
 
@@ -19,7 +20,7 @@ from speech2vid.app.sentences import Failure
 class Choice:
     """Faces that were found in a picture: boxes in preview pixels, or none yet."""
 
-    boxes: tuple[tasks.Box, ...] = ()
+    boxes: tuple[Box, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -38,7 +39,7 @@ class FaceChooser:
 
     @classmethod
     def of(cls, desk: Desk, source: Any, label: str, name: str, anybody: str | None = None) -> FaceChooser:
-        """Build it below ``source``, whose picture it shows whenever that changes.
+        """Build it below ``source``, whose faces, or the people in it, it shows whenever that changes.
 
         Args:
             desk: where the faces are found.
@@ -54,21 +55,27 @@ class FaceChooser:
         radio = gr.Radio(label="Who speaks?", choices=[], visible=False)
         chooser = cls(preview, radio, message, gr.State(Choice()), anybody)
         outputs = [preview, radio, message, chooser.choice]
+        video = isinstance(source, gr.Video)
+
+        def work(asking: Visitor, file: str) -> AsyncGenerator[State, None]:
+            if not video:
+                return desk.serve(asking, tasks.find_faces, {"picture": file}, at_once=True)
+            most = desk.limits.max_seconds
+            return desk.serve(asking, tasks.look, {"video": file}, keeps=True, name=name, max_seconds=most)
 
         async def look(picture: str | None, request: gr.Request) -> AsyncGenerator[Updates, None]:
             nothing = {preview: gr.update(visible=False), radio: gr.update(visible=False), chooser.choice: Choice()}
             if not picture:
+                desk.give_up(visitor(request), name)
                 yield {**nothing, message: gr.update(visible=False)}
                 return
             yield {**nothing, message: shown("<p class='s2v-idle'>Looking for faces …</p>")}
-            files, video = {"picture": picture}, isinstance(source, gr.Video)
-            work = desk.serve(visitor(request), tasks.find_faces, files, at_once=True, video=video)
-            async with contextlib.aclosing(work) as states:
+            async with contextlib.aclosing(told(work(visitor(request), picture))) as states:
                 async for state in states:
                     if isinstance(state, Done):
                         yield chooser.found(state.result)
-                    elif isinstance(state, Failure):
-                        yield {message: shown(failure_html(state))}
+                    else:
+                        yield {message: shown(failure_html(state) if isinstance(state, Failure) else state)}
 
         def pick(choice: Choice, event: gr.SelectData) -> Any:
             return nearest(choice, *event.index)
@@ -78,22 +85,23 @@ class FaceChooser:
             source,
             outputs,
             show_progress="hidden",
-            concurrency_limit=2,
-            concurrency_id="look",
+            trigger_mode="multiple" if video else "always_last",  # the new video need not wait for the old one
+            concurrency_limit=None if video else 2,
             api_name=name,
             api_visibility="private",
         )
         preview.select(pick, chooser.choice, radio, show_progress="hidden", queue=False, api_visibility="private")
         return chooser
 
-    def found(self, faces: tasks.FacesFound) -> Updates:
+    def found(self, faces: FacesFound) -> Updates:
         """Show what was found, and offer the choice where there is one."""
         choice = Choice(faces.boxes)
         areas = [(right - left) * (bottom - top) for left, top, right, bottom in faces.boxes]
         largest = choice.names[areas.index(max(areas))]
         several = len(areas) > 1
         names = choice.names if self.anybody is None else [self.anybody, *choice.names]
-        sentence = f"{len(areas)} faces were found. Click on the one that shall speak." if several else ""
+        who = "faces were found" if self.anybody is None else "people were found, numbered as they appear"
+        sentence = f"{len(areas)} {who}. Click on the one that shall speak."
         return {
             self.preview: gr.update(value=str(faces.preview), visible=True),
             self.radio: gr.update(choices=names, value=self.anybody or largest, visible=several),
@@ -107,7 +115,7 @@ def nearest(choice: Choice, x: float, y: float) -> str | None:
     if not choice.boxes:
         return None
 
-    def distance(box: tasks.Box) -> float:
+    def distance(box: Box) -> float:
         left, top, right, bottom = box
         outside = max(left - x, 0, x - right) ** 2 + max(top - y, 0, y - bottom) ** 2
         return outside or -1 / (1 + ((left + right) / 2 - x) ** 2 + ((top + bottom) / 2 - y) ** 2)

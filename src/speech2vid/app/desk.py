@@ -43,11 +43,12 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Running:
-    """How far a job is; ``left_s`` None until it can be told."""
+    """How far a job, or a part of it that has a name, is; ``left_s`` None until it can be told."""
 
     done: int
     total: int | None
     left_s: float | None
+    doing: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,15 @@ class Desk:
         self._tidier.start()
 
     async def serve(
-        self, visitor: Visitor, task: Task, files: Mapping[str, Given], *, at_once: bool = False, **options: Any
+        self,
+        visitor: Visitor,
+        task: Task,
+        files: Mapping[str, Given],
+        *,
+        at_once: bool = False,
+        keeps: bool = False,
+        name: str | None = None,
+        **options: Any,
     ) -> AsyncGenerator[State, None]:
         """Run a task on a visitor's files; yields states, the last of which is ``Done`` or ``Failure``.
 
@@ -93,8 +102,14 @@ class Desk:
             task: gets each file (or list of files) under its key, as a path, and ``options``.
             files: those that the visitor has uploaded.
             at_once: short work, not held up by the line.
+            keeps: the task also gets the folder of what a page keeps from job to job, as ``kept``.
+            name: an earlier job of this page and name is given up.
         """
-        ticket = _Ticket()
+        if name is not None:
+            self.give_up(visitor, name)
+        if keeps:
+            options["kept"] = self.private.kept(visitor.owner, visitor.tab)
+        ticket = _Ticket(name)
         try:
             if not at_once:
                 if len(self._line) >= self.limits.jobs + self.limits.waiting:
@@ -107,7 +122,8 @@ class Desk:
                 yield Waiting(before)
                 await asyncio.sleep(ASK_EVERY_S)
             if ticket.stopped:
-                yield STOPPED
+                if not ticket.given_up:
+                    yield STOPPED
                 return
             async with contextlib.aclosing(self._run(visitor, ticket, task, files, options)) as states:
                 async for state in states:
@@ -133,13 +149,14 @@ class Desk:
                     clock = _Clock()
                     while (result := job.result()) is None:
                         ticket.heard_s = time.monotonic()
-                        yield Running(job.done, job.total, clock.left_s(job.done, job.total))
+                        yield Running(job.done, job.total, clock.left_s(job), job.doing)
                         await asyncio.sleep(ASK_EVERY_S)
                 finally:
                     job.stop()
                     shutil.rmtree(folder / "given", ignore_errors=True)
         except Stopped:
-            yield STOPPED
+            if not ticket.given_up:
+                yield STOPPED
             return
         except Exception as error:
             yield explain(error, names)
@@ -173,6 +190,12 @@ class Desk:
     def stop(self, visitor: Visitor) -> None:
         """Stop whatever a page has running or waiting."""
         for ticket in list(self._jobs.get(visitor, ())):
+            ticket.stop()
+
+    def give_up(self, visitor: Visitor, name: str) -> None:
+        """Stop a page's job of this name; nothing more is said of it."""
+        for ticket in [each for each in self._jobs.get(visitor, ()) if each.name == name]:
+            ticket.given_up = True
             ticket.stop()
 
     def enter(self, visitor: Visitor) -> None:
@@ -227,8 +250,9 @@ class Desk:
 class _Ticket:
     """A place in the line, and later the job."""
 
-    def __init__(self) -> None:
-        self.stopped = False
+    def __init__(self, name: str | None) -> None:
+        self.name = name
+        self.stopped = self.given_up = False
         self.heard_s = time.monotonic()
         self.job: Job | None = None
         self.folder: Path | None = None
@@ -240,13 +264,16 @@ class _Ticket:
 
 
 class _Clock:
-    """Tells the time left from the speed since the first unit was done."""
+    """Tells the time left from the speed since the first unit of a job's part was done."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
+        self._doing = ""
 
-    def left_s(self, done: int, total: int | None) -> float | None:
-        now = time.monotonic()
+    def left_s(self, job: Job) -> float | None:
+        now, done, total = time.monotonic(), job.done, job.total
+        if job.doing != self._doing:
+            self._first, self._doing = None, job.doing
         if not done or not total:
             return None
         if self._first is None:

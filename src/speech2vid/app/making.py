@@ -28,12 +28,14 @@ class Order:
         files: the visitor's files by the task's names.
         options: further arguments.
         needed: what is said → what must be there, else.
+        keeps: the task also gets the folder of what a page keeps from job to job.
     """
 
     task: Task
     files: Mapping[str, Given]
     options: Mapping[str, Any]
     needed: Mapping[Failure, object] = field(default_factory=dict)
+    keeps: bool = False
 
     @property
     def missing(self) -> Failure | None:
@@ -119,7 +121,7 @@ def connect(
             return
         start = {result.status: state_html(Running(0, None, None)), **result.videos(value=None, visible=False), **fresh}
         yield {**start, **buttons.updates(working=True)}  # in place of what an earlier attempt said
-        work = desk.serve(visitor(request), asked.task, asked.files, **asked.options)
+        work = desk.serve(visitor(request), asked.task, asked.files, keeps=asked.keeps, **asked.options)
         async with contextlib.aclosing(told(work)) as states:
             async for state in states:
                 if isinstance(state, Done):

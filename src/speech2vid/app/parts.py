@@ -83,7 +83,8 @@ def state_html(state: Waiting | Running) -> str:
     if isinstance(state, Running) and state.total:
         left = "" if state.left_s is None else f" · about {max(1, round(state.left_s))} s left"
         bar = f"<progress value='{state.done}' max='{state.total}'></progress>"
-        return f"<div class='s2v-progress'>{bar}<p>{state.done} of {state.total} frames{left}</p></div>"
+        doing = f"{html.escape(state.doing)}: " if state.doing else ""
+        return f"<div class='s2v-progress'>{bar}<p>{doing}{state.done} of {state.total} frames{left}</p></div>"
     return "<div class='s2v-progress'><progress></progress><p>Looking at the files …</p></div>"
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 PREFIX = "speech2vid-app-"
 SHOWN = "/private"
 MADE = "made"  # results: made/OWNER/TAB/JOB/
+KEPT = "kept"  # what a page keeps from job to job: made/OWNER/TAB/kept/
 LOCK = ".lock"
 
 
@@ -76,6 +77,10 @@ class PrivateFolder:
             raise
         finally:
             self._busy.discard(folder)
+
+    def kept(self, owner: str, tab: str) -> Path:
+        """Where a page keeps from job to job what it found out about its files; goes with its results."""
+        return self._made_by(owner) / _digest(tab) / KEPT
 
     def forget_tab(self, owner: str, tab: str) -> None:
         """Remove the results of a page that was closed."""

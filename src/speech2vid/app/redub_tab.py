@@ -60,6 +60,7 @@ def build(desk: Desk) -> None:
                 "max_seconds": desk.limits.max_seconds,
             },
             {NO_VIDEO: video_file, NO_SOUND: sound_file, NO_CONSENT: agreed},
+            keeps=True,
         )
 
     inputs = [video, sound, faces.radio, faces.choice, length, silence, blend, region, consent]

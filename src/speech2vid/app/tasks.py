@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFont
 
+from speech2vid.app.previews import FacesFound, gallery_of, preview_of
 from speech2vid.app.work import Progress
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import FaceError, MediaError, OutputError
@@ -20,18 +20,18 @@ from speech2vid.frontend import SyncNetworks, faces_from_left, measure_sync
 from speech2vid.frontend.lip_sync import CONFIDENT, OFFSETS
 from speech2vid.frontend.selection import LOOK
 from speech2vid.inference import TalkerNetworks
+from speech2vid.inference.casting import require_people
 from speech2vid.inference.redub import RedubResult
 from speech2vid.inference.redub import redub as make_redub
 from speech2vid.inference.talk import TalkResult
 from speech2vid.inference.talk import talk as make_talk
-from speech2vid.media import VideoReader, is_photo, load_photo, probe, shift_sound
-from speech2vid.records import Face, Image
+from speech2vid.inference.track_cache import known_tracks
+from speech2vid.inference.video_tracks import VideoTracks
+from speech2vid.media import NativeReader, is_photo, load_photo, probe, shift_sound
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
-PREVIEW_PX = 960
 MAX_RATE_HZ = 120  # of a video's own frames
-LOOK_EVERY_FRAMES, LOOK_FRAMES = 12, 500  # of a video, for its first face
-INK, PAPER = (255, 255, 255), (194, 65, 12)
+LOOKING, MAKING = "Looking at the video", "Making the video"
+KNOWN = "The time in which the video was looked at beforehand is not counted."
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,6 @@ class Made:
     seconds: float
     fps: float
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class FacesFound:
-    """A preview picture with numbered boxes round the faces, which are counted from the left.
-
-    Attributes:
-        preview: JPEG file.
-        boxes: of the faces, pixels of the preview.
-    """
-
-    preview: Path
-    boxes: tuple[Box, ...]
 
 
 @dataclass(frozen=True)
@@ -101,26 +88,49 @@ def talk(
     return _made(make_talk(photos, sound, outfile, networks=networks(), progress=guarded, **options), sound)
 
 
-def redub(folder: Path, progress: Progress, *, video: Path, sound: Path, max_seconds: float, **options: Any) -> Made:
-    """A video and another voice → video. ``options`` are those of ``speech2vid.redub``; nothing is kept elsewhere."""
+def redub(
+    folder: Path, progress: Progress, *, video: Path, sound: Path, kept: Path, max_seconds: float, **options: Any
+) -> Made:
+    """A video and another voice → video. ``options`` are those of ``speech2vid.redub``; ``kept`` as in ``look``."""
     check_length(sound, max_seconds)
-    check_length(video, max_seconds)
-    guarded = _within(progress, video, max_seconds, MAX_RATE_HZ)
-    return _made(make_redub(video, sound, folder / "redub.mp4", cache=False, progress=guarded, **options), video, sound)
+    start = time.perf_counter()
+    _, looked = _looked_at(video, kept, progress, max_seconds)
+    look_s = time.perf_counter() - start
+    guarded = _within(progress, video, max_seconds, MAX_RATE_HZ, MAKING)
+    made = make_redub(video, sound, folder / "redub.mp4", cache=kept, progress=guarded, **options)
+    result = _made(made, video, sound)
+    fps = made.frames / (look_s + made.frames / made.fps_end_to_end)
+    return replace(result, fps=fps, notes=result.notes if looked else (*result.notes, KNOWN))
 
 
-def find_faces(folder: Path, progress: Progress, *, picture: Path, video: bool) -> FacesFound:
-    """The faces of a photo, or of the first frame of a video that shows one."""
-    image, faces = _first_with_faces(picture) if video else _faces_of_photo(picture)
-    factor = min(1.0, PREVIEW_PX / max(image.shape))
-    small = PIL.Image.fromarray(image)
-    if factor < 1:
-        small = small.resize((round(small.width * factor), round(small.height * factor)), PIL.Image.Resampling.BOX)
-    boxes = tuple(_scaled(face, factor) for face in faces)
-    _draw(small, boxes)
-    preview = folder / "faces.jpg"
-    small.save(preview, quality=88)
-    return FacesFound(preview, boxes)
+def _looked_at(video: Path, kept: Path, progress: Progress, max_seconds: float) -> tuple[VideoTracks, int]:
+    """What the first pass of re-dubbing finds, and how many pictures had to be looked at for it: 0 if it was known."""
+    expected = round(check_length(video, max_seconds) * float(NativeReader(video).format.rate_hz))
+    guarded = _within(progress, video, max_seconds, MAX_RATE_HZ, LOOKING)
+    looked = 0
+
+    def tell(done: int) -> None:
+        nonlocal looked
+        looked = done
+        guarded(done, max(done, expected))
+
+    return known_tracks(video, progress=tell, folder=kept), looked
+
+
+def find_faces(folder: Path, progress: Progress, *, picture: Path) -> FacesFound:
+    """The faces of a photo, from the left."""
+    image = load_photo(picture)
+    if not (faces := faces_from_left(image)):
+        raise FaceError(f"no frontal face was found in {picture}", LOOK)
+    return preview_of(image, faces, folder / "faces.jpg")
+
+
+def look(folder: Path, progress: Progress, *, video: Path, kept: Path, max_seconds: float) -> FacesFound:
+    """Everybody in a video, as ``redub`` numbers them: its own first pass, kept for it in the folder ``kept``."""
+    tracks, _ = _looked_at(video, kept, progress, max_seconds)
+    require_people(tracks, video)
+    best = [min(stills, key=lambda still: still.cost) for stills in tracks.stills]
+    return gallery_of([still.image() for still in best], folder / "faces.jpg")
 
 
 def sync(folder: Path, progress: Progress, *, video: Path, max_seconds: float) -> SyncFound:
@@ -171,51 +181,18 @@ def _too_long(path: Path, length: str, max_seconds: float) -> MediaError:
     return MediaError(f"{path} is too long: {length}, and this page takes up to {max_seconds:g} s", hint)
 
 
-def _within(progress: Progress, path: Path, max_seconds: float, rate_hz: float = FRAME_RATE_HZ) -> Progress:
-    """The same progress, and an end for a file that is longer than its header says."""
+def _within(
+    progress: Progress, path: Path, max_seconds: float, rate_hz: float = FRAME_RATE_HZ, doing: str = ""
+) -> Callable[[int, int | None], None]:
+    """The same progress with a name, and an end for a file that is longer than its header says."""
     most = max_seconds * rate_hz + 2
 
     def checked(done: int, total: int | None) -> None:
         if done > most:
             raise _too_long(path, f"more than {max_seconds:g} s", max_seconds)
-        progress(done, total)
+        progress(done, total, doing)
 
     return checked
-
-
-def _faces_of_photo(path: Path) -> tuple[Image, list[Face]]:
-    image = load_photo(path)
-    if faces := faces_from_left(image):
-        return image, faces
-    raise FaceError(f"no frontal face was found in {path}", LOOK)
-
-
-def _first_with_faces(path: Path) -> tuple[Image, list[Face]]:
-    with VideoReader(path, FRAME_RATE_HZ) as reader:
-        for index, frame in enumerate(reader):
-            if index >= LOOK_FRAMES:
-                break
-            if index % LOOK_EVERY_FRAMES == 0 and (faces := faces_from_left(frame.image)):
-                return frame.image, faces
-    seconds = LOOK_FRAMES / FRAME_RATE_HZ
-    raise FaceError(f"no frontal face was found in the first {seconds:.0f} s of {path}", "begin where a face is seen")
-
-
-def _scaled(face: Face, factor: float) -> Box:
-    box = face.box
-    return (box.left * factor, box.top * factor, box.right * factor, box.bottom * factor)
-
-
-def _draw(picture: PIL.Image.Image, boxes: tuple[Box, ...]) -> None:
-    """Numbered boxes."""
-    pen = PIL.ImageDraw.Draw(picture)
-    width = max(2, round(max(picture.size) / 240))
-    for number, box in enumerate(boxes, 1):
-        font = PIL.ImageFont.load_default(size=max(12, min(40, 0.3 * (box[2] - box[0]))))
-        pen.rectangle(box, outline=PAPER, width=width)
-        *_, right, bottom = pen.textbbox((box[0] + 2 * width, box[1] + width), str(number), font=font)
-        pen.rectangle((box[0], box[1], right + 2 * width, bottom + 2 * width), fill=PAPER)
-        pen.text((box[0] + 2 * width, box[1] + width), str(number), font=font, fill=INK)
 
 
 def _shifted(video: Path, folder: Path, shift_s: Fraction) -> Path:

@@ -13,15 +13,20 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from speech2vid.data.workers import die_with_parent
 from speech2vid.errors import Speech2VidError
 
-Progress = Callable[[int, int | None], None]
 Task = Callable[..., Any]  # task(folder, progress, **arguments); importable by name
 TELL_EVERY_S = 0.1
 KEPT_WARM = 2  # processes that wait for the next job, with everything loaded
+
+
+class Progress(Protocol):
+    """Told how far a task is, and of tasks with several parts which one it is."""
+
+    def __call__(self, done: int, total: int | None, doing: str = "") -> None: ...
 
 
 class Stopped(Exception):
@@ -37,6 +42,7 @@ class Job:
 
     Attributes:
         done, total: units of work, as far as known.
+        doing: which part of it.
         started_s: on the monotonic clock.
         heard_s: when somebody last asked how it goes.
     """
@@ -44,6 +50,7 @@ class Job:
     def __init__(self, crew: Crew, member: _Member, task: Task, folder: Path, arguments: dict[str, Any]) -> None:
         self.done = 0
         self.total: int | None = None
+        self.doing = ""
         self.started_s = self.heard_s = time.monotonic()
         self._crew, self._member = crew, member
         self._over = self._stopped = False
@@ -66,7 +73,7 @@ class Job:
                 while self._member.pipe.poll():
                     kind, *content = self._member.pipe.recv()
                     if kind == "progress":
-                        self.done, self.total = content
+                        self.done, self.total, self.doing = content
                         continue
                     self._over = True
                     self._crew.free(self._member, self)
@@ -212,11 +219,11 @@ def _run(pipe: Connection, task: Task, folder: Path, arguments: dict[str, Any]) 
     tempfile.tempdir = None
     told_s = 0.0
 
-    def progress(done: int, total: int | None = None) -> None:
+    def progress(done: int, total: int | None, doing: str = "") -> None:
         nonlocal told_s
         if time.monotonic() - told_s > TELL_EVERY_S:
             told_s = time.monotonic()
-            pipe.send(("progress", done, total))
+            pipe.send(("progress", done, total, doing))
 
     try:
         return "done", task(folder, progress, **arguments)

@@ -90,11 +90,8 @@ def cast_faces(
     Raises:
         FaceError: nobody to be seen, or not the one who is meant.
     """
+    require_people(tracks, video)
     people = len(tracks.stills)
-    if not tracks.faces:
-        raise FaceError(
-            f"no face was found in {video}", "the speaker must be seen from the front, 80 pixels wide or more"
-        )
     if roles:
         sound_of = {_person(role, tracks, video): role.sound for role in roles}
         return Cast([sound_of.get(face.person) for face in tracks.faces], [])
@@ -103,6 +100,14 @@ def cast_faces(
         return Cast([audio if face.person == face_index else None for face in tracks.faces], [])
     speaking, notes = active_speakers(tracks.faces)
     return Cast([audio if speaks_ else None for speaks_ in speaking], notes)
+
+
+def require_people(tracks: VideoTracks, video: Path) -> None:
+    """Raise a ``FaceError`` where nobody was found."""
+    if not tracks.faces:
+        raise FaceError(
+            f"no face was found in {video}", "the speaker must be seen from the front, 80 pixels wide or more"
+        )
 
 
 def active_speakers(faces: Sequence[SeenFace]) -> tuple[list[bool], list[str]]:

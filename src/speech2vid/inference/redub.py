@@ -67,7 +67,7 @@ def redub(
     crf: int = 18,
     device: str = "auto",
     weights: AnyPath | None = None,
-    cache: bool = True,
+    cache: bool | AnyPath = True,
     preview: AnyPath | None = None,
     label: bool = False,
     signer: Signer | None = None,
@@ -93,7 +93,7 @@ def redub(
         crf: quality of the video, 0 (lossless) to 51.
         device: ``auto``, ``cpu`` or ``cuda``.
         weights: folder of weight files; those of the package by default.
-        cache: keep what was found out about the video, for the next time.
+        cache: keep what was found out about the video, for the next time; a folder: keep it there.
         preview: write one picture with its new mouth to this .png, and nothing else.
         label: a small "AI-generated" in the corner of every picture.
         signer: signs the new video with Content Credentials; needs the extra ``c2pa``.
@@ -119,7 +119,10 @@ def redub(
         networks = TalkerNetworks(folder, device, threads=1)
     said_s = probe(video).duration_s
     looked_at = _Count(progress, said_s * float(reader.format.rate_hz))
-    tracks = known_tracks(video, watch, looked_at) if cache else find_tracks(video, watch=watch, progress=looked_at)
+    if cache is False:
+        tracks = find_tracks(video, watch=watch, progress=looked_at)
+    else:
+        tracks = known_tracks(video, watch, looked_at, None if cache is True else Path(cache))
     cast = cast_faces(tracks, audio, video, face_index=face_index, roles=roles)
     notes += cast.notes
     heard: dict[Path, tuple[Floats, Fraction]] = {}

@@ -32,13 +32,21 @@ _READ_BYTES = 1 << 20
 
 
 def known_tracks(
-    video: Path, watch: Stopwatch | None = None, progress: Callable[[int], None] | None = None
+    video: Path,
+    watch: Stopwatch | None = None,
+    progress: Callable[[int], None] | None = None,
+    folder: Path | None = None,
 ) -> VideoTracks:
-    """``find_tracks`` of a video, or what it found the last time."""
+    """``find_tracks`` of a video, or what it found the last time.
+
+    Args:
+        video, watch, progress: as there; nothing is told of a video that is known.
+        folder: where it is kept; by default the user's own.
+    """
     watch = watch or Stopwatch()
     with watch("cache"):
         sync = SyncNetworks()
-        folder = cache_folder()
+        folder = folder or cache_folder()
         path = None if folder is None else folder / f"{_key(video, sync.sha256)}.npz"
         tracks = None if path is None else load(path)
     if tracks is None:
