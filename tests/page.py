@@ -73,6 +73,15 @@ def running_page(folder: Path, limits: str = "") -> Iterator[Page]:
         page.stop()
 
 
+@contextlib.contextmanager
+def flawless_page(folder: Path, limits: str = "") -> Iterator[Page]:
+    """The same; in the end it has nothing to report, and has removed every file."""
+    with running_page(folder, limits) as page:
+        yield page
+    assert not list(folder.glob("speech2vid-app-*"))
+    assert "Traceback" not in (folder / "page.log").read_text()
+
+
 @dataclass
 class Browser:
     """One visitor: a cookie, a tab, and the requests that the page's script sends."""

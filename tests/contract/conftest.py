@@ -19,16 +19,26 @@ main()
 """
 
 
+BEFORE = b"an older video"
+
+
 @pytest.fixture
-def on_a_full_disk(tmp_path: Path) -> Callable[..., None]:
+def folder(tmp_path: Path) -> Path:
+    """Where the output goes, with an older output in it."""
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "a.mp4").write_bytes(BEFORE)
+    return path
+
+
+@pytest.fixture
+def on_a_full_disk(folder: Path) -> Callable[..., None]:
     """Run a command that would write a video, whose file cannot grow beyond 20 kB, and hold it to the rules."""
     if sys.platform != "linux":
         pytest.skip("needs a limit on the size of files")
 
     def run(*words: object) -> None:
-        out = tmp_path / "disk" / "a.mp4"
-        out.parent.mkdir()
-        out.write_bytes(b"an older video")
+        out = folder / "a.mp4"
         command = [sys.executable, "-c", FULL_DISK, *map(str, words), "--outfile", str(out)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert result.returncode == 1, result.stderr
@@ -36,6 +46,6 @@ def on_a_full_disk(tmp_path: Path) -> Callable[..., None]:
         assert "a.mp4 could not be written" in first
         assert "free some space" in second
         assert [path.name for path in out.parent.iterdir()] == ["a.mp4"]
-        assert out.read_bytes() == b"an older video"
+        assert out.read_bytes() == BEFORE
 
     return run

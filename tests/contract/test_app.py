@@ -27,11 +27,8 @@ LIMITS = "max_upload_mb=2, max_seconds=3, waiting=3, unheard_s=4, grace_s=0.5"
 
 @pytest.fixture(scope="module")
 def page(pages: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    folder = tmp_path_factory.mktemp("page")
-    with pages.running_page(folder, LIMITS) as running:
+    with pages.flawless_page(tmp_path_factory.mktemp("page"), LIMITS) as running:
         yield running
-    assert not list(folder.glob("speech2vid-app-*"))  # removed at the end
-    assert "Traceback" not in (folder / "page.log").read_text()
 
 
 @pytest.fixture
@@ -111,9 +108,18 @@ def test_faces_are_found_and_numbered(pages: ModuleType, browser: Any, photo: Pa
 
 
 def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
-    pages: ModuleType, browser: Any, face_clip: Callable[..., Path], short_speech: Path, tmp_path: Path
+    pages: ModuleType, browser: Any, photo: Path, short_speech: Path, tmp_path: Path
 ) -> None:
-    video, sound = browser.upload(face_clip(tmp_path / "clip.mp4", frames=50), short_speech)
+    import numpy as np
+    import PIL.Image
+
+    from speech2vid.media import VideoWriter
+
+    image = np.asarray(PIL.Image.open(photo).convert("RGB").resize((200, 200)))
+    with VideoWriter(tmp_path / "clip.mp4", 200, 200, audio_source=short_speech, preset="ultrafast") as writer:
+        for _ in range(30):
+            writer.write(image)
+    video, sound = browser.upload(tmp_path / "clip.mp4", short_speech)
     messages = browser.run("look_video", pages.file(video))
     no_leak(json.dumps(messages))
     assert re.search(r"Looking at the video: \d+ of \d+ frames", json.dumps(messages))

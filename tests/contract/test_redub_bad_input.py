@@ -33,15 +33,6 @@ def clip(face_clip: FaceClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return face_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=30)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the output goes, with an older output in it."""
-    path = tmp_path / "out"
-    path.mkdir()
-    (path / "a.mp4").write_bytes(BEFORE)
-    return path
-
-
 def grey(path: Path) -> Path:
     with VideoWriter(path, 160, 120) as writer:
         for level in range(60, 72):

@@ -22,15 +22,6 @@ from speech2vid.media import VideoWriter, load_photo, probe
 BEFORE = b"an older video"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the output goes, with an older output in it."""
-    path = tmp_path / "out"
-    path.mkdir()
-    (path / "a.mp4").write_bytes(BEFORE)
-    return path
-
-
 def tone(path: Path, seconds: float, level: float = 0.3) -> Path:
     time = np.arange(round(seconds * 16_000)) / 16_000
     samples = level * 32767 * np.sin(2 * np.pi * 600 * time) * (1 + np.sin(2 * np.pi * 3 * time)) / 2
