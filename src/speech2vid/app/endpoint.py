@@ -16,9 +16,10 @@ import logging
 import shutil
 import tempfile
 import threading
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -32,7 +33,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from speech2vid import __version__
+from speech2vid.app.full_disk import is_full
 from speech2vid.app.live import INTERNAL_ERROR, TRY_LATER, UNACCEPTABLE, converse, read_settings
+from speech2vid.app.patience import patient
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import Speech2VidError
 from speech2vid.inference import TalkerNetworks
@@ -57,6 +60,7 @@ class EndpointLimits:
         streams: clients of ``/live`` at the same time.
         jobs: requests of ``/talk`` at work at the same time.
         waiting: further ones that wait for their turn.
+        pause_s: an upload of which nothing has come for so long is given up.
     """
 
     max_upload_mb: float = 100
@@ -65,6 +69,7 @@ class EndpointLimits:
     streams: int = 2
     jobs: int = 1
     waiting: int = 8
+    pause_s: float = 30
 
 
 def create(
@@ -90,7 +95,12 @@ def create(
         Route("/talk", desk.talk, methods=["POST"]),
         WebSocketRoute("/live", desk.live),
     ]
-    handlers: dict[Any, Any] = {HTTPException: _refusal, Speech2VidError: _failure, Exception: _surprise}
+    handlers: dict[Any, Any] = {
+        HTTPException: _refusal,
+        Speech2VidError: _failure,
+        ClientDisconnect: _nobody,
+        Exception: _surprise,
+    }
     return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(_SameSite, hosts=hosts)])
 
 
@@ -119,16 +129,29 @@ class _Desk:
     async def _talk(self, request: Request) -> Response:
         folder = Path(tempfile.mkdtemp(prefix="speech2vid-"))
         try:
-            async with request.form(max_files=2, max_fields=4, max_part_size=1000) as form:
+            upload = Request(request.scope, patient(request.receive, self._limits.pause_s, self._too_slow))
+            async with upload.form(max_files=2, max_fields=4, max_part_size=1000) as form:
                 fields = {key: value for key, value in form.items() if isinstance(value, str)}
                 settings = read_settings(_as_json(fields), FIELDS)
                 given = {name: await asyncio.to_thread(_keep, form.get(name), folder / name) for name in FILES}
-            async with self._jobs:
+            async with self._turn(request):
                 await self._unless_gone(request, given, folder / "talk.mp4", settings)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return _Video(folder / "talk.mp4", media_type="video/mp4", filename="talk.mp4")
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, request: Request) -> AsyncIterator[None]:
+        """Wait for those who came before; who hangs up meanwhile makes room for others."""
+        turn = asyncio.ensure_future(self._jobs.acquire())
+        try:
+            await _unless_disconnected(request, turn)
+            yield
+        finally:
+            if turn.done() and not turn.cancelled():
+                self._jobs.release()
+            turn.cancel()
 
     async def _unless_gone(self, request: Request, given: dict[str, Path], out: Path, settings: dict[str, Any]) -> None:
         """Make the video; stop when the client hangs up, or the sound does not end."""
@@ -143,15 +166,17 @@ class _Desk:
 
         options = {key: settings[key] for key in FIELDS}
         options |= {"networks": self._networks, "progress": progress}
-        job = asyncio.ensure_future(asyncio.to_thread(_make, given, out, options))
+        job = asyncio.get_running_loop().run_in_executor(None, _make, given, out, options)
         try:
-            while not (await asyncio.wait({job}, timeout=LOOK_EVERY_S))[0]:
-                if await request.is_disconnected():
-                    raise ClientDisconnect
+            await _unless_disconnected(request, job)
         finally:
             stopped.set()
-            with contextlib.suppress(_Gone):
-                await asyncio.shield(job)
+            while not job.done():  # its files may be removed only then, even where the server ends meanwhile
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait({job})
+            failure = job.exception()
+        if failure is not None:
+            raise failure
 
     async def live(self, socket: WebSocket) -> None:
         await socket.accept()
@@ -175,12 +200,22 @@ class _Desk:
         finally:
             self._streams -= 1
 
+    def _too_slow(self) -> NoReturn:
+        raise HTTPException(408, f"nothing has come for {self._limits.pause_s:g} s")
+
     def _check_size(self, headers: Headers) -> None:
         length = headers.get("content-length", "")
         if not length.isdigit():
             raise HTTPException(411, "the size of the request is not known")
         if int(length) > self._limits.max_upload_mb * MEGABYTE:
             raise HTTPException(413, f"the request is larger than {self._limits.max_upload_mb:g} MB")
+
+
+async def _unless_disconnected(request: Request, waited_for: asyncio.Future[Any]) -> None:
+    """Wait; raise ``ClientDisconnect`` when the client hangs up."""
+    while not (await asyncio.wait({waited_for}, timeout=LOOK_EVERY_S))[0]:
+        if await request.is_disconnected():
+            raise ClientDisconnect
 
 
 class _Gone(Exception):
@@ -259,6 +294,13 @@ async def _failure(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.message, "hint": error.hint}, 422)
 
 
+async def _nobody(request: Request, error: Exception) -> Response:
+    """For a client that has hung up: it will not read it."""
+    return Response(status_code=400)
+
+
 async def _surprise(request: Request, error: Exception) -> Response:
     log.error("%s %s", request.method, request.url.path, exc_info=error)
+    if is_full(error):
+        return JSONResponse({"error": "the server has no room for the video", "hint": "try again later"}, 507)
     return JSONResponse({"error": UNEXPECTED, "hint": "the server's log says more"}, 500)

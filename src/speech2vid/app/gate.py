@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
 
+from starlette.requests import ClientDisconnect
+
 from speech2vid.app.desk import Visitor
 from speech2vid.app.limits import MEGABYTE, Limits
+from speech2vid.app.patience import Message, Receive, patient
 from speech2vid.app.private import SHOWN, PrivateFolder
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -38,6 +39,7 @@ API_READS = (f"{API}/startup-events", f"{API}/queue/data", f"{API}/upload_progre
 HEARTBEAT = f"{API}/heartbeat/"
 MAX_BODY_BYTES = 256_000  # of anything but an upload
 TABS = 10_000
+NO_ROOM = "There is no room for more files at the moment. Try again in a few minutes."
 HEADERS = (
     (
         b"content-security-policy",
@@ -107,7 +109,8 @@ class Gate:
         if scope["path"].startswith(HEARTBEAT):
             await self._stay(scope, receive, answer, Visitor(owner, scope["path"][len(HEARTBEAT) :]))
         else:
-            await self._app(scope, receive, answer)
+            with contextlib.suppress(ClientDisconnect):
+                await self._app(scope, receive, answer)
 
     async def _stay(self, scope: Scope, receive: Receive, send: Send, visitor: Visitor) -> None:
         """A page is open as long as its heartbeat is. Gradio alone does not notice the end."""
@@ -133,7 +136,7 @@ class Gate:
             self._require(path.rstrip("/") in POSTS)
             if path.rstrip("/") == UPLOAD:
                 self._check_size(scope)
-                return scope, receive
+                return scope, patient(receive, self._limits.pause_s, lambda: {"type": "http.disconnect"})
             return scope, await self._checked_body(scope, receive, owner)
         self._require(method in ("GET", "HEAD"))
         if path.startswith(FILE):
@@ -156,7 +159,7 @@ class Gate:
         if int(length) > self._limits.max_upload_bytes + MEGABYTE:
             raise Refused(413, f"The file is too large: this page takes up to {limit:g} MB. Cut it or make it smaller.")
         if self._private.stored_bytes() + int(length) > self._limits.max_stored_mb * MEGABYTE:
-            raise Refused(507, "There is no room for more files at the moment. Try again in a few minutes.")
+            raise Refused(507, NO_ROOM)
 
     async def _checked_body(self, scope: Scope, receive: Receive, owner: str) -> Receive:
         """Read a JSON body; tabs and files named in it must be the sender's."""
@@ -281,6 +284,10 @@ class _Answer:
         status = self._start["status"]
         if self._path == UPLOAD and status == 200:
             self._gate.record_uploads(body, self._owner)
+        if self._path == UPLOAD and status == 500:  # a bad form is 400: this is the disk
+            self._start["status"] = 507
+            self._start["headers"] = [(b"content-type", b"application/json"), *self._extra]
+            body = json.dumps({"detail": NO_ROOM}).encode()
         if self._path == JOIN and status == 503:
             body = json.dumps({"detail": self._gate.busy_sentence()}).encode()
         body = self._gate.hide(body)

@@ -24,6 +24,7 @@ class Limits:
         keep_s: uploads and results are removed after this time.
         grace_s: and this long after their page was closed (a phone that sleeps looks closed).
         unheard_s: a job whose listener is gone for this long is stopped.
+        pause_s: an upload of which nothing has come for so long is given up.
     """
 
     max_upload_mb: float = MAX_UPLOAD_MB
@@ -36,6 +37,7 @@ class Limits:
     keep_s: float = 3600
     grace_s: float = 120
     unheard_s: float = 10
+    pause_s: float = 30
 
     @property
     def max_upload_bytes(self) -> int:

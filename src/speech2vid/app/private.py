@@ -23,6 +23,7 @@ SHOWN = "/private"
 MADE = "made"  # results: made/OWNER/TAB/JOB/
 KEPT = "kept"  # what a page keeps from job to job: made/OWNER/TAB/kept/
 LOCK = ".lock"
+HALF_UPLOAD_S = 60  # after the last byte of an upload that was not completed
 
 
 class PrivateFolder:
@@ -105,12 +106,17 @@ class PrivateFolder:
             for folder in _entries(tab):
                 if folder not in self._busy and _age_of(folder) < oldest:
                     shutil.rmtree(folder, ignore_errors=True)
-        for path in _entries(self.root):  # what an upload that broke off has left
-            if path.name not in (MADE, LOCK) and path not in self._public and _age_of(path) < oldest:
-                if path.is_file():
+        half = time.time() - min(keep_s, HALF_UPLOAD_S)
+        for path in _entries(self.root):  # what an upload that broke off has left; those that are whole lie in folders
+            if path.name in (MADE, LOCK) or path in self._public:
+                continue
+            if path.is_file():
+                if _age_of(path) < half:
                     path.unlink(missing_ok=True)
-                elif not any(file in self._public or file in self._uploads for file in _entries(path)):
-                    shutil.rmtree(path, ignore_errors=True)
+            elif _age_of(path) < oldest and not any(
+                file in self._public or file in self._uploads for file in _entries(path)
+            ):
+                shutil.rmtree(path, ignore_errors=True)
 
     def stored_bytes(self) -> int:
         """Size of everything in the folder."""

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from speech2vid.app.full_disk import is_full
 from speech2vid.app.private import PREFIX
-from speech2vid.errors import OutputError, Speech2VidError
+from speech2vid.errors import Speech2VidError
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,11 @@ def explain(error: BaseException, names: Mapping[Path, str]) -> Failure:
         error: of this library, or anything; the latter is logged with a number, and the user is told the number.
         names: what the user calls the files that the error may name.
     """
-    if not isinstance(error, Speech2VidError):
-        return unexpected(error)
-    if isinstance(error, OutputError):  # the user did not choose the place
+    if is_full(error):  # the user did not choose the place
         unexpected(error)
         return Failure("The result could not be written here.", "Try again later, or with a smaller file.")
+    if not isinstance(error, Speech2VidError):
+        return unexpected(error)
     return Failure(_sentence(error.message, names), _sentence(_hint(error.hint), names))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +55,15 @@ def run(app: Any, listener: socket.socket, ready: Callable[[str], None], log_lev
         ws_max_size=MOST_BYTES,
         timeout_graceful_shutdown=GOODBYE_S,
     )
+    logging.getLogger("uvicorn.error").addFilter(is_no_farewell)
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def is_no_farewell(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is more than that connections were cut because the server ends."""
+    cut = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cut and "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
 def listen(host: str, port: int) -> socket.socket:
