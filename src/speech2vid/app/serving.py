@@ -46,7 +46,7 @@ def serve(
 
 
 def run(app: Any, listener: socket.socket, ready: Callable[[str], None], log_level: str = "error") -> None:
-    """Serve an ASGI application until Ctrl-C; ``ready`` is called with its address first."""
+    """Serve an ASGI application until Ctrl-C; ``ready`` is called with its address as soon as it answers."""
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
         app,
@@ -56,8 +56,21 @@ def run(app: Any, listener: socket.socket, ready: Callable[[str], None], log_lev
         timeout_graceful_shutdown=GOODBYE_S,
     )
     logging.getLogger("uvicorn.error").addFilter(is_no_farewell)
-    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    uvicorn.Server(config).run(sockets=[listener])
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    _Server(config, lambda: ready(url)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers: before that it does not know Ctrl-C either, which would end it with a traceback."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
 
 def is_no_farewell(record: logging.LogRecord) -> bool:
