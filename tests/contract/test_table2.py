@@ -15,7 +15,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 600
-TRAINED = ("five", "none", "one", "transposed", "v201", "identity", "content", "warp", "seed")
+TRAINED = ("five", "none", "one", "transposed", "v201", "identity", "content", "mouth", "warp", "seed")
 UNTRAINED = ("truth", "still", "shuffled")
 
 
