@@ -76,8 +76,8 @@ def test_who_appears_later_is_shown_and_has_the_number_of_the_run(
     changed = [abs(a.planes[0].astype(int) - b.planes[0]) for a, b in pairs]
     guest = max(change[100:160, 40:130].mean() for change in changed[18:])
     host = max(change[100:160, 250:350].mean() for change in changed)
-    assert guest > 1.0, "the guest speaks"
-    assert host < 0.5 * guest, "the host does not"
+    assert guest > 0.5, "the guest speaks"
+    assert host < 0.3 * guest, "the host does not: what differs is the codec's"
 
 
 def test_a_run_looks_for_itself_where_nobody_has(late_guest: Path, short_speech: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_resumed_training_repeats_an_unbroken_one(name: str, train: TrackSet, 
 
 def test_content_counts_the_picture_and_five_activations(train: TrackSet, val: TrackSet) -> None:
     stage = stage_of("content", train, val, content=0.5, l1=2.0, gradient=0.0)
-    assert stage.weights == {"image": 2.0, **dict.fromkeys(TAPS, 0.5), "gradient": 0.0}
+    assert stage.weights == {"image": 2.0, **dict.fromkeys(TAPS, 0.5), "gradient": 0.0, "mouth": 0.0}
     terms = stage.terms(stage.network.train(), batch_of(stage))
     assert all(terms[name] > 0 for name in ("image", *TAPS))
 

@@ -104,7 +104,7 @@ class TalkerStage(Stage):
                 made, true, still = self._generate(network, track)
                 error = (made - true) * 255
                 still_error = (still - true) * 255
-                moved = (made[:, :, TARGET_PX // 2 :].mean((1, 2, 3)), true[:, :, TARGET_PX // 2 :].mean((1, 2, 3)))
+                moved = [255 * each[:, :, TARGET_PX // 2 :].mean((1, 2, 3)) for each in (made, true)]
                 measured.append(
                     {
                         "l1": float(error.abs().mean() / 255),
