@@ -89,7 +89,11 @@ class TalkerStage(Stage):
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         made = network(batch["windows"].flatten(0, 1), pixels(batch["stills"]).flatten(1, 2))
         true = pixels(batch["faces"]).flatten(0, 1)
-        ours = {"gradient": gradient_l1(made, true), "mouth": weighted_l1(made, true, self._mouth)}
+        nothing = made.new_zeros(())
+        ours = {
+            "gradient": gradient_l1(made, true) if self.weights["gradient"] else nothing,
+            "mouth": weighted_l1(made, true, self._mouth) if self.weights["mouth"] else nothing,
+        }
         if self.judge is None:
             return {"l1": l1(made, true), **ours}
         with torch.no_grad():
