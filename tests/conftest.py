@@ -6,7 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -251,6 +251,21 @@ def pages() -> ModuleType:
     """``tests/page.py``: a page in a process of its own, and its visitors."""
     pytest.importorskip("gradio", reason="the extra `app` is not installed")
     return neighbour("page")
+
+
+@pytest.fixture(scope="module")
+def page(pages: ModuleType, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A page that must end without a complaint, with the ``LIMITS`` of the module."""
+    with pages.flawless_page(tmp_path_factory.mktemp("page"), request.module.LIMITS) as running:
+        yield running
+
+
+@pytest.fixture
+def browser(pages: ModuleType, page: Any) -> Iterator[Any]:
+    """A visitor of the page."""
+    visitor = pages.Browser(page)
+    yield visitor
+    visitor.close()
 
 
 @pytest.fixture(scope="session")

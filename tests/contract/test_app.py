@@ -26,19 +26,6 @@ LIMITS = "max_upload_mb=2, max_seconds=3, waiting=3, unheard_s=4, grace_s=0.5"
 
 
 @pytest.fixture(scope="module")
-def page(pages: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with pages.flawless_page(tmp_path_factory.mktemp("page"), LIMITS) as running:
-        yield running
-
-
-@pytest.fixture
-def browser(pages: ModuleType, page: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    visitor = pages.Browser(page)
-    yield visitor
-    visitor.close()
-
-
-@pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Path:
     """A photo that is not the page's own example, which everybody may see."""
     import PIL.Image

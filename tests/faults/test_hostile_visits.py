@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,19 +22,6 @@ from started import started
 pytestmark = pytest.mark.slow
 
 LIMITS = "max_upload_mb=2, max_seconds=3, pause_s=1, grace_s=0.5"
-
-
-@pytest.fixture(scope="module")
-def page(pages: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with pages.flawless_page(tmp_path_factory.mktemp("page"), LIMITS) as running:
-        yield running
-
-
-@pytest.fixture
-def browser(pages: ModuleType, page: Any) -> Iterator[Any]:
-    visitor = pages.Browser(page)
-    yield visitor
-    visitor.close()
 
 
 @pytest.mark.parametrize("seed", range(24))
