@@ -35,17 +35,17 @@ from skimage.metrics import structural_similarity
 from speech2vid.constants import CONTEXT_FACE_PX, MOUTH_POINTS
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
+from speech2vid.evaluation.protocol import still_of_context
 from speech2vid.evaluation.redubbing import Blend, paste
 from speech2vid.evaluation.statistics import mean_estimate
-from speech2vid.evaluation.trials import still_of_context
-from speech2vid.frontend import Still, lip_opening
-from speech2vid.inference.blending import PoissonBlender
-from speech2vid.inference.compose import Composer
-from speech2vid.inference.fields import TalkerNetworks
+from speech2vid.faces import Still, lip_opening
+from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import identity_of
-from speech2vid.inference.network_blend import NetworkBlender
 from speech2vid.inference.occlusion import PART, Floats, hide, mouth_areas
-from speech2vid.records import Frames, Image, Points
+from speech2vid.inference.redubbers.poisson import PoissonBlender
+from speech2vid.inference.redubbers.warp import NetworkBlender
+from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.types import Frames, Image, Points
 
 APART = 5  # frames
 OPEN_QUANTILE = 0.9

@@ -32,24 +32,18 @@ from speech2vid.constants import (
     REGION_WIDTH,
     REGISTRATION_POINTS,
 )
-from speech2vid.evaluation.measures import correlation, jitter, measure_landmarks, mouth_boxes
+from speech2vid.evaluation.mouth_metrics import correlation, jitter, measure_landmarks, mouth_boxes
 from speech2vid.evaluation.statistics import mean_estimate
-from speech2vid.face.detector import box_of_landmarks
-from speech2vid.face.registration import (
-    canonical_points,
-    compose,
-    context_from_face,
-    similarity,
-    transform_points,
-    warp,
-)
-from speech2vid.frontend import SyncNetworks, lip_opening, turn
-from speech2vid.frontend.lip_sync import measure_tracks, similarities
-from speech2vid.frontend.mouth_views import mouth_pictures
-from speech2vid.frontend.people import mean_embedding
-from speech2vid.inference.blending import DOMAINS
-from speech2vid.inference.mouths import SMOOTHING_S, smoothed
+from speech2vid.faces import SyncNetworks, lip_opening, turn
+from speech2vid.faces.align import canonical_points, context_from_face, warp
+from speech2vid.faces.cluster import mean_embedding
+from speech2vid.faces.landmarks import box_of_landmarks
+from speech2vid.faces.mouth_crops import mouth_pictures
+from speech2vid.faces.sync import measure_tracks, similarities
+from speech2vid.geometry import compose, similarity, transform_points
+from speech2vid.inference.mouth_geometry import SMOOTHING_S, smoothed
 from speech2vid.inference.redub import redub
+from speech2vid.inference.redubbers.poisson import DOMAINS
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import SeenFace, on_grid
 from speech2vid.media import NativeReader, read_audio

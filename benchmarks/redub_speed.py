@@ -19,7 +19,7 @@ import numpy as np
 import setting
 
 from speech2vid.media import VideoWriter, load_photo
-from speech2vid.records import Image
+from speech2vid.types import Image
 
 WIDTH_PX, HEIGHT_PX, FACE_SHARE = 1920, 1080, 0.9
 RUN = "import json, sys, redub_speed; print(json.dumps(redub_speed.one_run(*sys.argv[1:])))"

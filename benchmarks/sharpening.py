@@ -18,15 +18,15 @@ import numpy as np
 from table2 import choose, interval, middle, some_tracks
 
 from speech2vid.data.store import SampleStore
-from speech2vid.evaluation.measures import measure_landmarks, mouth_boxes
 from speech2vid.evaluation.metrics import Meters, Truth, embed_still, evaluate_frames
+from speech2vid.evaluation.mouth_metrics import measure_landmarks, mouth_boxes
+from speech2vid.evaluation.protocol import five_stills, stills_at
 from speech2vid.evaluation.sharpening import mouth_part, sharpened, sharpened_part
 from speech2vid.evaluation.statistics import mean_estimate
 from speech2vid.evaluation.summary import summarise
-from speech2vid.evaluation.trials import five_stills, stills_at
 from speech2vid.evaluation.weights import load_generator, load_sharpener
-from speech2vid.training.tracks import VAL
-from speech2vid.weightfile import write_whole
+from speech2vid.files import atomic_write
+from speech2vid.training.dataset import VAL
 
 METRICS = {"sharpness_ratio": 2, "embedding_distance": 3, "identity_distance": 3, "mse": 0, "mouth_error": 2, "ssim": 3}
 AS_IT_IS = "as it is"
@@ -89,7 +89,7 @@ def main() -> None:
         print("| – change | " + " | ".join(changes) + " | |")
     record["boxes"] = {"mouth_px": float(np.mean(pixels / clips)), "clips": clips, "frames": frames}
     told.out.mkdir(parents=True, exist_ok=True)
-    write_whole(told.out / "sharpening.json", (json.dumps(record, indent=1) + "\n").encode())
+    atomic_write(told.out / "sharpening.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAM
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.evaluation.statistics import Estimate, mean_estimate, ratio_estimate
-from speech2vid.frontend import SyncNetworks, lip_opening
-from speech2vid.frontend.lip_sync import OFFSETS, Floats, offset_of, similarities, window_means
-from speech2vid.frontend.mouth_views import mouth_pictures, without_mean
+from speech2vid.faces import SyncNetworks, lip_opening
+from speech2vid.faces.mouth_crops import mouth_pictures, without_mean
+from speech2vid.faces.sync import OFFSETS, Floats, offset_of, similarities, window_means
 
 CONTEXTS = (5, 9, 15, 25, 50)
 LEAST_S = 2.0

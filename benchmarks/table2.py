@@ -31,18 +31,18 @@ from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import ConfigError, DataError, Speech2VidError
 from speech2vid.evaluation.metrics import Meters, Truth, embed_still, evaluate_frames
+from speech2vid.evaluation.protocol import Trial, five_stills, plan_trials, stills_at
 from speech2vid.evaluation.sharpening import sharpened
 from speech2vid.evaluation.statistics import Estimate, mean_estimate
 from speech2vid.evaluation.summary import summarise
-from speech2vid.evaluation.trials import Trial, five_stills, plan_trials, stills_at
 from speech2vid.evaluation.weights import load_generator, load_sharpener
+from speech2vid.files import atomic_write
 from speech2vid.training.config import TrainConfig
-from speech2vid.training.journal import LOG
-from speech2vid.training.pack import pack
-from speech2vid.training.processes import Processes, processes
-from speech2vid.training.recipe import described, train_stages
-from speech2vid.training.tracks import TRAIN, VAL, TrackSet
-from speech2vid.weightfile import write_whole
+from speech2vid.training.dataset import TRAIN, VAL, TrackSet
+from speech2vid.training.distributed import Processes, processes
+from speech2vid.training.export import pack
+from speech2vid.training.logger import LOG
+from speech2vid.training.train import described, train_stages
 
 # Row → what it is called, and its settings of the stage `talker`. `five` is what the others differ from in one thing.
 FIVE = {"skips": "paper", "identity_images": 5, "generation": "upsample"}
@@ -166,11 +166,11 @@ def main() -> None:
     # 4. The table.
     record = tabulate(told, settings, described(train))
     text = markdown(record)
-    write_whole(told.out / "table2.json", (json.dumps(record, indent=1) + "\n").encode())
-    write_whole(told.out / "table2.md", text.encode())
+    atomic_write(told.out / "table2.json", (json.dumps(record, indent=1) + "\n").encode())
+    atomic_write(told.out / "table2.md", text.encode())
     if told.doc:
-        write_whole(told.doc, text.encode())
-        write_whole(told.doc.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
+        atomic_write(told.doc, text.encode())
+        atomic_write(told.doc.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
     print(text)
 
 
@@ -180,7 +180,7 @@ def same_study(out: Path, settings: dict[str, Any]) -> None:
     file = out / "settings.json"
     if file.is_file() and (then := json.loads(file.read_text())) != settings:
         raise ConfigError(f"{out} holds a study with other settings: {then}", "use them again, or another --out")
-    write_whole(file, json.dumps(settings).encode())
+    atomic_write(file, json.dumps(settings).encode())
 
 
 def some_tracks(store: SampleStore, split: str, most: int) -> Iterator[Track]:
@@ -214,7 +214,7 @@ def train_row(
     }
     if "picture" in best or "sharpener" in best:
         pack(best, folder / "weights", data=described(train))
-    write_whole(note, json.dumps(cost).encode())
+    atomic_write(note, json.dumps(cost).encode())
 
 
 def speed(log: Path) -> dict[str, float]:
@@ -265,7 +265,7 @@ def measure(told: argparse.Namespace, store: SampleStore) -> None:
             }
         frames = sum(len(truth.frames) for truth in truths.values())
         costs = {name: 1000 * value / frames for name, value in seconds.items()}
-        write_whole(folder / f"{row}.json", json.dumps({"ms_a_frame": costs, "clips": clips}).encode())
+        atomic_write(folder / f"{row}.json", json.dumps({"ms_a_frame": costs, "clips": clips}).encode())
 
 
 def choose(known: dict[str, Track], long: int, short: int) -> list[Trial]:

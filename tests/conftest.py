@@ -64,11 +64,11 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from speech2vid.audio.logmel import SILENT_ROW
     from speech2vid.constants import FACE_PX, MOUTH_COUNT, MOUTH_POINTS
-    from speech2vid.models.checkpoint import save
     from speech2vid.models.config import NetworkConfig
-    from speech2vid.models.export import export_graphs
     from speech2vid.models.network import Graph, Network
     from speech2vid.models.warp_talker import WarpTalker, WarpTalkerConfig
+    from speech2vid.runtime.torch import save
+    from speech2vid.training.export import export_graphs
 
     bands = len(SILENT_ROW)
 
@@ -160,7 +160,7 @@ def drawn_tracks() -> Callable[..., list[Track]]:
 
     from speech2vid.constants import FACE_PX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
     from speech2vid.data.records import Track, TrackRecord
-    from speech2vid.face.registration import canonical_points
+    from speech2vid.faces.align import canonical_points
 
     def make(speakers: int = 2, tracks: int = 2, frames: int = 30, first: int = 0, split: str = "train") -> list[Track]:
         made = []
@@ -200,11 +200,11 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[..., Path]
     ``wide``: with the faces at 224 px.
     """
     from speech2vid.constants import CONTEXT_FACE_PX
-    from speech2vid.data.pictures import encode_picture
+    from speech2vid.data.jpeg import encode_picture
     from speech2vid.data.records import FaceTrack, TrackEntry, TrackSound
     from speech2vid.data.report import PrepareReport
     from speech2vid.data.shards import TarWriter, members_of
-    from speech2vid.face.registration import context_from_face, warp
+    from speech2vid.faces.align import context_from_face, warp
 
     def write(folder: Path, clips: int = 2, wide: bool = True) -> Path:
         folder.mkdir(parents=True)

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from speech2vid.errors import Speech2VidError
-    from speech2vid.inference.fields import TalkerNetworks
     from speech2vid.inference.identity import Identity, make_identity
     from speech2vid.inference.redub import RedubResult, redub
     from speech2vid.inference.stream import TalkStream
     from speech2vid.inference.talk import TalkResult, talk
+    from speech2vid.inference.talkers.warp import TalkerNetworks
     from speech2vid.media.credentials import Signer
 
 __version__ = "0.1.0"

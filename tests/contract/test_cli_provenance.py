@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from speech2vid.cli.program import program
 from speech2vid.media import VideoReader, VideoWriter
-from speech2vid.media.label import Label
+from speech2vid.media.visible_label import Label
 
 pytest.importorskip("c2pa")
 

@@ -13,9 +13,9 @@ import torch
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sync network that knows nothing."""
-    from speech2vid.models.checkpoint import save
-    from speech2vid.models.export import export_graphs
     from speech2vid.models.sync import SyncConfig, SyncNetwork
+    from speech2vid.runtime.torch import save
+    from speech2vid.training.export import export_graphs
 
     folder = tmp_path_factory.mktemp("untrained")
     torch.manual_seed(0)

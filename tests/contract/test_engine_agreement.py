@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from speech2vid.engine.onnx import OnnxNetwork
 from speech2vid.errors import WeightsError
-from speech2vid.models import checkpoint
 from speech2vid.models.config import NetworkConfig
-from speech2vid.models.export import export_graphs
 from speech2vid.models.network import Graph, Network
+from speech2vid.models.paper_talker import Talker, TalkerConfig
 from speech2vid.models.sharpener import Sharpener, SharpenerConfig
-from speech2vid.models.talker import Talker, TalkerConfig
-from speech2vid.models.torch_network import TorchNetwork
+from speech2vid.runtime import torch as checkpoint
+from speech2vid.runtime.onnx import OnnxNetwork
+from speech2vid.runtime.torch import TorchNetwork
+from speech2vid.training.export import export_graphs
 
 RANDOM = np.random.default_rng(0)
 STILLS = RANDOM.random((1, 15, 112, 112), dtype=np.float32)

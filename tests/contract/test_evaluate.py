@@ -17,19 +17,18 @@ from speech2vid.constants import SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.errors import ConfigError, DataError, OutputError, WeightsError
 from speech2vid.evaluation import Evaluation, evaluate, evaluate_tracks
-from speech2vid.evaluation.bench import Bench
-from speech2vid.evaluation.content import FaceJudge
 from speech2vid.evaluation.generation import WarpGenerator, WarpSpeaker
-from speech2vid.evaluation.measures import measure_landmarks
 from speech2vid.evaluation.metrics import Meters
-from speech2vid.face import align, box_of_landmarks, detect_faces, detector
-from speech2vid.frontend import Still
-from speech2vid.inference.fields import TalkerNetworks
+from speech2vid.evaluation.mouth_metrics import measure_landmarks
+from speech2vid.evaluation.perceptual import FaceJudge
+from speech2vid.evaluation.runner import Bench
+from speech2vid.faces import Still, align, box_of_landmarks, detect, detect_faces
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.media import load_audio, load_photo
-from speech2vid.models.checkpoint import save
-from speech2vid.models.export import export_graphs
-from speech2vid.models.talker import Talker, TalkerConfig
-from speech2vid.records import Waveform
+from speech2vid.models.paper_talker import Talker, TalkerConfig
+from speech2vid.runtime.torch import save
+from speech2vid.training.export import export_graphs
+from speech2vid.types import Waveform
 
 FRAMES = 30
 FILES = {"metrics.json", "table.md", "clips.tsv", "report.html"}
@@ -39,7 +38,7 @@ FILES = {"metrics.json", "table.md", "clips.tsv", "report.html"}
 def one_box() -> Iterator[None]:
     """Landmarks of one box a frame instead of five, in this process: a fifth of the time, and no test minds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detector, "STEADY_SHIFTS", detector.STEADY_SHIFTS[:1])
+        patch.setattr(detect, "STEADY_SHIFTS", detect.STEADY_SHIFTS[:1])
         yield
 
 

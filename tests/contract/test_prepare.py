@@ -24,7 +24,8 @@ from speech2vid.data.report import PrepareReport
 from speech2vid.data.shards import MEMBERS
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import DataError, OutputError
-from speech2vid.face.registration import context_from_face, invert, warp
+from speech2vid.faces.align import context_from_face, warp
+from speech2vid.geometry import invert
 from speech2vid.media import load_audio
 
 OUTCOMES = {

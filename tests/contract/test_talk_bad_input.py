@@ -180,7 +180,7 @@ def test_ctrl_c_midway(folder: Path, tmp_path: Path, photo: Path, drawn_weights:
 def test_a_failing_network_midway(
     folder: Path, tmp_path: Path, photo: Path, drawn_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from speech2vid.inference.fields import TalkerNetworks
+    from speech2vid.inference.talkers.warp import TalkerNetworks
 
     frames, calls = TalkerNetworks.frames, []
 

@@ -12,9 +12,9 @@ from speech2vid.cli.program import program
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError
 from speech2vid.inference import TalkerNetworks, generate_frames, make_identity
-from speech2vid.inference.shapes import ShapeStream, mouth_movements
+from speech2vid.inference.mouth_motion import ShapeStream, mouth_movements
 from speech2vid.media import load_audio, probe
-from speech2vid.models.torch_engine import torch_loader
+from speech2vid.runtime.torch import torch_loader
 
 
 def test_both_engines_give_the_same_fields_and_pictures(photo: Path, speech: Path) -> None:

@@ -30,7 +30,7 @@ import uvicorn
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from speech2vid.app.endpoint import EndpointLimits, create
+from speech2vid.app.api import EndpointLimits, create
 from speech2vid.media import read_mark
 
 LIMITS = EndpointLimits(max_upload_mb=1, max_seconds=5)

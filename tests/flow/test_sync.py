@@ -28,7 +28,7 @@ def talking(photo: Path, speech: Path, drawn_weights: Path, tmp_path_factory: py
 def test_the_offset_moves_with_the_sound_and_fix_takes_it_out(
     talking: Path, tmp_path: Path, late_frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speech2vid.frontend.lip_sync.CONFIDENT", 0.0)  # a warped photo convinces nobody
+    monkeypatch.setattr("speech2vid.faces.sync.CONFIDENT", 0.0)  # a warped photo convinces nobody
 
     def offset(path: Path, *more: str | Path) -> int:
         result = CliRunner().invoke(program, ["sync", str(path), "--json", *map(str, more)])

@@ -15,12 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 import speech2vid
-from speech2vid.audio.silence import waveform_activity
+from speech2vid.audio.vad import waveform_activity
 from speech2vid.cli.program import program
 from speech2vid.constants import SAMPLE_RATE_HZ
-from speech2vid.frontend import aligned_track, choose_face, lip_opening
-from speech2vid.inference.fields import TalkerNetworks
-from speech2vid.inference.shapes import ShapeStream, mouth_movements
+from speech2vid.faces import aligned_track, choose_face, lip_opening
+from speech2vid.inference.mouth_motion import ShapeStream, mouth_movements
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.media import VideoReader, load_audio, load_photo, probe, read_mark
 
 

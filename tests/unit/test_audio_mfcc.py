@@ -21,7 +21,7 @@ from speech2vid.audio.mfcc import (
     mfcc,
 )
 from speech2vid.errors import MediaError
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 
 def sound(samples: int, seed: int = 0) -> Waveform:

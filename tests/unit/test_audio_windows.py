@@ -21,7 +21,7 @@ from speech2vid.audio.windows import (
     mfcc_windows,
     windows,
 )
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 
 def noise(samples: int, seed: int = 0) -> Waveform:

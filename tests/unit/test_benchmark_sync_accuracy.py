@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from speech2vid.data.records import Track
-from speech2vid.frontend import SyncNetworks
+from speech2vid.faces import SyncNetworks
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from speech2vid.constants import SAMPLES_PER_FRAME
-from speech2vid.data.dropped import Dropped
-from speech2vid.data.pictures import decode_pictures, encode_picture
+from speech2vid.data.jpeg import decode_pictures, encode_picture
 from speech2vid.data.records import FaceTrack, Reason
-from speech2vid.data.stage_clock import StageClock
-from speech2vid.data.track_sound import CONTEXT_FRAMES, SoundCutter, hear, join_sound
+from speech2vid.data.rejected import Dropped
+from speech2vid.data.track_audio import CONTEXT_FRAMES, SoundCutter, hear, join_sound
 from speech2vid.errors import DataError
-from speech2vid.face.detector import detect_faces
-from speech2vid.face.registration import align
+from speech2vid.faces.align import align
+from speech2vid.faces.detect import detect_faces
 from speech2vid.media import load_audio, load_photo
-from speech2vid.records import Image
+from speech2vid.timing import StageClock
+from speech2vid.types import Image
 
 
 @pytest.fixture(scope="module")

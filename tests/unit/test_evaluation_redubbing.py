@@ -13,10 +13,9 @@ from speech2vid.constants import SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import DataError
-from speech2vid.evaluation.bench import Bench
-from speech2vid.evaluation.figures import RedubTask, redub_tasks, show_redub
 from speech2vid.evaluation.generation import Generator, WarpGenerator, track_movements
 from speech2vid.evaluation.metrics import Meters
+from speech2vid.evaluation.qualitative import RedubTask, redub_tasks, show_redub
 from speech2vid.evaluation.redubbing import (
     NETWORK,
     NO_PAINTER,
@@ -28,12 +27,14 @@ from speech2vid.evaluation.redubbing import (
     paste,
 )
 from speech2vid.evaluation.report_page import page
-from speech2vid.face.registration import context_from_face, transform_points
-from speech2vid.inference.blending import PoissonBlender
-from speech2vid.inference.fields import TalkerNetworks
-from speech2vid.inference.network_blend import NetworkBlender
+from speech2vid.evaluation.runner import Bench
+from speech2vid.faces.align import context_from_face
+from speech2vid.geometry import transform_points
+from speech2vid.inference.redubbers.poisson import PoissonBlender
+from speech2vid.inference.redubbers.warp import NetworkBlender
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.media import load_audio
-from speech2vid.records import Frames
+from speech2vid.types import Frames
 
 FRAMES = 30
 

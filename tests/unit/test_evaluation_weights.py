@@ -12,15 +12,15 @@ import torch
 from speech2vid.data.records import Track
 from speech2vid.errors import WeightsError
 from speech2vid.evaluation.generation import ShapeSpeaker, framed
+from speech2vid.evaluation.protocol import five_stills, stills_at
 from speech2vid.evaluation.sharpening import SharpenedGenerator, mouth_part, sharpened, sharpened_part
-from speech2vid.evaluation.trials import five_stills, stills_at
 from speech2vid.evaluation.weights import fingerprint_of, load_generator, load_sharpener
 from speech2vid.evaluation.window_talker import TorchTalker, WindowGenerator
-from speech2vid.models.checkpoint import save
-from speech2vid.models.export import export_graphs
+from speech2vid.models.paper_talker import Talker, TalkerConfig
 from speech2vid.models.sharpener import Sharpener, SharpenerConfig
-from speech2vid.models.talker import Talker, TalkerConfig
-from speech2vid.records import FaceBox
+from speech2vid.runtime.torch import save
+from speech2vid.training.export import export_graphs
+from speech2vid.types import FaceBox
 
 FRAMES = 6
 
@@ -94,7 +94,7 @@ def test_sharpening_is_the_networks_and_names_itself(folder: Path, track: Track)
     sharpen = load_sharpener(folder)
     frames = sharpened(track.frames, sharpen)
     pixels = torch.from_numpy(track.frames[:, 1:110, 1:110].transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    from speech2vid.models.checkpoint import load
+    from speech2vid.runtime.torch import load
 
     network, _ = load(folder / "sharpener.safetensors", Sharpener)
     with torch.no_grad():

@@ -11,13 +11,13 @@ import pytest
 
 from speech2vid.constants import FACE_PX, MOUTH_POINTS, TARGET_PX
 from speech2vid.errors import ConfigError, FaceError, MediaError
-from speech2vid.face.registration import transform_points
-from speech2vid.frontend import choose_face, lip_opening, still_of_photo, stills_of_video
-from speech2vid.inference.fields import TalkerNetworks
+from speech2vid.faces import choose_face, lip_opening, still_of_photo, stills_of_video
+from speech2vid.geometry import transform_points
 from speech2vid.inference.identity import Identity, make_identity, rest_mouth, spread
 from speech2vid.inference.talk import generate_frames
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.media import VideoWriter, load_photo
-from speech2vid.records import Image
+from speech2vid.types import Image
 
 
 @pytest.fixture(scope="module")

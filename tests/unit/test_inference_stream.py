@@ -12,9 +12,9 @@ import speech2vid
 from speech2vid.constants import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from speech2vid.errors import MediaError
 from speech2vid.inference import Identity, TalkerNetworks, TalkStream, generate_frames, make_identity
-from speech2vid.inference.shapes import ShapeStream, mouth_movements
+from speech2vid.inference.mouth_motion import ShapeStream, mouth_movements
 from speech2vid.media import load_audio
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from speech2vid.audio.logmel import COLUMNS
-from speech2vid.frontend import lip_sync, mouth_views
+from speech2vid.faces import mouth_crops
+from speech2vid.faces import sync as sync_measure
 from speech2vid.models import sync
-from speech2vid.models.shape_predictor import ShapePredictor, ShapePredictorConfig
+from speech2vid.models.audio_to_mouth import ShapePredictor, ShapePredictorConfig
 from speech2vid.models.sync import SOUND_REACH_ROWS, SOUND_WINDOW_ROWS, SyncConfig, SyncNetwork, sound_rows_needed
 
 
@@ -29,8 +30,8 @@ def views(frames: int) -> tuple[Tensor, Tensor]:
 
 
 def test_the_front_end_and_the_network_agree_on_sizes() -> None:
-    assert (mouth_views.PICTURE_ROWS, mouth_views.PICTURE_COLUMNS) == (sync.PICTURE_ROWS, sync.PICTURE_COLUMNS)
-    assert lip_sync.VIDEO_REACH == sync.VIDEO_REACH
+    assert (mouth_crops.PICTURE_ROWS, mouth_crops.PICTURE_COLUMNS) == (sync.PICTURE_ROWS, sync.PICTURE_COLUMNS)
+    assert sync_measure.VIDEO_REACH == sync.VIDEO_REACH
 
 
 def test_vectors_have_length_one_and_one_a_frame(network: SyncNetwork) -> None:

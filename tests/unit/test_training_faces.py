@@ -13,25 +13,25 @@ from torch import Tensor
 
 from speech2vid.data.records import Track
 from speech2vid.errors import ConfigError
-from speech2vid.face import align, detect_faces
+from speech2vid.faces import align, detect_faces
 from speech2vid.losses import total
 from speech2vid.media import load_photo
-from speech2vid.models.checkpoint import save
 from speech2vid.models.face_recognition import TAPS
 from speech2vid.models.identity_trunk import IdentityTrunk, IdentityTrunkConfig
+from speech2vid.models.paper_talker import TalkerConfig
 from speech2vid.models.sharpener import SharpenerConfig
-from speech2vid.models.talker import TalkerConfig
+from speech2vid.runtime.torch import save
+from speech2vid.runtime.weights import read_weights
 from speech2vid.training.config import IdentityStageConfig, SharpenerStageConfig, TalkerStageConfig
-from speech2vid.training.feed import Feed
-from speech2vid.training.identity import IdentityStage, told_apart
+from speech2vid.training.dataloader import Feed
+from speech2vid.training.dataset import TrackSet
+from speech2vid.training.distributed import Processes
 from speech2vid.training.loop import CHECKPOINT, train_stage
-from speech2vid.training.processes import Processes
-from speech2vid.training.sharpener import SharpenerStage, blurred
-from speech2vid.training.stage import Batch, Stage
-from speech2vid.training.stage_config import StageConfig
-from speech2vid.training.talker import TalkerStage
-from speech2vid.training.tracks import TrackSet
-from speech2vid.weightfile import read_weights
+from speech2vid.training.task import Batch, Stage
+from speech2vid.training.task_config import StageConfig
+from speech2vid.training.tasks.identity import IdentityStage, told_apart
+from speech2vid.training.tasks.paper_talker import TalkerStage
+from speech2vid.training.tasks.sharpener import SharpenerStage, blurred
 
 CPU = torch.device("cpu")
 MakeTracks = Callable[..., list[Track]]

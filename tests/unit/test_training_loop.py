@@ -17,13 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from speech2vid.errors import ConfigError, OutputError, TrainingError, WeightsError
-from speech2vid.training import state as state_module
-from speech2vid.training.journal import LOG, LOSSES, PICTURES
+from speech2vid.runtime.weights import read_weights
+from speech2vid.training import checkpoint as state_module
+from speech2vid.training.distributed import Processes, processes
+from speech2vid.training.logger import LOG, LOSSES, PICTURES
 from speech2vid.training.loop import BEST, CHECKPOINT, train_stage
-from speech2vid.training.processes import Processes, processes
-from speech2vid.training.stage import Batch, Item, Stage, Validation
-from speech2vid.training.stage_config import StageConfig
-from speech2vid.weightfile import read_weights
+from speech2vid.training.task import Batch, Item, Stage, Validation
+from speech2vid.training.task_config import StageConfig
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from speech2vid.data.sampling import StillMix
 from speech2vid.errors import DataError
 from speech2vid.inference.occlusion import PART
-from speech2vid.models.redubber import RedubberConfig
+from speech2vid.models.paper_redubber import RedubberConfig
 from speech2vid.training.config import RedubberStageConfig, load_config
-from speech2vid.training.feed import Feed
+from speech2vid.training.dataloader import Feed
+from speech2vid.training.dataset import TrackSet, load_splits
+from speech2vid.training.distributed import Processes
 from speech2vid.training.loop import train_stage
-from speech2vid.training.painting import Paintings, paint, training_examples, validation_examples
-from speech2vid.training.processes import Processes
-from speech2vid.training.redubber import WarpRedubberStage
-from speech2vid.training.redubber_audio import AudioRedubberStage
-from speech2vid.training.redubbers import redubber_stage
-from speech2vid.training.tracks import TrackSet, load_splits
+from speech2vid.training.redub_dataset import Paintings, paint, training_examples, validation_examples
+from speech2vid.training.sampling import StillMix
+from speech2vid.training.tasks.paper_redubber import AudioRedubberStage
+from speech2vid.training.tasks.warp_redubber import WarpRedubberStage
+from speech2vid.training.train import redubber_stage
 
 HERE = Processes(0, 1, torch.device("cpu"))
 CONFIG = RedubberStageConfig(batch=2, people=3, frames=2, steps=4, validate_every=2)

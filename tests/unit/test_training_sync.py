@@ -12,12 +12,12 @@ import torch
 
 from speech2vid.constants import FACE_PX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
-from speech2vid.frontend.mouth_views import point_movement
+from speech2vid.faces.mouth_crops import point_movement
 from speech2vid.models.sync import SyncConfig
 from speech2vid.training.config import SyncStageConfig
-from speech2vid.training.mouths import MIRROR
-from speech2vid.training.sync import SyncStage, _mirrored
-from speech2vid.training.tracks import TrackSet
+from speech2vid.training.dataset import TrackSet
+from speech2vid.training.mouth_masks import MIRROR
+from speech2vid.training.tasks.sync import SyncStage, _mirrored
 
 CPU = torch.device("cpu")
 MakeTracks = Callable[..., list[Track]]

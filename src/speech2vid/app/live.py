@@ -30,7 +30,7 @@ from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, Speech2VidError
 from speech2vid.inference import TalkerNetworks, TalkStream, make_identity
 from speech2vid.media import is_photo, mark_text
-from speech2vid.records import Image, Waveform
+from speech2vid.types import Image, Waveform
 
 HEADER = struct.Struct("<II")  # number, milliseconds
 MOST_BYTES = 20_000_000  # of one message: the photo

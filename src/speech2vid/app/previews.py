@@ -11,7 +11,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 import PIL.ImageOps
 
-from speech2vid.records import Face, Image
+from speech2vid.types import Face, Image
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 PREVIEW_PX = 960

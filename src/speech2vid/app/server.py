@@ -10,14 +10,14 @@ from typing import Any
 
 from starlette.routing import WebSocketRoute
 
-from speech2vid.app import tasks
-from speech2vid.app.desk import Desk
-from speech2vid.app.endpoint import EndpointLimits, create
-from speech2vid.app.gate import Gate
-from speech2vid.app.limits import Limits
-from speech2vid.app.private import PrivateFolder
+from speech2vid.app import job_functions
+from speech2vid.app.access_control import Gate
+from speech2vid.app.api import EndpointLimits, create
+from speech2vid.app.jobs import Desk
 from speech2vid.app.serving import listen, run
-from speech2vid.app.work import Crew
+from speech2vid.app.settings import Limits
+from speech2vid.app.storage import PrivateFolder
+from speech2vid.app.workers import Crew
 
 LIVE = "/live"
 GRADIO_WAITING = 64  # events that Gradio itself holds back while all its threads are busy
@@ -34,7 +34,7 @@ def page_app(limits: Limits | None = None) -> Iterator[Gate]:
     """The page as an ASGI application. Leaving the block stops every job and removes every file."""
     limits = limits or Limits()
     private = PrivateFolder()
-    crew = Crew(job_s=limits.job_s, unheard_s=limits.unheard_s, get_ready=tasks.get_ready)
+    crew = Crew(job_s=limits.job_s, unheard_s=limits.unheard_s, get_ready=job_functions.get_ready)
     desk = Desk(private, crew, limits)
     try:
         os.environ.update(QUIET)  # before Gradio is imported: it looks at them then
@@ -80,7 +80,8 @@ def _gradio_app(desk: Desk) -> Any:
     import fastapi
     import gradio as gr
 
-    from speech2vid.app import live_tab, page
+    from speech2vid.app.ui import live as live_tab
+    from speech2vid.app.ui import page
 
     blocks = page.build(desk)
     desk.private.publish_existing()

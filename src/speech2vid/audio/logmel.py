@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from speech2vid.audio.framing import Framer, spectra
 from speech2vid.constants import MFCC_FFT, SAMPLE_RATE_HZ
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 Rows = NDArray[np.float32]
 

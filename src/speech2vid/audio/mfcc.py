@@ -31,7 +31,7 @@ from speech2vid.constants import (
     MFCC_PREEMPHASIS,
     SAMPLE_RATE_HZ,
 )
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 Array = NDArray[np.float64]
 

@@ -28,7 +28,7 @@ from speech2vid.constants import (
     WINDOW_STEPS,
     exact_div,
 )
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 Rows = NDArray[np.float32]
 

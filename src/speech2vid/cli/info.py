@@ -60,7 +60,7 @@ def describe_weights(path: Path) -> dict[str, Any]:
     record = {"file": path.name, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     if path.suffix != ".safetensors":
         return record
-    from speech2vid.weightfile import read_header  # numpy: not needed for --help
+    from speech2vid.runtime.weights import read_header
 
     header = read_header(path)
     return {

@@ -56,7 +56,7 @@ def train(
     """
     require_extra("train")
     from speech2vid.training.config import load_config
-    from speech2vid.training.recipe import train_talker
+    from speech2vid.training.train import train_talker
 
     settings = load_config(config or DEFAULTS[what], what)
     with progress_bar(f"train → {out}", "steps") as progress:

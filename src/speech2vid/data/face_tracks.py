@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import CONTEXT_FACE_PX
-from speech2vid.data.pictures import CONTEXT_QUALITY, encode_picture
+from speech2vid.data.jpeg import CONTEXT_QUALITY, encode_picture
 from speech2vid.data.records import FaceTrack, Reason
-from speech2vid.data.stage_clock import StageClock
-from speech2vid.face.registration import compose, context_from_face, warp
-from speech2vid.frontend import TrackedFace, sharpness
-from speech2vid.frontend.following import FaceFollower, Followed
-from speech2vid.frontend.shots import ShotFrame
-from speech2vid.records import Points
+from speech2vid.faces import TrackedFace, sharpness
+from speech2vid.faces.align import context_from_face, warp
+from speech2vid.faces.shots import ShotFrame
+from speech2vid.faces.track import FaceFollower, Followed
+from speech2vid.geometry import compose
+from speech2vid.timing import StageClock
+from speech2vid.types import Points
 
 
 @dataclass(frozen=True)

@@ -17,25 +17,19 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from speech2vid.data.engines import Engine, WorkThrough, work_through_by
-from speech2vid.data.file_work import (
-    FileTask,
-    fragment_path,
-    outcome_path,
-    prepare_file,
-    write_outcome,
-)
-from speech2vid.data.meters import Sync, meter_name
-from speech2vid.data.people import connected
-from speech2vid.data.pictures import split_pictures
+from speech2vid.data.executors import Engine, WorkThrough, work_through_by
+from speech2vid.data.executors.local import Died
+from speech2vid.data.identities import connected
+from speech2vid.data.jpeg import split_pictures
+from speech2vid.data.process_file import FileTask, fragment_path, outcome_path, prepare_file, write_outcome
 from speech2vid.data.records import FileEntry, FileOutcome, FileWork, Reason, Shard, Source, TrackEntry, TrackRecord
 from speech2vid.data.report import FILES, FORMAT, MANIFEST, PAGE, REPORT, PrepareReport, outcome_from_json, replace_file
 from speech2vid.data.report_page import ContactSheet, report_page
 from speech2vid.data.shards import FACES, RECORD, Members, TarWriter, read_samples, record_bytes, record_of
 from speech2vid.data.sources import SPLIT_NAME, TRAIN, expand, split_by_name
-from speech2vid.data.workers import Died
+from speech2vid.data.sync_scorer import Sync, meter_name
 from speech2vid.errors import DataError, OutputError
-from speech2vid.frontend.people import group_faces
+from speech2vid.faces.cluster import group_faces
 
 log = logging.getLogger(__name__)
 

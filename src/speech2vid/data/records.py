@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import CONTEXT_FACE_PX, FRAME_RATE_HZ, SAMPLES_PER_FRAME
-from speech2vid.records import Frames, Points, Waveform
+from speech2vid.types import Frames, Points, Waveform
 
 
 class Reason(StrEnum):

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import CONTEXT_FACE_PX, FACE_PX, FRAME_RATE_HZ, LANDMARKS, SAMPLES_PER_FRAME
-from speech2vid.data.pictures import decode_pictures, split_pictures
+from speech2vid.data.jpeg import decode_pictures, split_pictures
 from speech2vid.data.records import FaceTrack, Shard, Track, TrackRecord, TrackSound
 from speech2vid.errors import DataError, OutputError
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from speech2vid.data.pictures import split_pictures
+from speech2vid.data.jpeg import split_pictures
 from speech2vid.data.records import Shard, Track, TrackEntry
 from speech2vid.data.report import MANIFEST, PrepareReport
 from speech2vid.data.shards import CONTEXT, PREPARE_AGAIN, read_samples, read_samples_at, track_of

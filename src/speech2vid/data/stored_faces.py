@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX
-from speech2vid.data.pictures import split_pictures
+from speech2vid.data.jpeg import split_pictures
 from speech2vid.data.records import Track
 from speech2vid.data.shards import FACES, PREPARE_AGAIN, Members, Places, track_of
 from speech2vid.errors import DataError
-from speech2vid.records import Frames
+from speech2vid.types import Frames
 
 
 class StoredFaces:

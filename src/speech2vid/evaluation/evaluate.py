@@ -12,22 +12,14 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 from speech2vid import __version__
+from speech2vid.data.executors.local import Died, work_through
 from speech2vid.data.records import Track
 from speech2vid.data.report import MANIFEST
 from speech2vid.data.store import SampleStore
-from speech2vid.data.workers import Died, work_through
 from speech2vid.errors import ConfigError
-from speech2vid.evaluation.bench import (
-    FIVE,
-    ONE,
-    Bench,
-    ClipTask,
-    WeightsChoice,
-    keep_to_one_core,
-    open_bench,
-    score_clip,
-)
-from speech2vid.evaluation.figures import (
+from speech2vid.evaluation.metrics import Truth
+from speech2vid.evaluation.protocol import Trial, plan_trials
+from speech2vid.evaluation.qualitative import (
     Example,
     Grid,
     GridRow,
@@ -41,14 +33,22 @@ from speech2vid.evaluation.figures import (
     show_person,
     show_redub,
 )
-from speech2vid.evaluation.metrics import Truth
 from speech2vid.evaluation.result import Evaluation
+from speech2vid.evaluation.resume_log import Unfinished
+from speech2vid.evaluation.runner import (
+    FIVE,
+    ONE,
+    Bench,
+    ClipTask,
+    WeightsChoice,
+    keep_to_one_core,
+    open_bench,
+    score_clip,
+)
 from speech2vid.evaluation.scoring import TRUTH
 from speech2vid.evaluation.summary import ClipScores, tabulate
-from speech2vid.evaluation.trials import Trial, plan_trials
-from speech2vid.evaluation.unfinished import Unfinished
 from speech2vid.evaluation.weights import fingerprint_of
-from speech2vid.inference.shapes import Silence
+from speech2vid.inference.mouth_motion import Silence
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX, MOUTH_POINTS, SAMPLES_PER_FRAME, TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.data.records import Track
-from speech2vid.frontend import Still
-from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.faces import Still
 from speech2vid.inference.identity import Identity, identity_of
-from speech2vid.inference.shapes import ShapeStream, Silence, mouth_movements
+from speech2vid.inference.mouth_motion import ShapeStream, Silence, mouth_movements
 from speech2vid.inference.talk import generate_frames
-from speech2vid.records import Frames
+from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
+from speech2vid.types import Frames
 
 
 class Speaker(Protocol):

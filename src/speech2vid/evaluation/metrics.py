@@ -20,14 +20,13 @@ import numpy as np
 
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.data.records import Track
-from speech2vid.evaluation import matching, measures, pictures
-from speech2vid.evaluation.content import FaceJudge
-from speech2vid.evaluation.matching import Matching
-from speech2vid.evaluation.measures import Boxes, Values
-from speech2vid.face import box_of_landmarks, embed, embedding_distance, face_chip
-from speech2vid.face.embedding import Embeddings
-from speech2vid.frontend import Still, SyncNetworks, lip_opening
-from speech2vid.records import FaceBox, Frames, Image, Points
+from speech2vid.evaluation import image_metrics, mouth_metrics, sync_metrics
+from speech2vid.evaluation.mouth_metrics import Boxes, Values
+from speech2vid.evaluation.perceptual import FaceJudge
+from speech2vid.evaluation.sync_metrics import Matching
+from speech2vid.faces import Still, SyncNetworks, box_of_landmarks, embed, embedding_distance, face_chip, lip_opening
+from speech2vid.faces.embedding import Embeddings
+from speech2vid.types import FaceBox, Frames, Image, Points
 
 EMBEDDED_FRAMES = 2  # a clip whose embedding is taken
 Embedder = Callable[[Sequence[Image]], Embeddings]
@@ -80,7 +79,7 @@ class Truth:
     landmarks: Points
     boxes: Boxes
     embeddings: Embeddings
-    sound: matching.Floats | None = None
+    sound: sync_metrics.Floats | None = None
 
     @property
     def frames(self) -> Frames:
@@ -90,10 +89,10 @@ class Truth:
     @classmethod
     def of(cls, track: Track, meters: Meters) -> Truth:
         box = box_of_landmarks(track.landmarks.mean(axis=0))
-        landmarks = measures.measure_landmarks(track.frames, box)
-        sound = None if meters.sync is None else matching.sound_vectors(track, meters.sync)
+        landmarks = mouth_metrics.measure_landmarks(track.frames, box)
+        sound = None if meters.sync is None else sync_metrics.sound_vectors(track, meters.sync)
         embeddings = embed_some(track.frames, landmarks, meters.embed)
-        return cls(track, box, landmarks, measures.mouth_boxes(landmarks), embeddings, sound)
+        return cls(track, box, landmarks, mouth_metrics.mouth_boxes(landmarks), embeddings, sound)
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def score(
     if frames.shape != truth.frames.shape or frames.dtype != np.uint8:
         raise ValueError(f"frames must be {truth.frames.shape} uint8, not {frames.shape} {frames.dtype}")
     if landmarks is None:
-        landmarks = measures.measure_landmarks(frames, truth.box)
+        landmarks = mouth_metrics.measure_landmarks(frames, truth.box)
     values = _picture_values(truth, frames) | _landmark_values(truth, landmarks)
     if embeddings is None:
         embeddings = embed_some(frames, landmarks, meters.embed)
@@ -154,7 +153,7 @@ def score(
         values |= matched.values
     if bad := sorted(name for name, value in values.items() if not np.isfinite(value)):
         raise ValueError(f"{truth.track.record.key}: {', '.join(bad)} is not a number")
-    curve = measures.lag_curve(lip_opening(landmarks), lip_opening(truth.landmarks))
+    curve = mouth_metrics.lag_curve(lip_opening(landmarks), lip_opening(truth.landmarks))
     return Scores(values, curve, np.empty(0) if matched is None else matched.curve.astype(np.float64))
 
 
@@ -163,34 +162,34 @@ def match_sound(truth: Truth, frames: Frames, landmarks: Points, meters: Meters)
     if meters.sync is None or truth.sound is None:
         return None
     lead_frames = truth.track.record.sound_lead_frames
-    return matching.match(frames, landmarks, truth.sound, lead_frames, meters.sync)
+    return sync_metrics.match(frames, landmarks, truth.sound, lead_frames, meters.sync)
 
 
 def _picture_values(truth: Truth, frames: Frames) -> dict[str, float]:
     return {
-        "mse": pictures.mse(frames, truth.frames),
-        "psnr": pictures.psnr(frames, truth.frames),
-        "ssim": pictures.ssim(frames, truth.frames),
-        "mouth_error": measures.mouth_error(frames, truth.frames, truth.boxes),
-        "sharpness": measures.sharpness(frames, truth.boxes),
-        "true_sharpness": measures.sharpness(truth.frames, truth.boxes),
+        "mse": image_metrics.mse(frames, truth.frames),
+        "psnr": image_metrics.psnr(frames, truth.frames),
+        "ssim": image_metrics.ssim(frames, truth.frames),
+        "mouth_error": mouth_metrics.mouth_error(frames, truth.frames, truth.boxes),
+        "sharpness": mouth_metrics.sharpness(frames, truth.boxes),
+        "true_sharpness": mouth_metrics.sharpness(truth.frames, truth.boxes),
     }
 
 
 def _landmark_values(truth: Truth, landmarks: Points) -> dict[str, float]:
     opening, true_opening = lip_opening(landmarks), lip_opening(truth.landmarks)
     return {
-        "opening_correlation": measures.correlation(opening, true_opening),
+        "opening_correlation": mouth_metrics.correlation(opening, true_opening),
         "opening_std_px": float(opening.std()),
         "true_opening_std_px": float(true_opening.std()),
-        "lmd_mouth_px": measures.landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
-        "lmd_face_px": measures.landmark_distance(landmarks, truth.landmarks),
-        "lmd_mouth_nme": measures.normalised_landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
-        "lmd_face_nme": measures.normalised_landmark_distance(landmarks, truth.landmarks),
-        "jitter_px": measures.jitter(landmarks),
-        "true_jitter_px": measures.jitter(truth.landmarks),
-        "face_jitter_px": measures.jitter(landmarks, measures.STILL_POINTS),
-        "true_face_jitter_px": measures.jitter(truth.landmarks, measures.STILL_POINTS),
+        "lmd_mouth_px": mouth_metrics.landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
+        "lmd_face_px": mouth_metrics.landmark_distance(landmarks, truth.landmarks),
+        "lmd_mouth_nme": mouth_metrics.normalised_landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
+        "lmd_face_nme": mouth_metrics.normalised_landmark_distance(landmarks, truth.landmarks),
+        "jitter_px": mouth_metrics.jitter(landmarks),
+        "true_jitter_px": mouth_metrics.jitter(truth.landmarks),
+        "face_jitter_px": mouth_metrics.jitter(landmarks, mouth_metrics.STILL_POINTS),
+        "true_face_jitter_px": mouth_metrics.jitter(truth.landmarks, mouth_metrics.STILL_POINTS),
     }
 
 

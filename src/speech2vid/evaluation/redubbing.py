@@ -9,22 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from speech2vid.constants import CONTEXT_FACE_PX, FRAME_RATE_HZ
-from speech2vid.data.pictures import decode_picture
+from speech2vid.data.jpeg import decode_picture
 from speech2vid.data.records import Track
 from speech2vid.data.shards import PREPARE_AGAIN
 from speech2vid.errors import DataError, WeightsError
 from speech2vid.evaluation.generation import Generator, WarpGenerator, track_movements
-from speech2vid.evaluation.trials import five_stills, still_of_context
-from speech2vid.face.registration import context_from_face, invert
-from speech2vid.frontend import Still
-from speech2vid.inference.blending import PoissonBlender
-from speech2vid.inference.fields import TalkerNetworks
-from speech2vid.inference.mouths import plan_aligned
-from speech2vid.inference.network_blend import NetworkBlender
-from speech2vid.inference.repaint import Person, habit_of, open_still, paint_mouth, shown_share
-from speech2vid.inference.shapes import Silence
+from speech2vid.evaluation.protocol import five_stills, still_of_context
+from speech2vid.faces import Still
+from speech2vid.faces.align import context_from_face
+from speech2vid.geometry import invert
+from speech2vid.inference.mouth_geometry import plan_aligned
+from speech2vid.inference.mouth_motion import Silence
+from speech2vid.inference.redub_frame import Person, habit_of, open_still, paint_mouth, shown_share
+from speech2vid.inference.redubbers.poisson import PoissonBlender
+from speech2vid.inference.redubbers.warp import NetworkBlender
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.inference.video_tracks import STILLS_A_PERSON
-from speech2vid.records import Frames, Points
+from speech2vid.types import Frames, Points
 
 # source, painted (N, 224, 224, 3), landmarks (N, 68, 2), targets (N, 20, 2) → faces, as ``inference.blending.Blender``
 Blend = Callable[[Frames, Frames, Points, Points], Frames]

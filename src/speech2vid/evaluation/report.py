@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from speech2vid.evaluation.matching import CHANCE as RETRIEVAL_CHANCE
 from speech2vid.evaluation.statistics import Estimate
 from speech2vid.evaluation.summary import ClipScores, Summary, split_row
+from speech2vid.evaluation.sync_metrics import CHANCE as RETRIEVAL_CHANCE
 
 ROW_TITLES = {
     "truth": "ground truth",

@@ -12,7 +12,7 @@ import numpy as np
 
 from speech2vid.constants import FACE_PX
 from speech2vid.evaluation.curves import drawing
-from speech2vid.evaluation.figures import Example, Grid, labelled
+from speech2vid.evaluation.qualitative import Example, Grid, labelled
 from speech2vid.evaluation.report import (
     COLUMN_TITLES,
     NOTES,
@@ -24,7 +24,7 @@ from speech2vid.evaluation.report import (
     transposed,
 )
 from speech2vid.evaluation.summary import Summary
-from speech2vid.records import Frames, Image
+from speech2vid.types import Frames, Image
 
 JPEG_QUALITY = 88
 GAP_PX = 8

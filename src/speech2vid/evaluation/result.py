@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from speech2vid.errors import OutputError
-from speech2vid.evaluation.figures import Example, Grid
+from speech2vid.evaluation.qualitative import Example, Grid
 from speech2vid.evaluation.report import clip_table, markdown
 from speech2vid.evaluation.report_page import page
 from speech2vid.evaluation.summary import ClipScores, Summary
-from speech2vid.weightfile import write_whole
+from speech2vid.files import atomic_write
 
 METRICS_FILE, TABLE_FILE, CLIPS_FILE, PAGE_FILE = "metrics.json", "table.md", "clips.tsv", "report.html"
 
@@ -69,7 +69,7 @@ class Evaluation:
         try:
             out.mkdir(parents=True, exist_ok=True)
             for name, text in contents.items():
-                write_whole(out / name, text.encode())
+                atomic_write(out / name, text.encode())
         except OSError as error:
             raise OutputError(
                 f"{out} cannot be written: {error.strerror}", "choose another folder with --out"

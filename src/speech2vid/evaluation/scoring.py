@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from speech2vid.constants import FRAME_RATE_HZ
-from speech2vid.evaluation import measures
+from speech2vid.evaluation import mouth_metrics
 from speech2vid.evaluation.generation import ShapeSpeaker, Speaker
 from speech2vid.evaluation.metrics import Meters, Scores, Truth, embed_some, score
-from speech2vid.face.embedding import Embeddings
-from speech2vid.frontend import Still, lip_opening
-from speech2vid.records import Frames, Image
+from speech2vid.faces import Still, lip_opening
+from speech2vid.faces.embedding import Embeddings
+from speech2vid.types import Frames, Image
 
 TRUTH, GENERATED, TRUE_SHAPES, OTHER_SOUND = "truth", "generated", "true_shapes", "other_sound"
 BEST_STILL, MEAN_STILL, FIRST_STILL, CHANCE = "best_still", "mean_still", "first_still", "chance"
@@ -26,8 +26,8 @@ def score_truth(truth: Truth, meters: Meters, photo: Embeddings) -> Scores:
     known = {"landmarks": truth.landmarks, "embeddings": truth.embeddings}
     scores = score(truth, truth.frames, meters, photo=photo, **known)
     source, measured = lip_opening(truth.track.landmarks), lip_opening(truth.landmarks)
-    values = scores.values | {"opening_correlation": measures.correlation(measured, source)}
-    return Scores(values, measures.lag_curve(measured, source), scores.sync_curve)
+    values = scores.values | {"opening_correlation": mouth_metrics.correlation(measured, source)}
+    return Scores(values, mouth_metrics.lag_curve(measured, source), scores.sync_curve)
 
 
 def score_chance(truth: Truth, other: Truth, meters: Meters, photo: Embeddings) -> Scores:
@@ -40,7 +40,7 @@ def score_chance(truth: Truth, other: Truth, meters: Meters, photo: Embeddings) 
 def score_still(image: Image, truth: Truth, meters: Meters, photo: Embeddings) -> Scores:
     """A picture repeated for the whole clip."""
     count = len(truth.track)
-    landmarks = measures.measure_landmarks(image[None], truth.box)
+    landmarks = mouth_metrics.measure_landmarks(image[None], truth.box)
     known = {
         "landmarks": np.repeat(landmarks, count, axis=0),
         "embeddings": embed_some(image[None], landmarks, meters.embed),
@@ -52,7 +52,7 @@ def score_still(image: Image, truth: Truth, meters: Meters, photo: Embeddings) -
 def score_stills(stills: Sequence[Still], truth: Truth, meters: Meters, photo: Embeddings) -> dict[str, Scores]:
     """Rows of pictures that do not move: the best of the stills on this clip; of several also their mean, the first."""
     images = [still.aligned.image for still in stills]
-    errors = [measures.mouth_error(_repeated(image, truth), truth.frames, truth.boxes) for image in images]
+    errors = [mouth_metrics.mouth_error(_repeated(image, truth), truth.frames, truth.boxes) for image in images]
     rows = {BEST_STILL: score_still(images[int(np.argmin(errors))], truth, meters, photo)}
     if len(images) > 1:
         mean = np.mean(images, axis=0).round().astype(np.uint8)
@@ -89,7 +89,7 @@ def score_silence(speaker: Speaker, truth: Truth, spoken: Mapping[str, float]) -
         ``silence_std_px``: standard deviation of the lip opening; ``speech_std_px``: in speech; ``silence_opening_px``:
         its mean; ``closed_px``: the true lip opening of a closed mouth.
     """
-    opening = lip_opening(measures.measure_landmarks(speaker.says_nothing(SILENT_FRAMES), truth.box))
+    opening = lip_opening(mouth_metrics.measure_landmarks(speaker.says_nothing(SILENT_FRAMES), truth.box))
     closed = np.percentile(lip_opening(truth.landmarks), CLOSED_PERCENTILE)
     return {
         "silence_std_px": float(opening.std()),

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.data.records import Track
-from speech2vid.engine.onnx import OnnxNetwork
 from speech2vid.evaluation.generation import Generator, Speaker, framed
-from speech2vid.frontend import Still
-from speech2vid.inference.fields import Floats
-from speech2vid.records import FaceBox, Frames
+from speech2vid.faces import Still
+from speech2vid.inference.talkers.warp import Floats
+from speech2vid.runtime.onnx import OnnxNetwork
+from speech2vid.types import FaceBox, Frames
 
 BATCH = 8  # frames computed at once
 REACH_PX = 10  # from each pixel, of ten 3×3 convolutions
@@ -32,8 +32,8 @@ def torch_sharpener(weights: Path) -> Sharpen:
     """From a weight file alone. WeightsError where it is missing, damaged or of another network."""
     import torch
 
-    from speech2vid.models.checkpoint import load
     from speech2vid.models.sharpener import Sharpener
+    from speech2vid.runtime.torch import load
 
     network, _ = load(weights, Sharpener)
 
@@ -103,7 +103,7 @@ def sharpened_part(frames: Frames, box: FaceBox, sharpen: Sharpen) -> Frames:
 
 
 def mouth_part(boxes: NDArray[np.int64]) -> FaceBox:
-    """The box that holds the mouths of all frames: (T, 4) of :func:`speech2vid.evaluation.measures.mouth_boxes`."""
+    """The box around the mouths of all frames: (T, 4) of :func:`speech2vid.evaluation.mouth_metrics.mouth_boxes`."""
     left, top = boxes[:, :2].min(axis=0).tolist()
     right, bottom = boxes[:, 2:].max(axis=0).tolist()
     return FaceBox(left, top, right, bottom)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.evaluation.matching import CHANCE as RETRIEVAL_CHANCE
-from speech2vid.evaluation.measures import Values, best_lag
 from speech2vid.evaluation.metrics import Scores
+from speech2vid.evaluation.mouth_metrics import Values, best_lag
 from speech2vid.evaluation.scoring import BEST_STILL, GENERATED, OTHER_SOUND, TRUE_SHAPES
 from speech2vid.evaluation.statistics import Estimate, gain_estimate, mean_estimate, ratio_estimate
+from speech2vid.evaluation.sync_metrics import CHANCE as RETRIEVAL_CHANCE
 
 MEANS = (
     "mse",

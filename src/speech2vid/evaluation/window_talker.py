@@ -12,15 +12,15 @@ import numpy as np
 from speech2vid.audio.windows import windows
 from speech2vid.constants import IDENTITY_STILLS, SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
-from speech2vid.engine.onnx import Arrays, OnnxNetwork
 from speech2vid.evaluation.generation import framed, repeating
-from speech2vid.frontend import Still
-from speech2vid.inference.fields import Floats
+from speech2vid.faces import Still
 from speech2vid.inference.identity import spread
-from speech2vid.records import Frames
+from speech2vid.inference.talkers.warp import Floats
+from speech2vid.runtime.onnx import Arrays, OnnxNetwork
+from speech2vid.types import Frames
 
 if TYPE_CHECKING:
-    from speech2vid.models.talker import IdentityFeatures, Talker
+    from speech2vid.models.paper_talker import IdentityFeatures, Talker
 
 BATCH = 16  # frames computed at once
 
@@ -68,8 +68,8 @@ class TorchTalker:
     @classmethod
     def load(cls, weights: Path) -> TorchTalker:
         """From a weight file. WeightsError where it is missing, damaged or of another network."""
-        from speech2vid.models.checkpoint import load
-        from speech2vid.models.talker import Talker
+        from speech2vid.models.paper_talker import Talker
+        from speech2vid.runtime.torch import load
 
         return cls(load(weights, Talker)[0])
 

@@ -19,13 +19,14 @@ from speech2vid.constants import (
     TARGET_OFFSET_PX,
     TARGET_PX,
 )
-from speech2vid.engine.onnx import Arrays
 from speech2vid.errors import ConfigError
-from speech2vid.face.registration import compose, invert, warp
-from speech2vid.frontend import Still, still_of_photo, stills_of_video
-from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.faces import Still, still_of_photo, stills_of_video
+from speech2vid.faces.align import warp
+from speech2vid.geometry import compose, invert
+from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
 from speech2vid.media import is_photo
-from speech2vid.records import Affine, Image
+from speech2vid.runtime.onnx import Arrays
+from speech2vid.types import Affine, Image
 
 MAX_SIZE_PX = 1920
 LOWER_FACE = np.s_[40:108, 16:96]  # where the colours of stills are compared

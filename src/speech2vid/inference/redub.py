@@ -17,15 +17,15 @@ import numpy as np
 
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, OutputError
-from speech2vid.inference.blending import REGIONS, Blender, PoissonBlender, Region
-from speech2vid.inference.casting import cast_faces, read_speakers
-from speech2vid.inference.fields import Floats, TalkerNetworks
-from speech2vid.inference.network_blend import NetworkBlender
-from speech2vid.inference.pipeline import Stopwatch, ahead
-from speech2vid.inference.repaint import Repainter, plan_changes
+from speech2vid.inference.active_speaker import cast_faces, read_speakers
+from speech2vid.inference.mouth_motion import ShapeStream, Silence, mouth_movements, speech_of
+from speech2vid.inference.prefetch import ahead
+from speech2vid.inference.redub_frame import Repainter, plan_changes
+from speech2vid.inference.redubbers.poisson import REGIONS, Blender, PoissonBlender, Region
+from speech2vid.inference.redubbers.warp import NetworkBlender
 from speech2vid.inference.result import VideoResult
-from speech2vid.inference.shapes import ShapeStream, Silence, mouth_movements, speech_of
-from speech2vid.inference.timeline import Length, length_of, timeline
+from speech2vid.inference.retime import Length, length_of, timeline
+from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks, find_tracks
 from speech2vid.media import (
@@ -38,7 +38,8 @@ from speech2vid.media import (
     save_picture,
     sound_seconds,
 )
-from speech2vid.records import Waveform
+from speech2vid.timing import Stopwatch
+from speech2vid.types import Waveform
 
 AnyPath = str | PathLike[str]
 Progress = Callable[[int, int | None], None]

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from speech2vid.inference.compose import Composer
-from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
-from speech2vid.inference.pipeline import Stopwatch
-from speech2vid.inference.shapes import ShapeStream, Silence
+from speech2vid.inference.mouth_motion import ShapeStream, Silence
 from speech2vid.inference.talk import face_paths, predict
-from speech2vid.records import Image, Waveform
+from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
+from speech2vid.timing import Stopwatch
+from speech2vid.types import Image, Waveform
 
 
 class TalkStream:

@@ -13,14 +13,15 @@ import numpy as np
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import MediaError, OutputError
-from speech2vid.inference.compose import Composer
-from speech2vid.inference.fields import BATCH, Fields, Floats, TalkerNetworks
+from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
-from speech2vid.inference.pipeline import Stopwatch, ahead
+from speech2vid.inference.mouth_motion import ShapeStream, Silence, batches, mouth_movements, speech_of
+from speech2vid.inference.prefetch import ahead
 from speech2vid.inference.result import VideoResult
-from speech2vid.inference.shapes import ShapeStream, Silence, batches, mouth_movements, speech_of
+from speech2vid.inference.talkers.warp import BATCH, Fields, Floats, TalkerNetworks
 from speech2vid.media import Claim, Signer, VideoWriter, probe
-from speech2vid.records import Image
+from speech2vid.timing import Stopwatch
+from speech2vid.types import Image
 
 AnyPath = str | PathLike[str]
 Progress = Callable[[int, int | None], None]  # frames done, frames in all if known

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from speech2vid.frontend import SyncNetworks
-from speech2vid.inference.pipeline import Stopwatch
+from speech2vid.faces import SyncNetworks
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
+from speech2vid.timing import Stopwatch
 
 FORMAT = "2"  # counted up when the first pass finds other things
 PROGRAMS = ("av", "dlib-bin", "opencv-python-headless")  # whose versions change what is found

@@ -12,19 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, SAMPLE_EVERY_FRAMES
-from speech2vid.face.registration import align, invert, transform_points
-from speech2vid.frontend import SyncNetworks, TrackedFace, lip_opening, sharpness, turn
-from speech2vid.frontend.following import FaceFollower, Followed
-from speech2vid.frontend.lip_sync import OFFSETS, similarities
-from speech2vid.frontend.mouth_views import mouth_picture
-from speech2vid.frontend.people import People, mean_embedding
-from speech2vid.frontend.shots import split_shots
-from speech2vid.frontend.tracking import DETECT_EVERY
-from speech2vid.inference.fields import Floats
-from speech2vid.inference.pipeline import Stopwatch, ahead
+from speech2vid.faces import SyncNetworks, TrackedFace, lip_opening, sharpness, turn
+from speech2vid.faces.align import align
+from speech2vid.faces.cluster import People, mean_embedding
+from speech2vid.faces.mouth_crops import mouth_picture
+from speech2vid.faces.shots import split_shots
+from speech2vid.faces.sync import OFFSETS, similarities
+from speech2vid.faces.track import DETECT_EVERY, FaceFollower, Followed
+from speech2vid.geometry import invert, transform_points
+from speech2vid.inference.prefetch import ahead
+from speech2vid.inference.talkers.warp import Floats
 from speech2vid.media import NativeReader, probe, read_audio
 from speech2vid.media.video_reader import LOOK
-from speech2vid.records import Image, Points
+from speech2vid.timing import Stopwatch
+from speech2vid.types import Image, Points
 
 TRACK_PX = 1280  # longest side of the picture in which faces are followed
 PICTURES_AHEAD = 6

@@ -3,13 +3,12 @@
 from speech2vid.media.audio_reader import load_audio, read_audio
 from speech2vid.media.credentials import Claim, Credentials, Signer, read_credentials
 from speech2vid.media.keyframes import read_keyframes
-from speech2vid.media.mark import mark_text, read_mark
-from speech2vid.media.native import NativeFormat, NativePicture, NativeReader
-from speech2vid.media.native_writer import NativeWriter
-from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo
-from speech2vid.media.photo_writer import save_picture
+from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo, save_picture
 from speech2vid.media.probe import probe, sound_seconds
+from speech2vid.media.raw_video import NativeFormat, NativePicture, NativeReader
+from speech2vid.media.raw_video_writer import NativeWriter
 from speech2vid.media.remux import shift_sound
+from speech2vid.media.synthetic_metadata import mark_text, read_mark
 from speech2vid.media.video_reader import VideoReader
 from speech2vid.media.video_writer import CONTAINERS, VideoWriter
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError
 from speech2vid.media.container import Clock, Frame, Stream, decode, exact, find_audio, open_media, origin_of_time
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 GAP_S = Fraction(1, 50)  # time stamps that are off by less are rounding (Matroska: 1 ms); beyond, sound is missing
 PLAUSIBLE_RATE_HZ = range(1000, 768_001)  # of sound; a rate outside is a damaged header

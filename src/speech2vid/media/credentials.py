@@ -20,7 +20,7 @@ import PIL.Image
 from speech2vid import __version__
 from speech2vid.errors import ConfigError, MediaError, MissingExtraError, OutputError
 from speech2vid.media.container import reason, require_file
-from speech2vid.media.mark import TOOL
+from speech2vid.media.synthetic_metadata import TOOL
 from speech2vid.media.video_writer import hidden_name
 
 SIGNABLE = {".mp4": "video/mp4", ".mov": "video/quicktime"}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speech2vid.media.container import decode, find_video, first_picture, open_media
-from speech2vid.media.picture import Display
-from speech2vid.records import Image
+from speech2vid.media.display import Display
+from speech2vid.types import Image
 
 
 def read_keyframes(path: str | Path) -> Iterator[Image]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 from PIL import ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from speech2vid.errors import MediaError
+from speech2vid.errors import MediaError, OutputError
 from speech2vid.media.container import reason, require_file
-from speech2vid.records import Image
+from speech2vid.media.synthetic_metadata import MARK_KEY, mark_text
+from speech2vid.media.video_writer import create_hidden, hidden_name, output_errors
+from speech2vid.types import Image
 
 log = logging.getLogger(__name__)
 
@@ -134,3 +138,25 @@ def _to_8_bit(picture: PIL.Image.Image) -> PIL.Image.Image:
         scale = 255 if values.max(initial=0) <= 1 else 1
         return PIL.Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
     return picture
+
+
+def save_picture(image: Image, outfile: str | Path) -> Path:
+    """Write (H, W, 3) uint8 RGB, marked as synthetic.
+
+    Raises:
+        OutputError: unwritable, or a suffix other than .png.
+    """
+    outfile = Path(outfile)
+    if outfile.suffix.lower() != ".png":
+        raise OutputError(f"{outfile} does not end in .png", "name the picture with .png")
+    hidden = hidden_name(outfile)
+    create_hidden(hidden, outfile)
+    try:
+        with output_errors(outfile):
+            mark = PngInfo()
+            mark.add_text(MARK_KEY, mark_text({"command": "redub"}))
+            PIL.Image.fromarray(image).save(hidden, format="PNG", pnginfo=mark)
+            os.replace(hidden, outfile)
+    finally:
+        hidden.unlink(missing_ok=True)
+    return outfile

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from speech2vid.media.container import Stream, exact, find_audio, find_video, first_picture, open_media, packets_of
-from speech2vid.media.picture import Display
-from speech2vid.records import MediaInfo
+from speech2vid.media.display import Display
+from speech2vid.types import MediaInfo
 
 MICROSECONDS_HZ = 1_000_000  # FFmpeg's unit for the duration of a file
 PLAUSIBLE_RATE_HZ = (1, 240)  # a rate outside is a header's fiction (browser recordings say 1000)

@@ -21,8 +21,8 @@ from speech2vid.media.container import (
     first_picture,
     open_media,
 )
-from speech2vid.media.picture import Display
-from speech2vid.records import VideoFrame
+from speech2vid.media.display import Display
+from speech2vid.types import VideoFrame
 
 LOOK = Fraction(1, 4)
 """Of a grid step. At 0, pictures of a 30 Hz camera are half of their duration (0.4 steps) late; at 1/2 they are right,

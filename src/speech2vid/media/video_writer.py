@@ -19,12 +19,12 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import OutputError
+from speech2vid.media.audio_track import SoundTrack
 from speech2vid.media.container import Frame, find_audio, find_video, open_media, reason
-from speech2vid.media.label import Label
-from speech2vid.media.mark import MARK_KEY, mark_text
-from speech2vid.media.planes import PlaneConverter, Planes
-from speech2vid.media.sound_track import SoundTrack
-from speech2vid.records import Image
+from speech2vid.media.pixel_planes import PlaneConverter, Planes
+from speech2vid.media.synthetic_metadata import MARK_KEY, mark_text
+from speech2vid.media.visible_label import Label
+from speech2vid.types import Image
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 SOUND_AHEAD_S = 1  # the sound is written this far ahead of the picture, to lie close to it in the file

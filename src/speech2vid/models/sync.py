@@ -21,9 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech2vid.constants import MFCC_PER_FRAME
-from speech2vid.models.config import NetworkConfig
-from speech2vid.models.network import Graph, Network
-from speech2vid.models.shape_predictor import (
+from speech2vid.models.audio_to_mouth import (
     PHONE_BANDS,
     PLAIN_BANDS,
     PhoneLikelihoods,
@@ -31,6 +29,8 @@ from speech2vid.models.shape_predictor import (
     ShapePredictor,
     ShapePredictorConfig,
 )
+from speech2vid.models.config import NetworkConfig
+from speech2vid.models.network import Graph, Network
 
 PICTURE_ROWS, PICTURE_COLUMNS = 32, 48
 POINT_COORDINATES = 58  # x, y of 20 mouth and 9 chin landmarks

@@ -15,15 +15,15 @@ from typing import Any, Literal, Self
 
 from speech2vid.constants import TARGET_PX
 from speech2vid.errors import ConfigError
+from speech2vid.models.audio_to_mouth import ShapePredictorConfig
 from speech2vid.models.config import NetworkConfig
 from speech2vid.models.identity_trunk import IdentityTrunkConfig
-from speech2vid.models.redubber import RedubberConfig
-from speech2vid.models.shape_predictor import ShapePredictorConfig
+from speech2vid.models.paper_redubber import RedubberConfig
+from speech2vid.models.paper_talker import TalkerConfig
 from speech2vid.models.sharpener import SharpenerConfig
 from speech2vid.models.sync import SyncConfig
-from speech2vid.models.talker import TalkerConfig
 from speech2vid.models.warp_talker import WarpTalkerConfig
-from speech2vid.training.stage_config import StageConfig
+from speech2vid.training.task_config import StageConfig
 
 
 @dataclass(frozen=True)

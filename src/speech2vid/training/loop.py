@@ -16,13 +16,13 @@ from torch import nn
 
 from speech2vid.errors import TrainingError
 from speech2vid.losses import total
-from speech2vid.models.checkpoint import fill
-from speech2vid.training.feed import Feed
-from speech2vid.training.journal import Journal
-from speech2vid.training.processes import Processes
-from speech2vid.training.stage import Stage
-from speech2vid.training.stage_config import StageConfig
-from speech2vid.training.state import Progress, State, write
+from speech2vid.runtime.torch import fill
+from speech2vid.training.checkpoint import Progress, State, write
+from speech2vid.training.dataloader import Feed
+from speech2vid.training.distributed import Processes
+from speech2vid.training.logger import Journal
+from speech2vid.training.task import Stage
+from speech2vid.training.task_config import StageConfig
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 LOG_EVERY = 20  # steps
