@@ -27,7 +27,7 @@ from speech2vid.inference.mouth_motion import CHUNK_FRAMES
 from speech2vid.inference.talkers.warp import BATCH, TalkerNetworks
 
 ROUNDS = 15
-CODE = "import json, sys, floor; print(json.dumps(floor.one_run(int(sys.argv[1]), sys.argv[2])))"
+CODE = "import json, sys, compute_floor; print(json.dumps(compute_floor.one_run(int(sys.argv[1]), sys.argv[2])))"
 
 
 def measure(device: str = "auto") -> dict[str, Any]:
@@ -44,16 +44,16 @@ def one_run(threads: int, device: str) -> dict[str, Any]:
     networks = TalkerNetworks(device=device, threads=threads)
     with tempfile.TemporaryDirectory() as folder:
         identity = make_identity([setting.make_photo(Path(folder) / "photo.png", 720)], networks)
-    window = int(networks.voice.header.config["window_rows"])
+    window = int(networks.audio_to_mouth.header.config["window_rows"])
     rows = np.zeros((1, window + MFCC_PER_FRAME * (CHUNK_FRAMES - 1), 89), np.float32)
     targets = np.repeat(identity.rest[None], BATCH, axis=0) + np.linspace(-2, 2, BATCH, dtype=np.float32)[:, None, None]
     runs = {
         "frames": (lambda: networks.frames(identity.features, identity.mouths, targets), BATCH),
-        "voice": (lambda: networks.voice({"logmel": rows}), CHUNK_FRAMES),
+        "audio_to_mouth": (lambda: networks.audio_to_mouth({"logmel": rows}), CHUNK_FRAMES),
     }
     counts = {
         "frames": multiply_adds("warp_talker", "frames", frames_inputs(identity, targets)) / BATCH,
-        "voice": multiply_adds("voice", "shapes", {"logmel": rows}) / CHUNK_FRAMES,
+        "audio_to_mouth": multiply_adds("audio_to_mouth", "mouth_motion", {"logmel": rows}) / CHUNK_FRAMES,
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}  # on the wall, of all cores
     rates = []

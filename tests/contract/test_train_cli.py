@@ -120,8 +120,8 @@ def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path],
     arguments = ("train", "talker", "--data", store, "--out", out, "--config", "toy", "--device", "cpu")
     result = speech2vid(*arguments, timeout_s=300)
     assert result.returncode == 0, result.stderr
-    made = {Path(line).name for line in result.stdout.splitlines()}
-    assert {"warp_talker.safetensors", "warp_talker.frames.onnx", "voice.safetensors", "voice.shapes.onnx"} <= made
+    generated = {Path(line).name for line in result.stdout.splitlines()}
+    assert {"warp_talker.safetensors", "warp_talker.frames.onnx", "voice.safetensors", "voice.shapes.onnx"} <= generated
     networks = TalkerNetworks(out / "weights", "cpu")
     assert networks.voice.header.data.startswith("6 tracks of 3 speakers")
     assert "opening_correlation" in networks.voice.header.metrics
@@ -130,12 +130,12 @@ def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path],
     assert again.returncode == 1
     assert "holds a training already" in again.stderr
 
-    (out / "sound" / "checkpoint.safetensors").unlink()  # as if it had been stopped before the last stage
-    before = (out / "picture" / "losses.tsv").read_bytes()
+    (out / "audio_to_mouth" / "checkpoint.safetensors").unlink()  # as if it had been stopped before the last stage
+    before = (out / "warp_talker" / "losses.tsv").read_bytes()
     resumed = speech2vid(*arguments, "--resume", timeout_s=300)
     assert resumed.returncode == 0, resumed.stderr
-    assert (out / "picture" / "losses.tsv").read_bytes() == before
-    assert (out / "sound" / "checkpoint.safetensors").is_file()
+    assert (out / "warp_talker" / "losses.tsv").read_bytes() == before
+    assert (out / "audio_to_mouth" / "checkpoint.safetensors").is_file()
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ steps = 5
 batch = 4
 frames = 16
 phone_model = "none"
-lags = "none"
+av_offsets = "none"
 validate_every = 3
 [sound.network]
 width = 16
@@ -66,20 +66,20 @@ validate_every = 3
 layers = 3
 channels = 8
 """
-STAGES = ("reader", "picture", "sound", "identity", "talker", "sharpener")
+TASKS = ("mouth_landmarks", "warp_talker", "audio_to_mouth", "identity", "paper_talker", "sharpener")
 RELATIVE, ABSOLUTE = 1e-4, 1e-6  # floats are added in another order; measured: 1e-5 after five updates
 
 
-def train(store: Path, out: Path, processes: int, config: Path) -> None:
+def train(store: Path, out: Path, start_distributed: int, config: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     running = []
-    for rank in range(processes):
+    for rank in range(start_distributed):
         told = {
             "RANK": rank,
             "LOCAL_RANK": rank,
-            "WORLD_SIZE": processes,
+            "WORLD_SIZE": start_distributed,
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
         }
@@ -104,12 +104,12 @@ def test_two_processes_are_one(drawn_store: Callable[[Path], Path], tmp_path: Pa
     config.write_text(CONFIG)
     for count in (1, 2):
         train(store, tmp_path / str(count), count, config)
-    for stage in STAGES:
-        one, two = (np.loadtxt(tmp_path / str(count) / stage / "losses.tsv", skiprows=1) for count in (1, 2))
+    for task in TASKS:
+        one, two = (np.loadtxt(tmp_path / str(count) / task / "losses.tsv", skiprows=1) for count in (1, 2))
         assert one.shape[0] == 5
-        np.testing.assert_allclose(two, one, rtol=RELATIVE, atol=ABSOLUTE, err_msg=stage)
-        headers = [read_weights(tmp_path / str(count) / stage / "best.safetensors") for count in (1, 2)]
+        np.testing.assert_allclose(two, one, rtol=RELATIVE, atol=ABSOLUTE, err_msg=task)
+        headers = [read_weights(tmp_path / str(count) / task / "best.safetensors") for count in (1, 2)]
         for name, tensor in headers[0][1].items():
             if name.endswith(("running_mean", "running_var")) and ".phones." not in name:  # of both halves together
-                np.testing.assert_allclose(headers[1][1][name], tensor, rtol=0.02, atol=1e-3, err_msg=f"{stage} {name}")
-        assert len(list((tmp_path / "2" / stage).glob("events.*"))) == 1, "only the first process writes"
+                np.testing.assert_allclose(headers[1][1][name], tensor, rtol=0.02, atol=1e-3, err_msg=f"{task} {name}")
+        assert len(list((tmp_path / "2" / task).glob("events.*"))) == 1, "only the first process writes"

@@ -16,7 +16,7 @@ from speech2vid.geometry import compose
 from speech2vid.inference.occlusion import PART, hide, known_area, median_colours
 from speech2vid.inference.redubbers.warp import NetworkBlender, network_inputs
 from speech2vid.media import load_photo
-from speech2vid.models.paper_redubber import Redubber, RedubberConfig
+from speech2vid.models.paper_redubber import PaperRedubber, RedubberConfig
 from speech2vid.models.warp_redubber import INPUTS, WarpRedubber, blend
 from speech2vid.runtime.torch import load, save
 from speech2vid.training.export import export_graphs
@@ -64,7 +64,7 @@ def case(photo: Path) -> Case:
 
 def test_it_gives_what_the_torch_network_gives(folder: Path, case: Case) -> None:
     source, painted, landmarks, targets = case
-    made = NetworkBlender(folder, "cpu").blend(*case)
+    generated = NetworkBlender(folder, "cpu").blend(*case)
     network, _ = load(folder / "redubber.safetensors", WarpRedubber)
     hidden = hide(landmarks, targets)
     colours = median_colours(source, landmarks, hidden)
@@ -76,21 +76,21 @@ def test_it_gives_what_the_torch_network_gives(folder: Path, case: Case) -> None
         fields = network(**{name: torch.tensor(np.array(inputs[name])) for name in INPUTS})
         wanted = blend(fields, torch.from_numpy(base.transpose(0, 3, 1, 2)) / 255).numpy().transpose(0, 2, 3, 1)
     wanted = source[PART] + hidden.region[..., None] * (255 * wanted.clip(0, 1) - source[PART])
-    apart = np.abs(made[PART] - wanted)
+    apart = np.abs(generated[PART] - wanted)
     assert apart.max() < 4  # OpenCV samples at 1/32 px
     assert apart.mean() < 0.3
-    assert np.abs(made[PART].astype(int) - source[PART]).max() > 30
+    assert np.abs(generated[PART].astype(int) - source[PART]).max() > 30
 
 
 def test_outside_it_is_the_source(folder: Path, case: Case) -> None:
     source, _, landmarks, targets = case
     kept = [array.copy() for array in case]
-    made = NetworkBlender(folder, "cpu").blend(*case)
+    generated = NetworkBlender(folder, "cpu").blend(*case)
     assert all((a == b).all() for a, b in zip(kept, case, strict=True))  # nothing of the caller's is written to
-    outside = np.ones(made.shape[:3], bool)
+    outside = np.ones(generated.shape[:3], bool)
     outside[PART[:-1]] = hide(landmarks, targets).area == 0
-    assert (made[outside] == source[outside]).all()
-    assert made.dtype == np.uint8
+    assert (generated[outside] == source[outside]).all()
+    assert generated.dtype == np.uint8
 
 
 def test_a_face_comes_out_the_same_in_any_company(folder: Path, case: Case) -> None:
@@ -108,8 +108,8 @@ def test_the_true_mouth_is_not_looked_at(folder: Path, case: Case) -> None:
     inside = area.region == 1
     other[PART][inside] = 255 - other[PART][inside]
     blender = NetworkBlender(folder, "cpu")
-    made, again = blender.blend(*case)[PART], blender.blend(other, painted, landmarks, targets)[PART]
-    assert (made[inside] == again[inside]).all()
+    generated, again = blender.blend(*case)[PART], blender.blend(other, painted, landmarks, targets)[PART]
+    assert (generated[inside] == again[inside]).all()
 
 
 def test_wrong_shapes_and_files_are_named(folder: Path, case: Case, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_wrong_shapes_and_files_are_named(folder: Path, case: Case, tmp_path: Pa
         blender.blend(case[0], case[1], case[2], case[2])
     with pytest.raises(WeightsError, match="does not exist"):
         NetworkBlender(tmp_path, "cpu")
-    save(Redubber(RedubberConfig("audio", "compact", 1)).eval(), tmp_path / "redubber.safetensors", half=True)
-    export_graphs(tmp_path / "redubber.safetensors", Redubber)
+    save(PaperRedubber(RedubberConfig("audio", "compact", 1)).eval(), tmp_path / "redubber.safetensors", half=True)
+    export_graphs(tmp_path / "redubber.safetensors", PaperRedubber)
     with pytest.raises(WeightsError, match="blends no painted faces"):
         NetworkBlender(tmp_path, "cpu")
 
@@ -127,9 +127,9 @@ def test_wrong_shapes_and_files_are_named(folder: Path, case: Case, tmp_path: Pa
 def test_the_shipped_network_leaves_a_face_that_fits_as_it_is(case: Case) -> None:
     """Painted with its own mouth, asked for its own shape: hidden and given back, it is the same to the eye."""
     source, _, landmarks, _ = (array[:2] for array in case)
-    made = NetworkBlender(device="cpu").blend(source, source, landmarks, landmarks[:, MOUTH_POINTS])
+    generated = NetworkBlender(device="cpu").blend(source, source, landmarks, landmarks[:, MOUTH_POINTS])
     region = hide(landmarks, landmarks[:, MOUTH_POINTS]).region[..., None]
-    apart = np.abs(made[PART].astype(np.float32) - source[PART])
+    apart = np.abs(generated[PART].astype(np.float32) - source[PART])
     assert (apart * region).sum() / (3 * region.sum()) < 6
     tinted = source.copy()
     tinted[PART] = np.rint(source[PART] + 25 * (region > 0)).clip(0, 255)

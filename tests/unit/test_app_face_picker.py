@@ -16,7 +16,7 @@ import PIL.Image
 from speech2vid.app import job_functions
 from speech2vid.errors import FaceError, MediaError
 from speech2vid.inference.track_cache import known_tracks
-from speech2vid.media import NativeReader, VideoWriter, load_photo
+from speech2vid.media import RawVideoReader, VideoWriter, load_photo
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +59,20 @@ def test_who_appears_later_is_shown_and_has_the_number_of_the_run(
     found = job_functions.look(tmp_path, told, video=late_guest, kept=kept, max_seconds=60)
     assert len(found.boxes) == 2
     assert told.said[-1] == (36, 36, "Looking at the video")
-    with PIL.Image.open(found.preview) as picture:
-        tiles = [np.asarray(picture.crop(tuple(map(round, box))).convert("L").resize((40, 40))) for box in found.boxes]
+    with PIL.Image.open(found.preview) as photo:
+        tiles = [np.asarray(photo.crop(tuple(map(round, box))).convert("L").resize((40, 40))) for box in found.boxes]
     assert np.abs(tiles[0].astype(int) - tiles[1]).mean() > 5
     tracks = known_tracks(late_guest, folder=kept, progress=lambda done: pytest.fail("it is known"))
     places = [np.median(face.landmarks[:, :, 0]) for face in sorted(tracks.faces, key=lambda face: face.person)]
     assert places[0] > 200 > places[-1], "the guest appears later, and so is the second, though at the left"
 
     told = Told()
-    made = job_functions.redub(
-        tmp_path, told, video=late_guest, sound=short_speech, kept=kept, max_seconds=60, face_index=1, crf=4
+    generated = job_functions.redub(
+        tmp_path, told, video=late_guest, audio=short_speech, kept=kept, max_seconds=60, face_index=1, crf=4
     )
     assert {doing for _, _, doing in told.said} == {"Making the video"}, "nothing is looked at twice"
-    assert job_functions.KNOWN in made.notes
-    pairs = zip(NativeReader(late_guest), NativeReader(made.file), strict=False)
+    assert job_functions.KNOWN in generated.notes
+    pairs = zip(RawVideoReader(late_guest), RawVideoReader(generated.file), strict=False)
     changed = [abs(a.planes[0].astype(int) - b.planes[0]) for a, b in pairs]
     guest = max(change[100:160, 40:130].mean() for change in changed[18:])
     host = max(change[100:160, 250:350].mean() for change in changed)
@@ -82,12 +82,12 @@ def test_who_appears_later_is_shown_and_has_the_number_of_the_run(
 
 def test_a_run_looks_for_itself_where_nobody_has(late_guest: Path, short_speech: Path, tmp_path: Path) -> None:
     told = Told()
-    made = job_functions.redub(
-        tmp_path, told, video=late_guest, sound=short_speech, kept=tmp_path / "kept", max_seconds=60, face_index=1
+    generated = job_functions.redub(
+        tmp_path, told, video=late_guest, audio=short_speech, kept=tmp_path / "kept", max_seconds=60, face_index=1
     )
     doing = list(dict.fromkeys(doing for _, _, doing in told.said))
     assert doing == ["Looking at the video", "Making the video"]
-    assert job_functions.KNOWN not in made.notes
+    assert job_functions.KNOWN not in generated.notes
 
 
 def test_nobody_and_too_long_are_said_at_once(late_guest: Path, tmp_path: Path) -> None:

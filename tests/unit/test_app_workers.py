@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from speech2vid.app.jobs import Desk, Done, Running, State, Visitor
+from speech2vid.app.jobs import Done, JobQueue, Running, State, Visitor
 from speech2vid.app.settings import Limits
-from speech2vid.app.storage import PrivateFolder
-from speech2vid.app.workers import Crashed, Crew, Job, Stopped
+from speech2vid.app.storage import Storage
+from speech2vid.app.workers import Crashed, Job, Stopped, WorkerPool
 from speech2vid.errors import MediaError
 
 TASKS = """
@@ -53,11 +53,11 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def crew() -> Iterator[Crew]:
-    crew = Crew(job_s=60, unheard_s=60)
-    yield crew
-    crew.close()
-    assert crew.running == 0
+def pool() -> Iterator[WorkerPool]:
+    pool = WorkerPool(job_s=60, unheard_s=60)
+    yield pool
+    pool.close()
+    assert pool.running == 0
 
 
 def end_of(job: Job) -> Any:
@@ -87,29 +87,31 @@ def begun(job: Job, folder: Path) -> int:
     return int((folder / "pid").read_text())
 
 
-def test_a_process_serves_again_after_a_result_and_after_a_failure(crew: Crew, tasks: Any, tmp_path: Path) -> None:
-    job = crew.start(tasks.add, tmp_path, numbers=[1, 2])
+def test_a_process_serves_again_after_a_result_and_after_a_failure(
+    pool: WorkerPool, tasks: Any, tmp_path: Path
+) -> None:
+    job = pool.start(tasks.add, tmp_path, numbers=[1, 2])
     total, temporary, pid = end_of(job)
     assert (total, temporary) == (3, str(tmp_path))  # whatever it writes by the way lies in the job's folder
     assert (job.done, job.total, job.doing) == (1, 2, "adding")
     with pytest.raises(MediaError) as failure:
-        end_of(crew.start(tasks.fail, tmp_path))
+        end_of(pool.start(tasks.fail, tmp_path))
     assert (failure.value.message, failure.value.hint) == ("me.jpg is empty", "copy it again")
     with pytest.raises(Crashed, match="ZeroDivisionError"):
-        end_of(crew.start(tasks.break_down, tmp_path))
-    assert end_of(crew.start(tasks.add, tmp_path, numbers=[4]))[2] == pid
+        end_of(pool.start(tasks.break_down, tmp_path))
+    assert end_of(pool.start(tasks.add, tmp_path, numbers=[4]))[2] == pid
     job.stop()  # too late: does nothing
     assert not gone(pid)
 
 
-def test_a_process_that_dies_costs_its_job_alone(crew: Crew, tasks: Any, tmp_path: Path) -> None:
+def test_a_process_that_dies_costs_its_job_alone(pool: WorkerPool, tasks: Any, tmp_path: Path) -> None:
     with pytest.raises(Crashed):
-        end_of(crew.start(tasks.die, tmp_path))
-    assert end_of(crew.start(tasks.add, tmp_path, numbers=[5]))[0] == 5
+        end_of(pool.start(tasks.die, tmp_path))
+    assert end_of(pool.start(tasks.add, tmp_path, numbers=[5]))[0] == 5
 
 
-def test_stop_ends_the_process(crew: Crew, tasks: Any, tmp_path: Path) -> None:
-    job = crew.start(tasks.sleep, tmp_path)
+def test_stop_ends_the_process(pool: WorkerPool, tasks: Any, tmp_path: Path) -> None:
+    job = pool.start(tasks.sleep, tmp_path)
     pid = begun(job, tmp_path)
     job.stop()
     assert gone(pid)
@@ -119,19 +121,19 @@ def test_stop_ends_the_process(crew: Crew, tasks: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limits", [{"job_s": 0.5, "unheard_s": 60}, {"job_s": 60, "unheard_s": 0.5}])
 def test_a_job_without_end_or_without_listener_is_stopped(tasks: Any, tmp_path: Path, limits: dict[str, float]) -> None:
-    crew = Crew(**limits, watch_every_s=0.05)
-    job = crew.start(tasks.sleep, tmp_path)
+    pool = WorkerPool(**limits, watch_every_s=0.05)
+    job = pool.start(tasks.sleep, tmp_path)
     deadline = time.monotonic() + 30
-    while crew.running and time.monotonic() < deadline:
+    while pool.running and time.monotonic() < deadline:
         time.sleep(0.05)
     with pytest.raises(Stopped):
         job.result()
-    crew.close()
+    pool.close()
 
 
 def test_a_later_job_of_the_same_name_takes_the_place_of_the_earlier_one(tasks: Any, tmp_path: Path) -> None:
     """A visitor has put another video in: nobody waits for what was begun on the first."""
-    desk = Desk(PrivateFolder(tmp_path), Crew(job_s=60, unheard_s=60), Limits())
+    job_queue = JobQueue(Storage(tmp_path), WorkerPool(job_s=60, unheard_s=60), Limits())
     visitor, begun = Visitor("ann", "tab"), asyncio.Event()
 
     async def watch(states: AsyncGenerator[State, None]) -> list[State]:
@@ -143,12 +145,12 @@ def test_a_later_job_of_the_same_name_takes_the_place_of_the_earlier_one(tasks: 
         return seen
 
     async def both() -> tuple[list[State], list[State]]:
-        first = asyncio.create_task(watch(desk.serve(visitor, tasks.sleep, {}, name="look")))
+        first = asyncio.create_task(watch(job_queue.serve(visitor, tasks.sleep, {}, name="look")))
         await begun.wait()
-        second = await watch(desk.serve(visitor, tasks.add, {}, name="look", numbers=[1]))
+        second = await watch(job_queue.serve(visitor, tasks.add, {}, name="look", numbers=[1]))
         return await first, second
 
     first, second = asyncio.run(both())
     assert {type(state) for state in first} == {Running}, "and nothing is said of it"
     assert isinstance(second[-1], Done)
-    desk.close()
+    job_queue.close()

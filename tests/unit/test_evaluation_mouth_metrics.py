@@ -47,8 +47,8 @@ def test_correlation_of_a_still_is_0_and_of_shuffled_frames_small(speech_like: n
 @pytest.mark.parametrize("late", [-4, -1, 0, 3, 10])
 def test_the_best_lag_is_how_late_the_generated_mouth_is(late: int) -> None:
     source = np.random.default_rng(2).normal(size=100)
-    true, generated = source[20:80], source[20 - late : 80 - late]
-    curve = mouth_metrics.lag_curve(generated, true)
+    target, generated = source[20:80], source[20 - late : 80 - late]
+    curve = mouth_metrics.lag_curve(generated, target)
     assert len(curve) == 21
     assert mouth_metrics.best_lag(curve) == late
     assert curve[10 + late] == pytest.approx(1.0)
@@ -76,14 +76,14 @@ def test_mouth_boxes_hold_the_mouth_and_stay_inside(landmarks: np.ndarray) -> No
 
 
 def test_mouth_error_sees_the_mouth_and_nothing_else() -> None:
-    true = np.full((2, FACE_PX, FACE_PX, 3), 100, np.uint8)
+    target = np.full((2, FACE_PX, FACE_PX, 3), 100, np.uint8)
     boxes = np.array([[40, 70, 60, 80], [40, 70, 60, 80]])
-    elsewhere = true.copy()
+    elsewhere = target.copy()
     elsewhere[:, :60] = 255
-    assert mouth_metrics.mouth_error(elsewhere, true, boxes) == 0.0
-    mouth = true.copy()
+    assert mouth_metrics.mouth_error(elsewhere, target, boxes) == 0.0
+    mouth = target.copy()
     mouth[0, 70:80, 40:50] = 90  # half of the box of one of two frames, darker by 10
-    assert mouth_metrics.mouth_error(mouth, true, boxes) == pytest.approx(2.5)
+    assert mouth_metrics.mouth_error(mouth, target, boxes) == pytest.approx(2.5)
 
 
 def test_sharpness_is_the_variance_of_the_laplacian_and_falls_with_blur() -> None:

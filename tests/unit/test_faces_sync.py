@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX
 from speech2vid.errors import WeightsError
-from speech2vid.faces.mouth_crops import mouth_picture, picture_movement, point_movement, without_mean
+from speech2vid.faces.mouth_crops import crop_motion, mouth_crop, point_motion, without_mean
 from speech2vid.faces.sync import (
     IN_STEP_FRAMES,
     MAX_OFFSET_FRAMES,
@@ -35,8 +35,8 @@ def unit_vectors(frames: int, seed: int = 0) -> Floats:
 @pytest.mark.parametrize("late", [-15, -4, 0, 3, 15])
 def test_offset_is_positive_where_the_sound_is_later(late: int) -> None:
     said = unit_vectors(140)
-    video, sound = said[20:100], np.roll(said, late, axis=0)
-    measure = measure_tracks([(20, similarities(video, sound, 20))])
+    video, audio = said[20:100], np.roll(said, late, axis=0)
+    measure = measure_tracks([(20, similarities(video, audio, 20))])
     assert measure is not None
     assert measure.offset_s * 25 + IN_STEP_FRAMES == pytest.approx(late, abs=0.1)
     assert measure.window_offsets + IN_STEP_FRAMES == pytest.approx(late, abs=0.1)
@@ -119,19 +119,19 @@ def test_mean_is_taken_over_three_seconds_around() -> None:
 
 def test_a_face_that_does_not_move_has_no_movement() -> None:
     face = np.random.default_rng(0).integers(0, 255, (FACE_PX, FACE_PX, 3), dtype=np.uint8)
-    picture = mouth_picture(face)
-    assert (picture.shape, picture.dtype) == ((32, 48), np.uint8)
-    assert not picture_movement(np.repeat(picture[None], 30, axis=0)).any()
+    image = mouth_crop(face)
+    assert (image.shape, image.dtype) == ((32, 48), np.uint8)
+    assert not crop_motion(np.repeat(image[None], 30, axis=0)).any()
     landmarks = np.random.default_rng(1).standard_normal((1, 68, 2)).astype(np.float32).repeat(30, axis=0)
-    assert np.abs(point_movement(landmarks)).max() < 1e-6
+    assert np.abs(point_motion(landmarks)).max() < 1e-6
 
 
 def test_the_picture_is_the_lower_half_of_the_face() -> None:
     face = np.zeros((FACE_PX, FACE_PX, 3), np.uint8)
     face[:48] = 255
-    assert not mouth_picture(face).any()
+    assert not mouth_crop(face).any()
     face[48:] = 200
-    assert (mouth_picture(face) == 200).all()
+    assert (mouth_crop(face) == 200).all()
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from speech2vid.errors import ConfigError, FaceError
 from speech2vid.faces.sync import OFFSETS
-from speech2vid.inference.active_speaker import Role, active_speakers, cast_faces, read_speakers
+from speech2vid.inference.active_speaker import Assignment, active_speakers, assign_faces, read_speakers
 from speech2vid.inference.video_tracks import SeenFace, VideoTracks
 
 AUDIO, VIDEO = Path("audio.wav"), Path("video.mp4")
@@ -56,29 +56,29 @@ def test_where_the_sound_does_not_tell_the_largest_speaks_and_it_is_said() -> No
 
 def test_a_person_by_number_speaks_everywhere_and_nobody_else() -> None:
     seen = tracks(face(0, 0, 0), face(0, 1, 0.3), face(100, 1, 0.3), face(100, 0, 0.3))
-    cast = cast_faces(seen, AUDIO, VIDEO, face_index=0)
-    assert cast.sounds == [AUDIO, None, None, AUDIO]
+    cast = assign_faces(seen, AUDIO, VIDEO, face_index=0)
+    assert cast.audio_tracks == [AUDIO, None, None, AUDIO]
     with pytest.raises(FaceError, match="no person 2: 2 were found"):
-        cast_faces(seen, AUDIO, VIDEO, face_index=2)
+        assign_faces(seen, AUDIO, VIDEO, face_index=2)
 
 
 def test_people_with_sounds_of_their_own() -> None:
     seen = tracks(face(0, 0, 0), face(0, 1, 0), face(100, 2, 0))
-    roles = [Role(Path("a.wav"), face=0), Role(Path("c.wav"), face=2)]
-    assert cast_faces(seen, AUDIO, VIDEO, roles=roles).sounds == [Path("a.wav"), None, Path("c.wav")]
+    roles = [Assignment(Path("a.wav"), face=0), Assignment(Path("c.wav"), face=2)]
+    assert assign_faces(seen, AUDIO, VIDEO, roles=roles).audio_tracks == [Path("a.wav"), None, Path("c.wav")]
 
 
 def test_nobody_to_be_seen() -> None:
     with pytest.raises(FaceError, match=r"no face was found in video\.mp4"):
-        cast_faces(tracks(), AUDIO, VIDEO)
+        assign_faces(tracks(), AUDIO, VIDEO)
 
 
 def test_a_map_of_people_to_sounds(tmp_path: Path) -> None:
     path = tmp_path / "map.toml"
     path.write_text('[[speaker]]\nface = 1\naudio = "a.wav"\n[[speaker]]\nphoto = "b.jpg"\naudio = "b.wav"\n')
     assert read_speakers(path) == [
-        Role(tmp_path / "a.wav", face=1),
-        Role(tmp_path / "b.wav", photo=tmp_path / "b.jpg"),
+        Assignment(tmp_path / "a.wav", face=1),
+        Assignment(tmp_path / "b.wav", photo=tmp_path / "b.jpg"),
     ]
     path.write_text('[[speaker]]\nface = 1\nphoto = "b.jpg"\naudio = "a.wav"\n')
     with pytest.raises(ConfigError, match="not described as expected"):

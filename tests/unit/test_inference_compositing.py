@@ -60,22 +60,22 @@ def fields(flow: np.ndarray | float = 0.0, weights: tuple[float, ...] = (1, 0, 0
 @pytest.mark.parametrize("angle", [0.0, 0.3, -2.0])
 def test_no_flow_gives_the_photo_itself(angle: float) -> None:
     photo = still(texture(400, 480), placed(2.3, angle, 200, 180))
-    picture = next(Composer(identity([photo] * 5)).frames(fields()))
-    assert np.abs(picture.astype(int) - photo.image).max() <= 1
+    frame = next(Composer(identity([photo] * 5)).frames(fields()))
+    assert np.abs(frame.astype(int) - photo.image).max() <= 1
 
 
 def test_only_the_region_changes_and_the_input_does_not() -> None:
     photo = still(texture(400, 480), placed(2.0, 0.1, 120, 90))
     before = photo.image.copy()
-    picture = next(Composer(identity([photo] * 5)).frames(fields(weights=(0, 0, 0, 0, 0, 1))))
-    changed = np.abs(picture.astype(int) - before).max(axis=2) > 1
+    frame = next(Composer(identity([photo] * 5)).frames(fields(weights=(0, 0, 0, 0, 0, 1))))
+    changed = np.abs(frame.astype(int) - before).max(axis=2) > 1
     y, x = np.nonzero(changed)
     aligned = transform_points(photo.transform, np.stack([x, y], axis=1))
     assert len(aligned) > 5000
     assert (aligned >= (REGION_LEFT, REGION_TOP)).all()
     assert (aligned <= (REGION_LEFT + REGION_WIDTH - 1, REGION_TOP + REGION_HEIGHT - 1)).all()
     middle = transform_points(invert(photo.transform), np.array([56.0, 78.0]))
-    assert (picture[int(middle[1]), int(middle[0])] == 64).all()  # the residual, a quarter of full scale
+    assert (frame[int(middle[1]), int(middle[0])] == 64).all()  # the residual, a quarter of full scale
     assert np.array_equal(photo.image, before)
 
 
@@ -83,10 +83,10 @@ def test_only_the_region_changes_and_the_input_does_not() -> None:
 def test_flow_moves_the_picture_by_so_many_aligned_pixels(scale: float) -> None:
     photo = still(texture(480, 480), placed(scale, 0.0, 60, 60))
     shift = np.array([2.0, -3.0], np.float32)
-    picture = next(Composer(identity([photo] * 5)).frames(fields(shift[None, None, :, None, None])))
+    frame = next(Composer(identity([photo] * 5)).frames(fields(shift[None, None, :, None, None])))
     x, y = (int(v) for v in transform_points(invert(photo.transform), np.array([56.0, 80.0])))
     dx, dy = (int(v) for v in shift * scale)
-    patch = picture[y - 5 : y + 6, x - 5 : x + 6].astype(int)
+    patch = frame[y - 5 : y + 6, x - 5 : x + 6].astype(int)
     moved = photo.image[y - 5 + dy : y + 6 + dy, x - 5 + dx : x + 6 + dx]
     assert np.abs(patch - moved).max() <= 1
 
@@ -112,8 +112,8 @@ def test_a_still_of_another_size_and_place_is_found() -> None:
         return still(cv2.warpAffine(face, invert(transform), (640, 640), flags=cv2.INTER_CUBIC), transform)
 
     canvas, other = photo(small), photo(large)
-    picture = next(Composer(identity([canvas, other, other, other, other])).frames(fields(weights=(0, 1, 0, 0, 0, 0))))
-    assert np.abs(picture.astype(int) - canvas.image).mean() < 1.0
+    frame = next(Composer(identity([canvas, other, other, other, other])).frames(fields(weights=(0, 1, 0, 0, 0, 0))))
+    assert np.abs(frame.astype(int) - canvas.image).mean() < 1.0
 
 
 def test_copies_of_a_still_are_sampled_at_the_mean_of_their_flows() -> None:
@@ -127,9 +127,9 @@ def test_copies_of_a_still_are_sampled_at_the_mean_of_their_flows() -> None:
 
 def test_face_at_the_border_of_the_photo() -> None:
     photo = still(texture(200, 200), placed(3.0, 0.0, -80, -60))
-    picture = next(Composer(identity([photo] * 5)).frames(fields()))
-    assert picture.shape == photo.image.shape
-    assert np.abs(picture.astype(int) - photo.image).max() <= 1
+    frame = next(Composer(identity([photo] * 5)).frames(fields()))
+    assert frame.shape == photo.image.shape
+    assert np.abs(frame.astype(int) - photo.image).max() <= 1
 
 
 def test_blend_is_whole_on_the_mouth_and_nothing_at_the_border() -> None:

@@ -42,16 +42,16 @@ def test_a_drifting_head_stands_still_when_aligned() -> None:
 
 
 def test_the_closed_mouth_does_not_follow_the_filmed_one() -> None:
-    made = plan(*head())
-    assert float(made.rest[:, 9, 1].std()) < 0.25 * float(made.landmarks[:, 57, 1].std())
+    generated = plan(*head())
+    assert float(generated.neutral_mouth[:, 9, 1].std()) < 0.25 * float(generated.landmarks[:, 57, 1].std())
 
 
 def test_movements_between_the_frames_of_the_grid() -> None:
-    movements = np.arange(4, dtype=np.float32)[:, None, None] + np.zeros((4, 20, 2), np.float32) + 1
+    motions = np.arange(4, dtype=np.float32)[:, None, None] + np.zeros((4, 20, 2), np.float32) + 1
     middles = (np.arange(4) + 0.5) / 25
-    assert at_times(movements, middles)[:, 0, 0] == pytest.approx([1, 2, 3, 4])
-    assert at_times(movements, middles[:3] + 0.02)[:, 0, 0] == pytest.approx([1.5, 2.5, 3.5])
-    assert at_times(movements, np.array([-1.0, 9.0]))[:, 0, 0] == pytest.approx([0, 0])
+    assert at_times(motions, middles)[:, 0, 0] == pytest.approx([1, 2, 3, 4])
+    assert at_times(motions, middles[:3] + 0.02)[:, 0, 0] == pytest.approx([1.5, 2.5, 3.5])
+    assert at_times(motions, np.array([-1.0, 9.0]))[:, 0, 0] == pytest.approx([0, 0])
 
 
 def test_the_effect_comes_and_goes_where_a_face_is_found_or_lost_within_a_shot() -> None:
@@ -79,7 +79,7 @@ def test_a_profile_a_small_face_and_a_covered_mouth_keep_the_original() -> None:
 
 def test_at_no_weight_the_mouth_wanted_is_the_filmed_one() -> None:
     points, times_s = head()
-    made = plan(points, times_s, fade_in=True)
+    generated = plan(points, times_s, fade_in=True)
     moved = np.full((20, 2), 5, np.float32)
-    assert made.target(0, moved) == pytest.approx(made.landmarks[0, MOUTH_POINTS], abs=0.5)
-    assert made.target(30, moved) == pytest.approx(made.rest[30] + 5)
+    assert generated.target(0, moved) == pytest.approx(generated.landmarks[0, MOUTH_POINTS], abs=0.5)
+    assert generated.target(30, moved) == pytest.approx(generated.neutral_mouth[30] + 5)

@@ -14,17 +14,17 @@ from speech2vid.timing import Stopwatch
 
 
 def test_ahead_keeps_order_and_works_ahead_within_its_bound() -> None:
-    made: list[int] = []
+    generated: list[int] = []
 
     def count() -> Iterator[int]:
         for number in range(20):
-            made.append(number)
+            generated.append(number)
             yield number
 
     with closing(ahead(count(), 3)) as items:
         first = next(items)
         time.sleep(0.3)
-        assert (first, len(made)) == (0, 5)  # one taken, three waiting, one in hand
+        assert (first, len(generated)) == (0, 5)  # one taken, three waiting, one in hand
         assert [first, *items] == list(range(20))
 
 

@@ -22,9 +22,9 @@ from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, 
 TICK = Fraction(1, 100)
 
 
-def pictures(count: int, duration: int = 4) -> Iterator[Any]:
+def frames(count: int, duration: int = 4) -> Iterator[Any]:
     for index in range(count):
-        picture = SimpleNamespace(
+        frame = SimpleNamespace(
             index=index,
             ticks=index * duration,
             duration=duration,
@@ -32,13 +32,13 @@ def pictures(count: int, duration: int = 4) -> Iterator[Any]:
             format=SimpleNamespace(tick_s=TICK),
             planes=[np.zeros(1, np.uint8)],
         )
-        picture.copy = lambda picture=picture: copy.copy(picture)
-        yield picture
+        frame.copy = lambda frame=frame: copy.copy(frame)
+        yield frame
 
 
 def shown(count: int, end_s: Fraction, last_shot: int = 0) -> tuple[list[int], list[int]]:
-    pairs = list(timeline(pictures(count), end_s, last_shot))
-    return [picture.index for picture, _ in pairs], [ticks for _, ticks in pairs]
+    pairs = list(timeline(frames(count), end_s, last_shot))
+    return [frame.index for frame, _ in pairs], [ticks for _, ticks in pairs]
 
 
 def test_a_shorter_sound_cuts_and_a_longer_one_plays_back_and_forth() -> None:
@@ -96,7 +96,7 @@ def test_what_is_kept_comes_back_and_what_is_damaged_does_not(tmp_path: Path) ->
         assert np.array_equal(a.landmarks, b.landmarks)
         assert np.array_equal(a.fits, b.fits)
     assert [len(person) for person in after.stills] == [1, 1]
-    assert np.array_equal(after.stills[1][0].picture, before.stills[1][0].picture)
+    assert np.array_equal(after.stills[1][0].frame, before.stills[1][0].frame)
     whole = path.read_bytes()
     for damaged in (whole[:-200], whole[: len(whole) // 2], b"", b"no archive"):
         path.write_bytes(damaged)

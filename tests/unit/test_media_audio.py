@@ -102,7 +102,7 @@ def test_sound_is_counted_from_the_first_picture(tmp_path, make_clip, chirp, lat
     wave = chirp(1.0, RATE_HZ)
     start = round((2 + late_s) * RATE_HZ)
     pts = [2000 + 40 * k for k in range(25)]
-    path = make_clip(tmp_path / "a.mkv", pts, Fraction(1, 1000), sound=wave, sound_start=start)
+    path = make_clip(tmp_path / "a.mkv", pts, Fraction(1, 1000), audio=wave, audio_start=start)
     found = load_audio(path)
     shift = round(late_s * RATE_HZ)
     wanted = np.concatenate([np.zeros(shift), wave]) if shift >= 0 else wave[-shift:]

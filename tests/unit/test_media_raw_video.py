@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from speech2vid.media import NativeReader, NativeWriter, VideoReader
+from speech2vid.media import RawVideoReader, RawVideoWriter, VideoReader
 from speech2vid.media.container import open_media
 
 TICK = Fraction(1, 90_000)
@@ -31,7 +31,7 @@ def write(
     rng = np.random.default_rng(0)
     width, height = size
     base = rng.integers(60, 180, (height // 8 + 2, width // 8 + 2, 1)) + rng.integers(-15, 15, 3)
-    picture = np.kron(base.astype(np.uint8), np.ones((8, 8, 1), np.uint8))
+    raw_frame = np.kron(base.astype(np.uint8), np.ones((8, 8, 1), np.uint8))
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=30, options={"crf": "1", "bf": "2"})
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
@@ -39,7 +39,7 @@ def write(
         for name, value in tags.items():
             setattr(stream.codec_context, name, value)
         for number, ticks in enumerate(times):
-            part = np.ascontiguousarray(picture[number : number + height, number : number + width])
+            part = np.ascontiguousarray(raw_frame[number : number + height, number : number + width])
             frame = av.VideoFrame.from_ndarray(part, format="rgb24").reformat(format=pixel_format)
             frame.pts, frame.time_base = ticks, TICK
             output.mux(stream.encode(frame))
@@ -53,11 +53,11 @@ def times_of(path: Path) -> list[Fraction]:
         return sorted(Fraction(p.pts) * Fraction(p.time_base) for p in packets)
 
 
-def copied(source: Path, target: Path, **settings: object) -> NativeWriter:
-    reader = NativeReader(source)
-    with NativeWriter(target, reader.format, crf=0, **settings) as writer:  # type: ignore[arg-type]
-        for picture in reader:
-            writer.write_picture(picture, picture.ticks)
+def copied(source: Path, target: Path, **settings: object) -> RawVideoWriter:
+    reader = RawVideoReader(source)
+    with RawVideoWriter(target, reader.format, crf=0, **settings) as writer:  # type: ignore[arg-type]
+        for raw_frame in reader:
+            writer.write_frame(raw_frame, raw_frame.ticks)
     return writer
 
 
@@ -67,7 +67,7 @@ def test_times_depth_and_tags_of_a_video_of_variable_rate_stay(tmp_path: Path, s
     source = write(tmp_path / f"in{suffix}", pixel_format=pixel_format, colorspace=1, color_primaries=1, color_trc=1)
     copied(source, tmp_path / f"out{suffix}")
     assert times_of(tmp_path / f"out{suffix}") == times_of(source)
-    before, after = NativeReader(source), NativeReader(tmp_path / f"out{suffix}")
+    before, after = RawVideoReader(source), RawVideoReader(tmp_path / f"out{suffix}")
     assert replace(after.format, rate_hz=before.format.rate_hz) == before.format
     assert before.format.bits == (10 if "10" in pixel_format else 8)
     for a, b in zip(before, after, strict=True):
@@ -83,36 +83,36 @@ def test_matroska_rounds_times_to_its_millisecond(tmp_path: Path) -> None:
 
 
 def test_only_the_changed_part_changes(tmp_path: Path) -> None:
-    picture = next(iter(NativeReader(write(tmp_path / "in.mp4"))))
-    before = [plane.copy() for plane in picture.planes]
+    raw_frame = next(iter(RawVideoReader(write(tmp_path / "in.mp4"))))
+    before = [plane.copy() for plane in raw_frame.planes]
     difference = np.zeros((16, 20, 3), np.float32)
     difference[4:12, 4:16] = (40, -20, 10)
-    seen = picture.crop((10, 8, 30, 24)).astype(int)
-    picture.add((10, 8, 30, 24), difference)
-    for plane, old, step in zip(picture.planes, before, (1, 2, 2), strict=True):
+    seen = raw_frame.crop((10, 8, 30, 24)).astype(int)
+    raw_frame.add((10, 8, 30, 24), difference)
+    for plane, old, step in zip(raw_frame.planes, before, (1, 2, 2), strict=True):
         changed = np.argwhere(plane != old)
         assert len(changed)
         low, high = changed.min(axis=0), changed.max(axis=0)
         assert low.tolist() >= [12 // step, 14 // step]
         assert (high < [-(-20 // step), -(-26 // step)]).all()
-    now = picture.crop((10, 8, 30, 24)).astype(int)
+    now = raw_frame.crop((10, 8, 30, 24)).astype(int)
     assert abs(now[6:10, 6:14] - seen[6:10, 6:14] - (40, -20, 10)).max() <= 4
 
 
 def test_a_part_looks_as_the_player_shows_it(tmp_path: Path) -> None:
     source = write(tmp_path / "in.mp4", size=(128, 96))
     shown = next(iter(VideoReader(source, None))).image
-    part = next(iter(NativeReader(source))).crop((32, 16, 96, 80))
+    part = next(iter(RawVideoReader(source))).crop((32, 16, 96, 80))
     error = abs(part.astype(int) - shown[16:80, 32:96])
     assert error.mean() < 3  # chroma is enlarged in another way
     assert np.median(error) <= 1
 
 
 def test_a_copy_keeps_what_the_original_loses(tmp_path: Path) -> None:
-    picture = next(iter(NativeReader(write(tmp_path / "in.mp4"))))
-    copy = picture.copy()
-    picture.add((0, 0, 16, 16), np.full((16, 16, 3), 30, np.float32))
-    assert not np.array_equal(copy.planes[0], picture.planes[0])
+    raw_frame = next(iter(RawVideoReader(write(tmp_path / "in.mp4"))))
+    copy = raw_frame.copy()
+    raw_frame.add((0, 0, 16, 16), np.full((16, 16, 3), 30, np.float32))
+    assert not np.array_equal(copy.planes[0], raw_frame.planes[0])
 
 
 @pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (-1, 0, 0, 1)])
@@ -135,20 +135,20 @@ def test_video_that_lies_on_its_side_comes_out_upright(tmp_path: Path, matrix: t
 def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
     source = write(tmp_path / "in.mp4", sample_aspect_ratio=Fraction(16, 11))
     copied(source, tmp_path / "out.mp4")
-    assert NativeReader(tmp_path / "out.mp4").format.pixel_aspect == Fraction(16, 11)
+    assert RawVideoReader(tmp_path / "out.mp4").format.pixel_aspect == Fraction(16, 11)
     before, after = (next(iter(VideoReader(path, None))).image for path in (source, tmp_path / "out.mp4"))
     assert before.shape == after.shape == (48, 93, 3)
 
 
 def test_odd_sizes_keep_their_pixels(tmp_path: Path) -> None:
     source = write(tmp_path / "in.mkv", size=(63, 47), pixel_format="yuv444p")
-    reader = NativeReader(source)
+    reader = RawVideoReader(source)
     assert (reader.format.width_px, reader.format.height_px) == (63, 47)
-    with NativeWriter(tmp_path / "out.mp4", reader.format, crf=0) as writer:
-        for picture in reader:
-            picture.add((40, 30, 63, 47), np.full((17, 23, 3), 10, np.float32))
-            writer.write_picture(picture, picture.ticks)
-    after = NativeReader(tmp_path / "out.mp4")
+    with RawVideoWriter(tmp_path / "out.mp4", reader.format, crf=0) as writer:
+        for raw_frame in reader:
+            raw_frame.add((40, 30, 63, 47), np.full((17, 23, 3), 10, np.float32))
+            writer.write_frame(raw_frame, raw_frame.ticks)
+    after = RawVideoReader(tmp_path / "out.mp4")
     assert (after.format.width_px, after.format.height_px) == (64, 48)
     assert next(iter(after)).planes[0].shape == (48, 64)
 
@@ -158,8 +158,8 @@ def test_other_sound_and_tags_are_kept_and_the_first_sound_is_replaced(tmp_path:
     with av.open(str(source), "w") as output:
         video = output.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        sounds = [output.add_stream("aac", rate=16000, layout="mono") for _ in range(2)]
-        sounds[1].metadata["language"] = "fra"
+        audio_tracks = [output.add_stream("aac", rate=16000, layout="mono") for _ in range(2)]
+        audio_tracks[1].metadata["language"] = "fra"
         output.metadata["title"] = "Two sounds"
         ends = [(0, 400, "A"), (400, 900, "B")]
         output.set_chapters(
@@ -172,11 +172,11 @@ def test_other_sound_and_tags_are_kept_and_the_first_sound_is_replaced(tmp_path:
             frame = av.VideoFrame(64, 48, "yuv420p")
             frame.pts = number
             output.mux(video.encode(frame))
-        for stream in sounds:
+        for stream in audio_tracks:
             for number in range(15):
-                sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
-                sound.sample_rate, sound.pts = 16000, 1024 * number
-                output.mux(stream.encode(sound))
+                audio = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                audio.sample_rate, audio.pts = 16000, 1024 * number
+                output.mux(stream.encode(audio))
             output.mux(stream.encode(None))
         output.mux(video.encode(None))
     writer = copied(source, tmp_path / "out.mp4", audio_source=speech, audio_limit_s=Fraction(1), keep=source)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speech2vid.media import VideoReader, VideoWriter
-from speech2vid.media.visible_label import Label
+from speech2vid.media.visible_label import VisibleLabel
 
 SIZES = [(256, 256), (1920, 1080), (1080, 1920), (320, 180)]
 
@@ -15,7 +15,7 @@ SIZES = [(256, 256), (1920, 1080), (1080, 1920), (320, 180)]
 @pytest.mark.parametrize("grey", [0, 128, 255])
 def test_letters_stand_out_in_the_corner(width, height, grey) -> None:
     image = np.full((height, width, 3), grey, np.uint8)
-    labelled = Label(width, height)(image)
+    labelled = VisibleLabel(width, height)(image)
     assert (image == grey).all(), "the picture given is not touched"
     rows, columns = np.nonzero((labelled != grey).any(axis=2))
     if grey:  # on black the plate does not show
@@ -31,7 +31,7 @@ def test_it_survives_the_encoder_on_every_frame(tmp_path) -> None:
     with VideoWriter(tmp_path / "a.mp4", 256, 256, label=True) as writer:
         for _ in range(5):
             writer.write(np.full((256, 256, 3), 200, np.uint8))
-    wanted = Label(256, 256)(np.full((256, 256, 3), 200, np.uint8)).astype(float)
+    wanted = VisibleLabel(256, 256)(np.full((256, 256, 3), 200, np.uint8)).astype(float)
     frames = list(VideoReader(tmp_path / "a.mp4"))
     assert len(frames) == 5
     for frame in frames:
@@ -42,4 +42,4 @@ def test_it_survives_the_encoder_on_every_frame(tmp_path) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(2, 2), (16, 9), (64, 48), (111, 57)])
 def test_pictures_smaller_than_the_label(width, height) -> None:
-    assert Label(width, height)(np.zeros((height, width, 3), np.uint8)).shape == (height, width, 3)
+    assert VisibleLabel(width, height)(np.zeros((height, width, 3), np.uint8)).shape == (height, width, 3)

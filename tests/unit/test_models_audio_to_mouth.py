@@ -19,9 +19,9 @@ from speech2vid.models.audio_to_mouth import (
     STATES,
     STREAMS,
     WINDOW_ROWS,
+    AudioToMouth,
+    AudioToMouthConfig,
     PhoneLikelihoods,
-    ShapePredictor,
-    ShapePredictorConfig,
     rows_needed,
 )
 
@@ -38,9 +38,9 @@ def random_likelihoods(layer: PhoneLikelihoods, deviation: float = 3.0) -> tuple
     return means, weights
 
 
-def predictor(members: int = 1) -> ShapePredictor:
+def predictor(members: int = 1) -> AudioToMouth:
     torch.manual_seed(3)
-    network = ShapePredictor(ShapePredictorConfig(width=16, members=members)).eval()
+    network = AudioToMouth(AudioToMouthConfig(width=16, members=members)).eval()
     random_likelihoods(network.likelihoods)
     network.basis.normal_()
     return network
@@ -102,5 +102,5 @@ def test_members_are_averaged() -> None:
 
 
 def test_size_of_the_default() -> None:
-    trained = sum(p.numel() for p in ShapePredictor(ShapePredictorConfig()).parameters())
+    trained = sum(p.numel() for p in AudioToMouth(AudioToMouthConfig()).parameters())
     assert trained == 276_644

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from speech2vid.models.context_encoder import ContextEncoder
-from speech2vid.models.paper_redubber import Redubber, RedubberConfig
+from speech2vid.models.paper_redubber import PaperRedubber, RedubberConfig
 from speech2vid.models.warp_redubber import INPUTS, BlendFields, WarpRedubber, blend
 
 
@@ -26,7 +26,7 @@ def test_the_context_is_seen_at_every_scale() -> None:
 @pytest.mark.parametrize("images", [1, 5])
 def test_the_papers_network_makes_whole_faces(images: int) -> None:
     torch.manual_seed(0)
-    network = Redubber(RedubberConfig("audio", "compact", images)).eval()
+    network = PaperRedubber(RedubberConfig("audio", "compact", images)).eval()
     stills, windows, context = (
         torch.rand(2, 3 * images, 112, 112),
         torch.randn(4, 1, 12, 35),
@@ -45,21 +45,21 @@ def test_the_papers_network_makes_whole_faces(images: int) -> None:
 
 def test_every_weight_of_the_papers_network_learns() -> None:
     torch.manual_seed(0)
-    network = Redubber(RedubberConfig("audio", "compact"))
-    made = network(torch.randn(2, 1, 12, 35), torch.rand(2, 3, 224, 224), torch.rand(2, 15, 112, 112))
-    made.square().mean().backward()
+    network = PaperRedubber(RedubberConfig("audio", "compact"))
+    generated = network(torch.randn(2, 1, 12, 35), torch.rand(2, 3, 224, 224), torch.rand(2, 15, 112, 112))
+    generated.square().mean().backward()
     assert not [name for name, each in network.named_parameters() if each.grad is None or not each.grad.abs().sum()]
 
 
 def test_another_size_is_refused() -> None:
-    network = Redubber(RedubberConfig("audio", "compact", 1)).eval()
+    network = PaperRedubber(RedubberConfig("audio", "compact", 1)).eval()
     with pytest.raises(ValueError, match=r"\(N, 3, 224, 224\), not \(1, 3, 112, 112\)"):
         network(torch.zeros(1, 1, 12, 35), torch.zeros(1, 3, 112, 112), torch.zeros(1, 3, 112, 112))
 
 
 def test_sizes_in_parameters() -> None:
     count = {
-        size: sum(each.numel() for each in Redubber(RedubberConfig("audio", size)).parameters())
+        size: sum(each.numel() for each in PaperRedubber(RedubberConfig("audio", size)).parameters())
         for size in ("compact", "paper")
     }
     assert count["compact"] < 0.3 * count["paper"]
@@ -71,13 +71,13 @@ def test_ours_begins_with_the_painted_mouth_as_it_is() -> None:
     given["known"] = torch.ones_like(given["known"])
     with torch.no_grad():
         fields = network(**given)
-        made = blend(fields, given["painted"])
+        generated = blend(fields, given["painted"])
     assert fields.flow.shape == (2, 2, 32, 40)
     assert fields.flow.abs().max() == fields.tint.abs().max() == 0
     share = fields.share.unique()
     assert len(share) == 1
     assert share.item() < 0.06
-    torch.testing.assert_close(made, given["painted"] * (1 - share) + 0.5 * share)
+    torch.testing.assert_close(generated, given["painted"] * (1 - share) + 0.5 * share)
 
 
 def test_where_nothing_is_known_it_paints_more() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech2vid.errors import ConfigError
-from speech2vid.models.paper_talker import Talker, TalkerConfig
+from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
 
 AUDIO_SIZES = {
     "conv1": (64, 12, 35),
@@ -51,9 +51,9 @@ DECODER_SIZES = {
 TABLES = {"audio_encoder": AUDIO_SIZES, "identity_encoder": IDENTITY_SIZES, "face_decoder": DECODER_SIZES}
 
 
-def talker(**settings: object) -> Talker:
+def talker(**settings: object) -> PaperTalker:
     torch.manual_seed(0)
-    return Talker(TalkerConfig.from_dict(settings)).eval()
+    return PaperTalker(PaperTalkerConfig.from_dict(settings)).eval()
 
 
 def parameters_m(module: nn.Module) -> float:
@@ -213,9 +213,9 @@ def test_a_training_step_reaches_every_parameter() -> None:
 
 def test_config_names_the_nearest_setting() -> None:
     with pytest.raises(ConfigError, match="did you mean 'identity_images'"):
-        TalkerConfig.from_dict({"identity_image": 5})
+        PaperTalkerConfig.from_dict({"identity_image": 5})
     with pytest.raises(ConfigError, match="did you mean 'compact'"):
-        TalkerConfig.from_dict({"size": "compct"})
+        PaperTalkerConfig.from_dict({"size": "compct"})
     with pytest.raises(ConfigError, match="1, 5"):
-        TalkerConfig.from_dict({"identity_images": 3})
-    assert TalkerConfig.from_dict(TalkerConfig(size="compact").to_dict()) == TalkerConfig(size="compact")
+        PaperTalkerConfig.from_dict({"identity_images": 3})
+    assert PaperTalkerConfig.from_dict(PaperTalkerConfig(size="compact").to_dict()) == PaperTalkerConfig(size="compact")

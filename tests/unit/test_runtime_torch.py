@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from speech2vid.errors import ConfigError, WeightsError
-from speech2vid.models.paper_talker import Talker
+from speech2vid.models.paper_talker import PaperTalker
 from speech2vid.models.sharpener import Sharpener, SharpenerConfig
 from speech2vid.runtime import torch as checkpoint
 from speech2vid.runtime.weights import WeightsHeader, read_header, read_weights, tensor_spans, write_weights
@@ -133,7 +133,7 @@ def test_newer_format(file: Path) -> None:
 
 def test_wrong_architecture(file: Path) -> None:
     with pytest.raises(WeightsError, match="holds a sharpener, not a talker"):
-        checkpoint.load(file, Talker)
+        checkpoint.load(file, PaperTalker)
 
 
 def test_unknown_lacking_and_misshapen_tensors(file: Path) -> None:

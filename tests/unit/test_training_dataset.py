@@ -38,7 +38,7 @@ def test_both_splits_come_whole(store: Path) -> None:
     track = train[0]
     assert len(track) == len(track.frames) == len(track.windows) == 30
     assert track.windows.shape == (30, 1, 12, 35)
-    assert len(track.sound) == 30 * SAMPLES_PER_FRAME
+    assert len(track.audio) == 30 * SAMPLES_PER_FRAME
 
 
 def test_windows_begin_where_the_first_frame_does(drawn_tracks: Callable[..., list[Track]]) -> None:
@@ -49,8 +49,8 @@ def test_windows_begin_where_the_first_frame_does(drawn_tracks: Callable[..., li
     lead = np.full(8 * SAMPLES_PER_FRAME, 1000, np.int16)
     led = replace(
         track,
-        sound=np.concatenate([lead, track.sound]),
-        record=replace(track.record, sound_lead_frames=8),
+        audio=np.concatenate([lead, track.audio]),
+        record=replace(track.record, audio_lead_frames=8),
     )
     plain, late = TrackSet([track])[0], TrackSet([led])[0]
     np.testing.assert_allclose(late.windows[8:], plain.windows[8:], atol=1e-4)
@@ -95,7 +95,7 @@ def test_faces_left_in_the_store_are_the_same(store: Path) -> None:
         np.testing.assert_array_equal(np.stack(list(ours.frames)), theirs.frames)
         np.testing.assert_array_equal(np.asarray(ours.frames), theirs.frames)
         np.testing.assert_array_equal(ours.landmarks, theirs.landmarks)
-        np.testing.assert_array_equal(ours.sound, theirs.sound)
+        np.testing.assert_array_equal(ours.audio, theirs.audio)
 
 
 def test_what_does_not_fit_into_memory_is_left_in_the_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ from starlette.requests import ClientDisconnect
 
 from speech2vid.app.jobs import Visitor
 from speech2vid.app.settings import MEGABYTE, Limits
-from speech2vid.app.storage import SHOWN, PrivateFolder
-from speech2vid.app.upload_timeout import Message, Receive, patient
+from speech2vid.app.storage import SHOWN, Storage
+from speech2vid.app.upload_timeout import Message, Receive, with_upload_timeout
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -59,12 +59,12 @@ class Refused(Exception):
         self.status, self.sentence = status, sentence
 
 
-class Gate:
+class AccessControl:
     """ASGI middleware.
 
     Args:
         app: Gradio and the page's own routes.
-        private: whose files are whose.
+        storage: whose files are whose.
         limits: sizes.
         opened: called with whoever opens a page.
         closed: called with whoever closes one, or vanishes.
@@ -74,17 +74,17 @@ class Gate:
     def __init__(
         self,
         app: App,
-        private: PrivateFolder,
+        storage: Storage,
         limits: Limits,
         *,
         opened: Callable[[Visitor], None] = lambda visitor: None,
         closed: Callable[[Visitor], None] = lambda visitor: None,
         sockets: tuple[str, ...] = (),
     ) -> None:
-        self._app, self._private, self._limits, self._sockets = app, private, limits, sockets
+        self._app, self._private, self._limits, self._sockets = app, storage, limits, sockets
         self._opened, self._closed = opened, closed
         self._tabs: OrderedDict[str, str] = OrderedDict()  # tab → owner
-        root = str(private.root)
+        root = str(storage.root)
         self._real = tuple(dict.fromkeys(text.encode() for text in (root, quote(root), json.dumps(root)[1:-1])))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,7 +136,7 @@ class Gate:
             self._require(path.rstrip("/") in POSTS)
             if path.rstrip("/") == UPLOAD:
                 self._check_size(scope)
-                return scope, patient(receive, self._limits.pause_s, lambda: {"type": "http.disconnect"})
+                return scope, with_upload_timeout(receive, self._limits.pause_s, lambda: {"type": "http.disconnect"})
             return scope, await self._checked_body(scope, receive, owner)
         self._require(method in ("GET", "HEAD"))
         if path.startswith(FILE):
@@ -205,7 +205,7 @@ class Gate:
         return changed
 
     def _real_path(self, shown: object, owner: str) -> str:
-        """Where a file is that its owner calls ``/private/…``."""
+        """Where a file is that its owner calls ``/storage/…``."""
         if not isinstance(shown, str) or not shown.startswith(f"{SHOWN}/") or "\0" in shown:
             raise Refused(404)
         real = self._private.root / shown[len(SHOWN) + 1 :]
@@ -243,8 +243,8 @@ class Gate:
 class _Answer:
     """Passes the answer on: with the cookie, with headers, and without real paths."""
 
-    def __init__(self, gate: Gate, scope: Scope, send: Send, owner: str, is_new: bool) -> None:
-        self._gate, self._path, self._send, self._owner = gate, scope["path"].rstrip("/"), send, owner
+    def __init__(self, access_control: AccessControl, scope: Scope, send: Send, owner: str, is_new: bool) -> None:
+        self._gate, self._path, self._send, self._owner = access_control, scope["path"].rstrip("/"), send, owner
         self._start: Message = {}
         self._held: bytearray | None = None
         self._hidden = not scope["path"].startswith((FILE, *READ_FOLDERS))

@@ -1,6 +1,6 @@
 """The endpoint for programs: ``POST /talk`` for whole videos, the WebSocket ``/live`` for pictures as sound comes in.
 
-``POST /talk`` takes a form (multipart/form-data) with the files ``photo`` and ``sound`` and, if wanted, the fields
+``POST /talk`` takes a form (multipart/form-data) with the files ``photo`` and ``audio`` and, if wanted, the fields
 ``silence`` and ``crop``; the answer is the video (video/mp4), or ``{"error": …, "hint": …}`` with a status of 400 and
 more. ``GET /health`` answers ``{"version": …}``. For ``/live`` see :mod:`speech2vid.app.live`.
 
@@ -35,7 +35,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from speech2vid import __version__
 from speech2vid.app.error_messages import is_full
 from speech2vid.app.live import INTERNAL_ERROR, TRY_LATER, UNACCEPTABLE, converse, read_settings
-from speech2vid.app.upload_timeout import patient
+from speech2vid.app.upload_timeout import with_upload_timeout
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import Speech2VidError
 from speech2vid.inference import TalkerNetworks
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.2  # whether the client is still there
 MEGABYTE = 1_000_000
-FILES, FIELDS = ("photo", "sound"), ("silence", "crop")
+FILES, FIELDS = ("face", "audio"), ("silence", "crop")
 UNEXPECTED = "something went wrong that has nothing to do with the request"
 
 
@@ -89,11 +89,11 @@ def create(
     Raises:
         WeightsError, ConfigError.
     """
-    desk = _Desk(limits or EndpointLimits(), device, weights)
+    job_queue = _Endpoint(limits or EndpointLimits(), device, weights)
     routes = [
-        Route("/health", desk.health, methods=["GET"]),
-        Route("/talk", desk.talk, methods=["POST"]),
-        WebSocketRoute("/live", desk.live),
+        Route("/health", job_queue.health, methods=["GET"]),
+        Route("/talk", job_queue.talk, methods=["POST"]),
+        WebSocketRoute("/live", job_queue.live),
     ]
     handlers: dict[Any, Any] = {
         HTTPException: _refusal,
@@ -104,7 +104,7 @@ def create(
     return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(_SameSite, hosts=hosts)])
 
 
-class _Desk:
+class _Endpoint:
     """Counts who is at work, and does it in threads."""
 
     def __init__(self, limits: EndpointLimits, device: str, weights: Path | None) -> None:
@@ -129,7 +129,7 @@ class _Desk:
     async def _talk(self, request: Request) -> Response:
         folder = Path(tempfile.mkdtemp(prefix="speech2vid-"))
         try:
-            upload = Request(request.scope, patient(request.receive, self._limits.pause_s, self._too_slow))
+            upload = Request(request.scope, with_upload_timeout(request.receive, self._limits.pause_s, self._too_slow))
             async with upload.form(max_files=2, max_fields=4, max_part_size=1000) as form:
                 fields = {key: value for key, value in form.items() if isinstance(value, str)}
                 settings = read_settings(_as_json(fields), FIELDS)
@@ -255,7 +255,7 @@ class _SameSite:
 
 def _make(given: dict[str, Path], out: Path, options: dict[str, Any]) -> None:
     try:
-        make_video(given["photo"], given["sound"], out, **options)
+        make_video(given["face"], given["audio"], out, **options)
     except Speech2VidError as error:
         message = error.message
         for name, path in given.items():
@@ -274,7 +274,7 @@ def _keep(upload: object, path: Path) -> Path:
 
 
 def _as_json(fields: dict[str, str]) -> str:
-    """Form fields as the settings of a live client: only ``true`` and ``false`` are not text."""
+    """Form fields as the settings of a live client: only ``target`` and ``false`` are not text."""
     return json.dumps({key: {"true": True, "false": False}.get(text, text) for key, text in fields.items()})
 
 

@@ -27,7 +27,7 @@ from speech2vid.inference.talk import TalkResult
 from speech2vid.inference.talk import talk as make_talk
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks
-from speech2vid.media import NativeReader, is_photo, load_photo, probe, shift_sound
+from speech2vid.media import RawVideoReader, is_photo, load_photo, probe, shift_audio
 
 MAX_RATE_HZ = 120  # of a video's own frames
 LOOKING, MAKING = "Looking at the video", "Making the video"
@@ -35,7 +35,7 @@ KNOWN = "The time in which the video was looked at beforehand is not counted."
 
 
 @dataclass(frozen=True)
-class Made:
+class JobOutput:
     """A video that was made: its file, what it holds, how fast it was made, and what its maker should know."""
 
     file: Path
@@ -77,35 +77,35 @@ def get_ready() -> None:
 
 
 def talk(
-    folder: Path, progress: Progress, *, photos: list[Path], sound: Path, max_seconds: float, **options: Any
-) -> Made:
+    folder: Path, progress: Progress, *, photos: list[Path], audio: Path, max_seconds: float, **options: Any
+) -> JobOutput:
     """A photo and a voice → video. ``options`` are those of ``speech2vid.talk``."""
     for photo in photos:
         require_photo(photo)
-    check_length(sound, max_seconds)
+    check_length(audio, max_seconds)
     outfile = folder / "talk.mp4"
-    guarded = _within(progress, sound, max_seconds)
-    return _made(make_talk(photos, sound, outfile, networks=networks(), progress=guarded, **options), sound)
+    guarded = _within(progress, audio, max_seconds)
+    return _job_output(make_talk(photos, audio, outfile, networks=networks(), progress=guarded, **options), audio)
 
 
 def redub(
-    folder: Path, progress: Progress, *, video: Path, sound: Path, kept: Path, max_seconds: float, **options: Any
-) -> Made:
+    folder: Path, progress: Progress, *, video: Path, audio: Path, kept: Path, max_seconds: float, **options: Any
+) -> JobOutput:
     """A video and another voice → video. ``options`` are those of ``speech2vid.redub``; ``kept`` as in ``look``."""
-    check_length(sound, max_seconds)
+    check_length(audio, max_seconds)
     start = time.perf_counter()
     _, looked = _looked_at(video, kept, progress, max_seconds)
     look_s = time.perf_counter() - start
     guarded = _within(progress, video, max_seconds, MAX_RATE_HZ, MAKING)
-    made = make_redub(video, sound, folder / "redub.mp4", cache=kept, progress=guarded, **options)
-    result = _made(made, video, sound)
-    fps = made.frames / (look_s + made.frames / made.fps_end_to_end)
+    generated = make_redub(video, audio, folder / "redub.mp4", cache=kept, progress=guarded, **options)
+    result = _job_output(generated, video, audio)
+    fps = generated.frames / (look_s + generated.frames / generated.fps_end_to_end)
     return replace(result, fps=fps, notes=result.notes if looked else (*result.notes, KNOWN))
 
 
 def _looked_at(video: Path, kept: Path, progress: Progress, max_seconds: float) -> tuple[VideoTracks, int]:
     """What the first pass of re-dubbing finds, and how many pictures had to be looked at for it: 0 if it was known."""
-    expected = round(check_length(video, max_seconds) * float(NativeReader(video).format.rate_hz))
+    expected = round(check_length(video, max_seconds) * float(RawVideoReader(video).format.rate_hz))
     guarded = _within(progress, video, max_seconds, MAX_RATE_HZ, LOOKING)
     looked = 0
 
@@ -117,11 +117,11 @@ def _looked_at(video: Path, kept: Path, progress: Progress, max_seconds: float) 
     return known_tracks(video, progress=tell, folder=kept), looked
 
 
-def find_faces(folder: Path, progress: Progress, *, picture: Path) -> FacesFound:
+def find_faces(folder: Path, progress: Progress, *, photo: Path) -> FacesFound:
     """The faces of a photo, from the left."""
-    image = load_photo(picture)
+    image = load_photo(photo)
     if not (faces := faces_from_left(image)):
-        raise FaceError(f"no frontal face was found in {picture}", LOOK)
+        raise FaceError(f"no frontal face was found in {photo}", LOOK)
     return preview_of(image, faces, folder / "faces.jpg")
 
 
@@ -149,12 +149,12 @@ def sync(folder: Path, progress: Progress, *, video: Path, max_seconds: float) -
     return SyncFound(offset_frames, measure.confidence, sure, curve, agree, fixed)
 
 
-def _made(result: TalkResult | RedubResult, *given: Path) -> Made:
+def _job_output(result: TalkResult | RedubResult, *given: Path) -> JobOutput:
     """The result, and its notes with the names that the user knows."""
     notes = result.notes
     for path in given:
         notes = tuple(note.replace(str(path), path.name) for note in notes)
-    return Made(result.outfile, result.frames, result.seconds, result.fps_end_to_end, notes)
+    return JobOutput(result.outfile, result.frames, result.seconds, result.fps_end_to_end, notes)
 
 
 def require_photo(path: Path) -> None:
@@ -197,6 +197,6 @@ def _within(
 
 def _shifted(video: Path, folder: Path, shift_s: Fraction) -> Path:
     try:
-        return shift_sound(video, folder / "in-step.mp4", shift_s)
+        return shift_audio(video, folder / "in-step.mp4", shift_s)
     except OutputError:
-        return shift_sound(video, folder / "in-step.mkv", shift_s)  # it holds codecs that mp4 does not
+        return shift_audio(video, folder / "in-step.mkv", shift_s)  # it holds codecs that mp4 does not

@@ -16,8 +16,8 @@ from typing import Any
 
 from speech2vid.app.error_messages import Failure, explain
 from speech2vid.app.settings import Limits
-from speech2vid.app.storage import PrivateFolder
-from speech2vid.app.workers import Crew, Job, Stopped, Task
+from speech2vid.app.storage import Storage
+from speech2vid.app.workers import Job, Stopped, Task, WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +63,19 @@ STOPPED = Failure("Stopped.", "Nothing was kept.")
 Given = str | Sequence[str] | None  # paths as Gradio gives them
 
 
-class Desk:
+class JobQueue:
     """Takes work for a crew.
 
     Args:
-        private: files.
-        crew: processes.
+        storage: files.
+        pool: processes.
         limits: numbers.
     """
 
-    def __init__(self, private: PrivateFolder, crew: Crew, limits: Limits) -> None:
-        self.private, self.crew, self.limits = private, crew, limits
-        self._line: list[_Ticket] = []  # those whose turn it is, and behind them those who wait
-        self._jobs: dict[Visitor, set[_Ticket]] = {}
+    def __init__(self, storage: Storage, pool: WorkerPool, limits: Limits) -> None:
+        self.storage, self.pool, self.limits = storage, pool, limits
+        self._line: list[_QueuedJob] = []  # those whose turn it is, and behind them those who wait
+        self._jobs: dict[Visitor, set[_QueuedJob]] = {}
         self._open: dict[Visitor, float | None] = {}  # when a page was closed; None: it is open
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -108,8 +108,8 @@ class Desk:
         if name is not None:
             self.give_up(visitor, name)
         if keeps:
-            options["kept"] = self.private.kept(visitor.owner, visitor.tab)
-        ticket = _Ticket(name)
+            options["kept"] = self.storage.kept(visitor.owner, visitor.tab)
+        ticket = _QueuedJob(name)
         try:
             if not at_once:
                 if len(self._line) >= self.limits.jobs + self.limits.waiting:
@@ -137,14 +137,14 @@ class Desk:
                 self._jobs.pop(visitor, None)
 
     async def _run(
-        self, visitor: Visitor, ticket: _Ticket, task: Task, files: Mapping[str, Given], options: Mapping[str, Any]
+        self, visitor: Visitor, ticket: _QueuedJob, task: Task, files: Mapping[str, Given], options: Mapping[str, Any]
     ) -> AsyncGenerator[State, None]:
         names: dict[Path, str] = {}
         try:
-            with self.private.job(visitor.owner, visitor.tab) as folder:
+            with self.storage.job(visitor.owner, visitor.tab) as folder:
                 given = {key: self._take(visitor, folder, value, names) for key, value in files.items()}
                 ticket.folder = folder
-                ticket.job = job = self.crew.start(task, folder, **given, **options)
+                ticket.job = job = self.pool.start(task, folder, **given, **options)
                 try:
                     clock = _Clock()
                     while (result := job.result()) is None:
@@ -163,7 +163,7 @@ class Desk:
             return
         yield Done(result)
 
-    def _before(self, ticket: _Ticket) -> int:
+    def _before(self, ticket: _QueuedJob) -> int:
         """How many jobs must end first; 0 for one that was stopped."""
         ticket.heard_s = time.monotonic()
         if ticket.stopped or ticket not in self._line:
@@ -173,7 +173,7 @@ class Desk:
     def _take(self, visitor: Visitor, folder: Path, value: Given, names: dict[Path, str]) -> Any:
         """The job's own link to a file: it stays when the upload is removed."""
         if value is None or isinstance(value, str):
-            if value is None or not self.private.may_read(visitor.owner, Path(value)):
+            if value is None or not self.storage.may_read(visitor.owner, Path(value)):
                 raise FileNotFoundError("a file of somebody else, or one that is gone")
             source = Path(value)
             place = folder / "given" / str(len(names))
@@ -214,15 +214,15 @@ class Desk:
         """Stop everything and remove every file."""
         self._closing.set()
         self._tidier.join()
-        self.crew.close()
-        self.private.close()
+        self.pool.close()
+        self.storage.close()
 
     def _tidy(self) -> None:
         while not self._closing.wait(TIDY_EVERY_S):
             try:
                 self._forget_closed(time.monotonic() - self.limits.grace_s)
                 self._drop_unheard(time.monotonic() - self.limits.unheard_s)
-                self.private.remove_old(self.limits.keep_s)
+                self.storage.remove_old(self.limits.keep_s)
             except Exception:
                 log.exception("tidying up the private folder")
 
@@ -242,12 +242,12 @@ class Desk:
                 del self._open[visitor]
             present = {visitor.owner for visitor in self._open}
         for visitor in gone:
-            self.private.forget_tab(visitor.owner, visitor.tab)
+            self.storage.forget_tab(visitor.owner, visitor.tab)
             if visitor.owner not in present:
-                self.private.forget_owner(visitor.owner)
+                self.storage.forget_owner(visitor.owner)
 
 
-class _Ticket:
+class _QueuedJob:
     """A place in the line, and later the job."""
 
     def __init__(self, name: str | None) -> None:

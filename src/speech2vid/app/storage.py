@@ -1,6 +1,6 @@
 """Where uploads and results live: a folder that only this user account reads, and a ledger of who owns what in it.
 
-Owners are browsers (a cookie), tabs are pages of theirs. Pages see the folder as ``/private``; its real place, which
+Owners are browsers (a cookie), tabs are pages of theirs. Pages see the folder as ``/storage``; its real place, which
 may contain a user's name, never leaves the machine.
 """
 
@@ -26,7 +26,7 @@ LOCK = ".lock"
 HALF_UPLOAD_S = 60  # after the last byte of an upload that was not completed
 
 
-class PrivateFolder:
+class Storage:
     """A folder of mode 0700 for one running page.
 
     Args:

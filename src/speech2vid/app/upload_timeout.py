@@ -10,7 +10,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
-def patient(receive: Receive, pause_s: float, otherwise: Callable[[], Message]) -> Receive:
+def with_upload_timeout(receive: Receive, pause_s: float, otherwise: Callable[[], Message]) -> Receive:
     """The same; where nothing comes for ``pause_s`` seconds, what ``otherwise`` gives or raises."""
 
     async def received() -> Message:

@@ -19,7 +19,7 @@ from speech2vid.data.executors.local import die_with_parent
 from speech2vid.errors import Speech2VidError
 
 Task = Callable[..., Any]  # task(folder, progress, **arguments); importable by name
-TELL_EVERY_S = 0.1
+REPORT_EVERY_S = 0.1
 KEPT_WARM = 2  # processes that wait for the next job, with everything loaded
 
 
@@ -47,12 +47,12 @@ class Job:
         heard_s: when somebody last asked how it goes.
     """
 
-    def __init__(self, crew: Crew, member: _Member, task: Task, folder: Path, arguments: dict[str, Any]) -> None:
+    def __init__(self, pool: WorkerPool, member: _Worker, task: Task, folder: Path, arguments: dict[str, Any]) -> None:
         self.done = 0
         self.total: int | None = None
         self.doing = ""
         self.started_s = self.heard_s = time.monotonic()
-        self._crew, self._member = crew, member
+        self._crew, self._member = pool, member
         self._over = self._stopped = False
         self._lock = threading.Lock()
         with contextlib.suppress(OSError):  # it died already: result() will tell
@@ -96,7 +96,7 @@ class Job:
                 self._crew.dismiss(self._member, self)
 
 
-class Crew:
+class WorkerPool:
     """Processes for jobs; a few are kept warm. A watchman stops jobs that run too long or that nobody listens to.
 
     Args:
@@ -115,7 +115,7 @@ class Crew:
         get_ready: Callable[[], None] | None = None,
     ) -> None:
         self._job_s, self._unheard_s, self._get_ready = job_s, unheard_s, get_ready
-        self._idle: list[_Member] = []
+        self._idle: list[_Worker] = []
         self._jobs: dict[int, Job] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -124,7 +124,7 @@ class Crew:
 
     def warm(self, count: int = 1) -> None:
         """Start processes ahead of the first jobs."""
-        fresh = [_Member(self._get_ready) for _ in range(count)]
+        fresh = [_Worker(self._get_ready) for _ in range(count)]
         with self._lock:
             self._idle += fresh
 
@@ -133,13 +133,13 @@ class Crew:
         with self._lock:
             member = self._idle.pop(0) if self._idle else None
         if member is None or not member.alive:
-            member = _Member(self._get_ready)
+            member = _Worker(self._get_ready)
         job = Job(self, member, task, folder, arguments)
         with self._lock:
             self._jobs[id(job)] = job
         return job
 
-    def free(self, member: _Member, job: Job) -> None:
+    def free(self, member: _Worker, job: Job) -> None:
         """A job is over, its process may serve again."""
         with self._lock:
             self._jobs.pop(id(job), None)
@@ -149,7 +149,7 @@ class Crew:
         if not keep:
             member.end()
 
-    def dismiss(self, member: _Member, job: Job) -> None:
+    def dismiss(self, member: _Worker, job: Job) -> None:
         """A job is over, and so is its process."""
         with self._lock:
             self._jobs.pop(id(job), None)
@@ -183,7 +183,7 @@ class Crew:
                     job.stop()
 
 
-class _Member:
+class _Worker:
     """A process at the other end of a pipe."""
 
     def __init__(self, get_ready: Callable[[], None] | None) -> None:
@@ -217,12 +217,12 @@ def _serve(pipe: Connection, get_ready: Callable[[], None] | None) -> None:
 def _run(pipe: Connection, task: Task, folder: Path, arguments: dict[str, Any]) -> tuple[Any, ...]:
     os.environ["TMPDIR"] = str(folder)
     tempfile.tempdir = None
-    told_s = 0.0
+    reported_s = 0.0
 
     def progress(done: int, total: int | None, doing: str = "") -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s > TELL_EVERY_S:
-            told_s = time.monotonic()
+        nonlocal reported_s
+        if time.monotonic() - reported_s > REPORT_EVERY_S:
+            reported_s = time.monotonic()
             pipe.send(("progress", done, total, doing))
 
     try:

@@ -81,7 +81,7 @@ def _version(package: str) -> str:
 
 
 def _devices() -> dict[str, list[str]]:
-    import onnxruntime
+    from speech2vid.runtime.onnx import onnx_runtime
 
-    local = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
+    local = [name for name in onnx_runtime().get_available_providers() if name != "AzureExecutionProvider"]
     return {"onnx": [name.removesuffix("ExecutionProvider") for name in local]}

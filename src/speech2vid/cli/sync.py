@@ -39,7 +39,7 @@ def sync(
     from speech2vid.errors import FaceError
     from speech2vid.faces import SyncNetworks, measure_sync
     from speech2vid.faces.sync import CONFIDENT
-    from speech2vid.media import shift_sound
+    from speech2vid.media import shift_audio
 
     with progress_bar(f"sync {video.name}") as progress:
         measure = measure_sync(video, SyncNetworks(weights), progress)
@@ -55,7 +55,7 @@ def sync(
             raise FaceError(
                 f"{fix} was not written: the offset of {video} is not sure", "the speaker's face must be seen"
             )
-        shift_sound(video, fix, Fraction(-round(1000 * measure.offset_s), 1000))
+        shift_audio(video, fix, Fraction(-round(1000 * measure.offset_s), 1000))
         if not as_json:
             typer.echo(f"{fix}: the sound moved by {-measure.offset_s:+.2f} s")
 

@@ -1,6 +1,6 @@
 """Who speaks, and by how much the sound is late (Sect. 4): tracks and what they are heard to say → verdicts.
 
-How well each frame of a face fits the sound at each offset is for a ``SyncMeter`` to say. Everything that follows from
+How well each frame of a face fits the sound at each offset is for a ``SyncScorer`` to say. Everything that follows from
 it is here: one offset for the whole file, from all its faces together; of faces that are seen at the same time, the
 one that fits best; and a reason for those left out.
 """
@@ -26,7 +26,7 @@ TOGETHER = 0.5  # share of the shorter track during which two are seen at once
 Floats = NDArray[np.float32]
 
 
-class SyncMeter(Protocol):
+class SyncScorer(Protocol):
     """Says how well a face fits a sound.
 
     Attributes:
@@ -41,13 +41,13 @@ class SyncMeter(Protocol):
     margin: float
     least: float
 
-    def __call__(self, faces: Frames, landmarks: Points, sound: Waveform, lead_frames: int) -> Floats:
+    def __call__(self, faces: Frames, landmarks: Points, audio: Waveform, lead_frames: int) -> Floats:
         """How well each frame fits the sound at each offset; more is better.
 
         Args:
             faces: (T, 112, 112, 3) uint8 RGB.
             landmarks: (T, 68, 2) px of the 112 px face.
-            sound: 16 kHz mono, from ``lead_frames`` frames before the first face to about as many after the last.
+            audio: 16 kHz mono, from ``lead_frames`` frames before the first face to about as many after the last.
             lead_frames: at least 15, but for a track at the beginning of its file.
 
         Returns:
@@ -105,7 +105,7 @@ class Verdict:
     reason: Reason | None
 
 
-def file_offset(tracks: Sequence[SeenTrack], meter: SyncMeter) -> FileOffset:
+def file_offset(tracks: Sequence[SeenTrack], scorer: SyncScorer) -> FileOffset:
     """One offset for the whole file: of faces seen together, only the one that fits best has a say."""
     voters = [
         each
@@ -119,11 +119,11 @@ def file_offset(tracks: Sequence[SeenTrack], meter: SyncMeter) -> FileOffset:
         return FileOffset()
     curve = np.sum([each.curve * len(each.fits) for each in voters], axis=0) / frames
     seconds, confidence = frames / FRAME_RATE_HZ, _confidence(curve)
-    sure = seconds >= LEAST_SECONDS and confidence * np.sqrt(seconds) >= meter.sure
+    sure = seconds >= LEAST_SECONDS and confidence * np.sqrt(seconds) >= scorer.sure
     return FileOffset(round(offset_of(curve) / FRAME_RATE_HZ, 4), round(confidence, 4), bool(sure))
 
 
-def judge(tracks: Sequence[SeenTrack], offset: FileOffset, meter: SyncMeter) -> list[Verdict]:
+def assess(tracks: Sequence[SeenTrack], offset: FileOffset, scorer: SyncScorer) -> list[Verdict]:
     """Tell speakers from listeners and from voices off screen."""
     fits = [_fit(each, offset) for each in tracks]
     verdicts = []
@@ -135,17 +135,17 @@ def judge(tracks: Sequence[SeenTrack], offset: FileOffset, meter: SyncMeter) -> 
         ]
         best = max(rivals, default=-np.inf)
         reason = None
-        if best >= fit + meter.margin:
+        if best >= fit + scorer.margin:
             reason = Reason.LISTENER
-        elif best > fit - meter.margin:
+        elif best > fit - scorer.margin:
             reason = Reason.LOW_CONFIDENCE
-        elif _fit_as_kept(track, offset) < meter.least and track.spoken >= OFF_SCREEN_SECONDS * FRAME_RATE_HZ:
+        elif _fit_as_kept(track, offset) < scorer.least and track.spoken >= OFF_SCREEN_SECONDS * FRAME_RATE_HZ:
             reason = Reason.OFF_SCREEN
         verdicts.append(Verdict(round(fit, 4), reason))
     return verdicts
 
 
-def judge_by_size(tracks: Sequence[SeenTrack]) -> list[Verdict]:
+def assess_by_size(tracks: Sequence[SeenTrack]) -> list[Verdict]:
     """Where nothing is measured: of faces that are seen at the same time, the largest one speaks."""
     smaller = [
         any(each.is_together_with(track) and each.face_px > track.face_px for each in tracks) for track in tracks

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 
 from speech2vid.constants import FACE_PX
-from speech2vid.data.jpeg import decode_pictures
+from speech2vid.data.jpeg import decode_jpegs
 from speech2vid.data.records import FaceTrack
 from speech2vid.faces.cluster import mean_embedding
 
@@ -18,7 +18,7 @@ DECIMALS = 4
 def embedding_of(track: FaceTrack) -> list[float]:
     """Mean face embedding of a track, (128,), rounded for the record."""
     at = np.unique(np.linspace(0, len(track) - 1, LOOKS + 2)[1:-1].round().astype(int))
-    faces = decode_pictures(b"".join(track.pictures[i] for i in at), len(at), FACE_PX)
+    faces = decode_jpegs(b"".join(track.jpegs[i] for i in at), len(at), FACE_PX)
     mean = mean_embedding(list(faces), [track.landmarks[i] for i in at])
     return [round(float(value), DECIMALS) for value in mean]
 

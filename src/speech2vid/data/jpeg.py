@@ -18,7 +18,7 @@ CONTEXT_QUALITY = 93  # of the 224 px faces: 13 KB
 _START, _END = b"\xff\xd8", b"\xff\xd9"  # never inside a picture: its data has a zero after every 0xff
 
 
-def encode_picture(image: Image, quality: int = QUALITY) -> bytes:
+def encode_jpeg(image: Image, quality: int = QUALITY) -> bytes:
     """(H, W, 3) uint8 RGB → one JPEG."""
     settings = [
         cv2.IMWRITE_JPEG_QUALITY,
@@ -31,33 +31,33 @@ def encode_picture(image: Image, quality: int = QUALITY) -> bytes:
     return bytes(data)
 
 
-def split_pictures(motion_jpeg: bytes) -> list[bytes]:
+def split_jpegs(motion_jpeg: bytes) -> list[bytes]:
     """JPEGs one after another → each alone; a damaged one may come out as none of its own."""
     parts = motion_jpeg.removesuffix(_END).split(_END + _START) if motion_jpeg else []
     return [(b"" if index == 0 else _START) + part + _END for index, part in enumerate(parts)]
 
 
-def decode_pictures(motion_jpeg: bytes, count: int, size_px: int = FACE_PX) -> Frames:
+def decode_jpegs(motion_jpeg: bytes, count: int, size_px: int = FACE_PX) -> Frames:
     """JPEGs one after another → (count, size, size, 3) uint8 RGB.
 
     Raises:
         DataError: there are more or fewer of them, or one is damaged or of another size.
     """
-    pictures = split_pictures(motion_jpeg)
-    if len(pictures) != count:
-        raise DataError(f"{len(pictures)} pictures instead of {count}")
+    jpegs = split_jpegs(motion_jpeg)
+    if len(jpegs) != count:
+        raise DataError(f"{len(jpegs)} pictures instead of {count}")
     frames = np.empty((count, size_px, size_px, 3), np.uint8)
-    for index, picture in enumerate(pictures):
+    for index, jpeg in enumerate(jpegs):
         try:
-            frames[index] = decode_picture(picture, size_px)
+            frames[index] = decode_jpeg(jpeg, size_px)
         except DataError as error:
             raise DataError(f"picture {index} is damaged") from error
     return frames
 
 
-def decode_picture(picture: bytes, size_px: int) -> Image:
+def decode_jpeg(jpeg: bytes, size_px: int) -> Image:
     """One JPEG → (size, size, 3) uint8 RGB. DataError where it is damaged or of another size."""
-    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None or image.shape != (size_px, size_px, 3):
         raise DataError("a picture is damaged")
     return np.asarray(image, np.uint8)

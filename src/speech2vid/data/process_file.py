@@ -24,28 +24,28 @@ from speech2vid.data.active_speaker import (
     FileOffset,
     Floats,
     SeenTrack,
-    SyncMeter,
+    SyncScorer,
     Verdict,
+    assess,
+    assess_by_size,
     file_offset,
-    judge,
-    judge_by_size,
 )
 from speech2vid.data.face_tracks import TrackFinder
 from speech2vid.data.identities import embedding_of
-from speech2vid.data.jpeg import decode_pictures
-from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, TrackRecord, TrackSound
-from speech2vid.data.rejected import Dropped
+from speech2vid.data.jpeg import decode_jpegs
+from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, TrackAudio, TrackRecord
+from speech2vid.data.rejected import Rejected
 from speech2vid.data.report import FORMAT, outcome_as_json, replace_file
-from speech2vid.data.shards import Members, TarWriter, faces_of, members_of, read_samples, sound_of
-from speech2vid.data.sync_scorer import Sync, meter_for, meter_name
-from speech2vid.data.track_audio import FULL_SCALE, MIN_TRACK_FRAMES, SoundCutter, hear, join_sound
+from speech2vid.data.shards import Members, TarWriter, audio_of, faces_of, members_of, read_samples
+from speech2vid.data.sync_scorer import Sync, scorer_for, scorer_name
+from speech2vid.data.track_audio import FULL_SCALE, MIN_TRACK_FRAMES, AudioCutter, hear, join_audio
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.faces import lip_opening, turn
 from speech2vid.faces.shots import Look, ShotFrame, split_shots
 from speech2vid.faces.sync import OFFSETS
 from speech2vid.faces.track import MAX_FACES
 from speech2vid.media import VideoReader, probe, read_keyframes
-from speech2vid.timing import StageClock
+from speech2vid.timing import StageTimer
 from speech2vid.types import MediaInfo
 
 MIN_RATE_HZ = Fraction(20)  # with fewer pictures a second lips cannot be followed
@@ -114,11 +114,11 @@ def prepare_file(task: FileTask) -> FileWork:
         OutputError: the fragment cannot be written.
     """
     cv2.setNumThreads(1)  # one process a core
-    clock, tally = StageClock(), _Tally()
+    clock, tally = StageTimer(), _Tally()
     with TarWriter(fragment_path(task.folder, task.sha256)) as fragment:
         try:
             _run_stages(task, clock, tally, fragment)
-        except Dropped as dropped:
+        except Rejected as dropped:
             tally.drop(dropped.reason, dropped.detail)
         except MediaError as error:
             tally.drop(Reason.UNREADABLE, error.message)
@@ -140,7 +140,7 @@ def write_outcome(folder: Path, sha256: str, outcome: FileOutcome) -> None:
     replace_file(outcome_path(folder, sha256), outcome_as_json(outcome))
 
 
-def _run_stages(task: FileTask, clock: StageClock, tally: _Tally, fragment: TarWriter) -> None:
+def _run_stages(task: FileTask, clock: StageTimer, tally: _Tally, fragment: TarWriter) -> None:
     """Two passes: all tracks into a spool on the disk; then, when the whole file is known, those that are kept."""
     with clock.during("probe"):
         info = probe_source(task.path)
@@ -148,15 +148,15 @@ def _run_stages(task: FileTask, clock: StageClock, tally: _Tally, fragment: TarW
     rate_hz = float(info.frame_rate_hz or FRAME_RATE_HZ)
     with clock.during("probe"):
         skip_blank(task.path)
-    meter = meter_for(task.sync)
+    scorer = scorer_for(task.sync)
     spool_path = task.folder / f"{task.sha256}.spool"
     try:
         with TarWriter(spool_path, lasting=False) as spool:
-            seen = list(_seen_tracks(task, meter, clock, tally, spool))
+            seen = list(_seen_tracks(task, scorer, clock, tally, spool))
             spool.keep()
         with clock.during("speaker"):
-            offset = FileOffset() if meter is None else file_offset(seen, meter)
-            verdicts = judge_by_size(seen) if meter is None else judge(seen, offset, meter)
+            offset = FileOffset() if scorer is None else file_offset(seen, scorer)
+            verdicts = assess_by_size(seen) if scorer is None else assess(seen, offset, scorer)
         with clock.during("store"):
             for verdict, (_, members) in zip(verdicts, read_samples(spool_path), strict=True):
                 _keep_or_drop(verdict, offset, rate_hz, members, task, tally, fragment)
@@ -165,39 +165,39 @@ def _run_stages(task: FileTask, clock: StageClock, tally: _Tally, fragment: TarW
 
 
 def _seen_tracks(
-    task: FileTask, meter: SyncMeter | None, clock: StageClock, tally: _Tally, spool: TarWriter
+    task: FileTask, scorer: SyncScorer | None, clock: StageTimer, tally: _Tally, spool: TarWriter
 ) -> Iterator[SeenTrack]:
     """First pass: every track that can be used goes to the spool, with more sound around it than it will keep."""
-    cutter = SoundCutter(task.path)
+    cutter = AudioCutter(task.path)
     finder = TrackFinder(clock)
     with VideoReader(task.path, FRAME_RATE_HZ) as reader:
         images = (frame.image for frame in clock.each("decode", reader))
         for track in finder.find(tally.counted(clock.each("shots", split_shots(images)))):
             try:
                 face_px = usable_size(track)
-                with clock.during("sound"):
-                    sound = hear(track, cutter)
-            except Dropped as dropped:
+                with clock.during("audio"):
+                    audio = hear(track, cutter)
+            except Rejected as dropped:
                 tally.drop(dropped.reason, dropped.detail)
                 continue
             with clock.during("sync"):
-                fits, spoken = _fits(track, sound, meter)
+                fits, spoken = _fits(track, audio, scorer)
             with clock.during("store"):
                 key = f"{spool.tracks:05d}"
-                spool.add(key, members_of(describe(key, task.sha256, track, sound), track, sound))
+                spool.add(key, members_of(describe(key, task.sha256, track, audio), track, audio))
             yield SeenTrack(track.start, face_px, fits, spoken)
     for reason, count in finder.dropped.items():
         tally.drop(reason, DETAILS[reason], count)
 
 
-def _fits(track: FaceTrack, sound: TrackSound, meter: SyncMeter | None) -> tuple[Floats, int]:
+def _fits(track: FaceTrack, audio: TrackAudio, scorer: SyncScorer | None) -> tuple[Floats, int]:
     """How well each frame fits the sound at each offset, (T, 31), and in how many frames speech is heard."""
-    if meter is None:
+    if scorer is None:
         return np.zeros((len(track), len(OFFSETS)), np.float32), 0
-    faces = decode_pictures(b"".join(track.pictures), len(track))
-    waveform = sound.samples.astype(np.float32) / np.float32(FULL_SCALE)
-    activity = waveform_activity(waveform)[sound.lead_frames : sound.lead_frames + len(track)]
-    return meter(faces, track.landmarks, waveform, sound.lead_frames), int((activity > SPOKEN).sum())
+    faces = decode_jpegs(b"".join(track.jpegs), len(track))
+    waveform = audio.samples.astype(np.float32) / np.float32(FULL_SCALE)
+    activity = waveform_activity(waveform)[audio.lead_frames : audio.lead_frames + len(track)]
+    return scorer(faces, track.landmarks, waveform, audio.lead_frames), int((activity > SPOKEN).sum())
 
 
 def _keep_or_drop(
@@ -215,20 +215,20 @@ def _keep_or_drop(
         return
     shift_s = offset.offset_s if offset.sure else 0.0
     try:
-        track, sound = join_sound(faces_of(members), sound_of(members), shift_s)
-    except Dropped as dropped:
+        track, audio = join_audio(faces_of(members), audio_of(members), shift_s)
+    except Rejected as dropped:
         tally.drop(dropped.reason, dropped.detail)
         return
     record = replace(
-        describe(f"{tally.tracks:03d}", task.sha256, track, sound),
+        describe(f"{tally.tracks:03d}", task.sha256, track, audio),
         offset_frames=round(shift_s * rate_hz),
         offset_s=shift_s,
         confidence=verdict.confidence,
     )
     record = replace(record, embedding=embedding_of(track))
     tally.embeddings.append(record.embedding)
-    record = replace(record, versions=record.versions | {"sync": meter_name(task.sync)})
-    fragment.add(record.key, members_of(record, track, sound))
+    record = replace(record, versions=record.versions | {"sync": scorer_name(task.sync)})
+    fragment.add(record.key, members_of(record, track, audio))
     tally.tracks += 1
 
 
@@ -239,13 +239,13 @@ def usable_size(track: FaceTrack) -> float:
         Dropped: the track is too short, the face too small or turned too far.
     """
     if len(track) < MIN_TRACK_FRAMES:
-        raise Dropped(Reason.TOO_SHORT, f"a face for {len(track)} frames; {MIN_TRACK_FRAMES} are needed")
+        raise Rejected(Reason.TOO_SHORT, f"a face for {len(track)} frames; {MIN_TRACK_FRAMES} are needed")
     face_px = face_size_px(track)
     if face_px < MIN_FACE_PX:
-        raise Dropped(Reason.TOO_SMALL, f"a face of {face_px:.0f} px; {MIN_FACE_PX} are needed")
+        raise Rejected(Reason.TOO_SMALL, f"a face of {face_px:.0f} px; {MIN_FACE_PX} are needed")
     turned = mean_turn(track)
     if turned > MAX_TURN:
-        raise Dropped(Reason.PROFILE, f"the head is turned by {turned:.2f}; up to {MAX_TURN} can be used")
+        raise Rejected(Reason.PROFILE, f"the head is turned by {turned:.2f}; up to {MAX_TURN} can be used")
     return face_px
 
 
@@ -267,12 +267,12 @@ def probe_source(path: Path) -> MediaInfo:
     """
     info = probe(path)
     if not info.has_video:
-        raise Dropped(Reason.NO_PICTURE, "the file has no video stream")
+        raise Rejected(Reason.NO_VIDEO_STREAM, "the file has no video stream")
     if not info.has_audio:
-        raise Dropped(Reason.NO_SOUND, "the file has no sound stream")
+        raise Rejected(Reason.NO_AUDIO, "the file has no sound stream")
     if info.frame_rate_hz is not None and info.frame_rate_hz < MIN_RATE_HZ:
         rate_hz = float(info.frame_rate_hz)
-        raise Dropped(Reason.LOW_FRAME_RATE, f"{rate_hz:.3g} pictures a second; {MIN_RATE_HZ} are needed")
+        raise Rejected(Reason.LOW_FRAME_RATE, f"{rate_hz:.3g} pictures a second; {MIN_RATE_HZ} are needed")
     return info
 
 
@@ -288,10 +288,10 @@ def skip_blank(path: Path) -> None:
             return
         looked_at += 1
     if looked_at >= BLANK_KEYFRAMES:
-        raise Dropped(Reason.BLANK, f"every key frame is of one colour ({looked_at} of them)")
+        raise Rejected(Reason.BLANK, f"every key frame is of one colour ({looked_at} of them)")
 
 
-def describe(key: str, sha256: str, track: FaceTrack, sound: TrackSound) -> TrackRecord:
+def describe(key: str, sha256: str, track: FaceTrack, audio: TrackAudio) -> TrackRecord:
     """The facts of a track that follow from its source's content; name, speaker and split are filled in later."""
     return TrackRecord(
         key=key,
@@ -300,8 +300,8 @@ def describe(key: str, sha256: str, track: FaceTrack, sound: TrackSound) -> Trac
         speaker="",
         split="",
         start_s=track.start / FRAME_RATE_HZ,
-        frames=len(track.pictures),
-        sound_lead_frames=sound.lead_frames,
+        frames=len(track.jpegs),
+        audio_lead_frames=audio.lead_frames,
         face_px=round(face_size_px(track), 3),
         turn=round(mean_turn(track), 3),
         sharpness=round(track.sharpness, 3),

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from speech2vid.data.active_speaker import Floats, SyncMeter
+from speech2vid.data.active_speaker import Floats, SyncScorer
 from speech2vid.errors import ConfigError
-from speech2vid.faces.mouth_crops import mouth_pictures
+from speech2vid.faces.mouth_crops import mouth_crops
 from speech2vid.faces.sync import SyncNetworks, similarities
 from speech2vid.types import Frames, Points, Waveform
 
@@ -17,7 +17,7 @@ SYNC_MODES: tuple[str, ...] = get_args(Sync)
 
 
 class LipSync:
-    """The sync network; see :class:`speech2vid.data.active_speaker.SyncMeter`.
+    """The sync network; see :class:`speech2vid.data.active_speaker.SyncScorer`.
 
     Args:
         folder: holds the network's weights and graphs; None for those of the package.
@@ -34,14 +34,14 @@ class LipSync:
         self._networks = SyncNetworks(folder, threads=1)
         self.name = f"sync-{self._networks.sha256[:8]}"
 
-    def __call__(self, faces: Frames, landmarks: Points, sound: Waveform, lead_frames: int) -> Floats:
+    def __call__(self, faces: Frames, landmarks: Points, audio: Waveform, lead_frames: int) -> Floats:
         """Similarities of a track's frames and the sound, (T, 31)."""
-        video = self._networks.video(mouth_pictures(faces), landmarks)
-        return similarities(video, self._networks.sound([sound]), lead_frames)
+        video = self._networks.video(mouth_crops(faces), landmarks)
+        return similarities(video, self._networks.audio([audio]), lead_frames)
 
 
 @cache
-def meter_for(sync: Sync) -> SyncMeter | None:
+def scorer_for(sync: Sync) -> SyncScorer | None:
     """The meter of a mode: None where the sources are trusted.
 
     Raises:
@@ -53,7 +53,7 @@ def meter_for(sync: Sync) -> SyncMeter | None:
     return LipSync() if sync == "on" else None
 
 
-def meter_name(sync: Sync) -> str:
+def scorer_name(sync: Sync) -> str:
     """What tells stores made in different ways apart."""
-    meter = meter_for(sync)
-    return "trusted" if meter is None else meter.name
+    scorer = scorer_for(sync)
+    return "trusted" if scorer is None else scorer.name

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from speech2vid.constants import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from speech2vid.data.records import FaceTrack, Reason, TrackSound
-from speech2vid.data.rejected import Dropped
+from speech2vid.data.records import FaceTrack, Reason, TrackAudio
+from speech2vid.data.rejected import Rejected
 from speech2vid.errors import MediaError
 from speech2vid.faces.sync import MAX_OFFSET_FRAMES
 from speech2vid.media import read_audio
@@ -20,7 +20,7 @@ KEPT_SAMPLES = 90 * SAMPLE_RATE_HZ  # longer than a track and its context
 FULL_SCALE = 32767
 
 
-class SoundCutter:
+class AudioCutter:
     """Reads the sound of a file once, forwards; a cut may begin up to 90 s before the end of the last one."""
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +28,7 @@ class SoundCutter:
         self._held = np.empty(0, np.float32)
         self._first = 0  # number of the sample at _held[0]
 
-    def cut(self, start: int, frames: int, context: int = CONTEXT_FRAMES) -> TrackSound:
+    def cut(self, start: int, frames: int, context: int = CONTEXT_FRAMES) -> TrackAudio:
         """The sound of ``frames`` video frames from number ``start`` on, with context; shorter where the sound ends.
 
         Raises:
@@ -38,7 +38,7 @@ class SoundCutter:
         end = start + frames + context
         waveform = self._read(begin * SAMPLES_PER_FRAME, end * SAMPLES_PER_FRAME)
         samples = np.rint(np.clip(waveform, -1, 1) * FULL_SCALE).astype(np.int16)
-        return TrackSound(np.pad(samples, (0, -len(samples) % SAMPLES_PER_FRAME)), start - begin)
+        return TrackAudio(np.pad(samples, (0, -len(samples) % SAMPLES_PER_FRAME)), start - begin)
 
     def _read(self, start: int, stop: int) -> Waveform:
         assert start >= self._first, "a cut begins too long before the last one"
@@ -56,42 +56,42 @@ class SoundCutter:
         self._first += gone
 
 
-def hear(track: FaceTrack, cutter: SoundCutter) -> TrackSound:
+def hear(track: FaceTrack, cutter: AudioCutter) -> TrackAudio:
     """The sound around a track, with room for every offset.
 
     Raises:
         Dropped: there is none while the face is seen, or digital silence.
     """
     try:
-        sound = cutter.cut(track.start, len(track), CONTEXT_FRAMES + MAX_OFFSET_FRAMES + 1)
+        audio = cutter.cut(track.start, len(track), CONTEXT_FRAMES + MAX_OFFSET_FRAMES + 1)
     except MediaError as error:
-        raise Dropped(Reason.NO_SOUND, error.message) from error
-    if len(sound.samples) <= sound.lead_frames * SAMPLES_PER_FRAME:
-        raise Dropped(Reason.NO_SOUND, "the sound ends before the face is seen")
-    if not sound.samples.any():
-        raise Dropped(Reason.SILENT, "the sound is digital silence while the face is seen")
-    return sound
+        raise Rejected(Reason.NO_AUDIO, error.message) from error
+    if len(audio.samples) <= audio.lead_frames * SAMPLES_PER_FRAME:
+        raise Rejected(Reason.NO_AUDIO, "the sound ends before the face is seen")
+    if not audio.samples.any():
+        raise Rejected(Reason.SILENT, "the sound is digital silence while the face is seen")
+    return audio
 
 
-def join_sound(track: FaceTrack, sound: TrackSound, offset_s: float) -> tuple[FaceTrack, TrackSound]:
+def join_audio(track: FaceTrack, audio: TrackAudio, offset_s: float) -> tuple[FaceTrack, TrackAudio]:
     """Give a track the sound that is ``offset_s`` later than it, to the sample. Frames without sound are left out.
 
     Raises:
         Dropped: no sound for the face, digital silence, or a track that is too short.
     """
     frames, samples_more = divmod(round(offset_s * SAMPLE_RATE_HZ), SAMPLES_PER_FRAME)
-    samples = sound.samples[samples_more:]  # from here on, frames of the sound are those of the picture
+    samples = audio.samples[samples_more:]  # from here on, frames of the sound are those of the picture
     there = len(samples) // SAMPLES_PER_FRAME
-    begin = sound.lead_frames + frames  # frame of the sound that goes with the first picture
+    begin = audio.lead_frames + frames  # frame of the sound that goes with the first picture
     first, last = max(0, -begin), min(len(track), there - begin)
     if last <= first:
-        raise Dropped(Reason.NO_SOUND, "the sound ends before the face is seen")
+        raise Rejected(Reason.NO_AUDIO, "the sound ends before the face is seen")
     if last - first < MIN_TRACK_FRAMES:
-        raise Dropped(Reason.TOO_SHORT, f"a face with sound for {last - first} frames; {MIN_TRACK_FRAMES} are needed")
+        raise Rejected(Reason.TOO_SHORT, f"a face with sound for {last - first} frames; {MIN_TRACK_FRAMES} are needed")
     begin += first
     lead = min(CONTEXT_FRAMES, begin)
     stop = min(there, begin + last - first + CONTEXT_FRAMES)
     samples = samples[(begin - lead) * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
     if not samples[lead * SAMPLES_PER_FRAME : (lead + last - first) * SAMPLES_PER_FRAME].any():
-        raise Dropped(Reason.SILENT, "the sound is digital silence while the face is seen")
-    return track.between(first, last), TrackSound(samples, lead)
+        raise Rejected(Reason.SILENT, "the sound is digital silence while the face is seen")
+    return track.between(first, last), TrackAudio(samples, lead)

@@ -20,28 +20,28 @@ SSIM_STEADY = ((0.01 * LEVELS) ** 2, (0.03 * LEVELS) ** 2)
 _TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)
 
 
-def mse(generated: Frames, true: Frames) -> float:
+def mse(generated: Frames, target: Frames) -> float:
     """Mean squared error, grey levels 0–255: (T, 112, 112, 3) uint8 RGB twice."""
-    return float(_squared_errors(generated, true).mean())
+    return float(_squared_errors(generated, target).mean())
 
 
-def psnr(generated: Frames, true: Frames) -> float:
+def psnr(generated: Frames, target: Frames) -> float:
     """Peak signal-to-noise ratio, dB: mean over frames of 10 log₁₀(255² / MSE), at most 58.9 for equal frames."""
-    errors = np.maximum(_squared_errors(generated, true), ROUNDING_MSE)
+    errors = np.maximum(_squared_errors(generated, target), ROUNDING_MSE)
     return float(np.mean(10 * np.log10(LEVELS**2 / errors)))
 
 
-def ssim(generated: Frames, true: Frames) -> float:
+def ssim(generated: Frames, target: Frames) -> float:
     """Structural similarity of luminance, mean over frames: Gaussian window of 11 px, σ 1.5 (Wang et al. 2004)."""
-    return float(np.mean([_ssim(_grey(a), _grey(b)) for a, b in zip(generated, true, strict=True)]))
+    return float(np.mean([_ssim(_grey(a), _grey(b)) for a, b in zip(generated, target, strict=True)]))
 
 
-def _squared_errors(generated: Frames, true: Frames) -> NDArray[np.float64]:
+def _squared_errors(generated: Frames, target: Frames) -> NDArray[np.float64]:
     """(T,) of each frame."""
     return np.array(
         [
             np.mean((a[_TARGET, _TARGET].astype(np.float32) - b[_TARGET, _TARGET]) ** 2, dtype=np.float64)
-            for a, b in zip(generated, true, strict=True)
+            for a, b in zip(generated, target, strict=True)
         ]
     )
 

@@ -41,23 +41,23 @@ def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return float(np.mean(a * b)) / (spread_a * spread_b)
 
 
-def lag_curve(generated: NDArray[np.floating], true: NDArray[np.floating], reach: int = REACH_FRAMES) -> Values:
+def lag_curve(generated: NDArray[np.floating], target: NDArray[np.floating], reach: int = REACH_FRAMES) -> Values:
     """Correlation of what overlaps when ``generated`` is taken ``lag`` frames later, for lag −reach … reach.
 
     The best lag is positive where the generated mouth moves later than the true one.
 
     Args:
-        generated, true: (T,) with T > reach + 1.
+        generated, target: (T,) with T > reach + 1.
 
     Returns:
         (2 reach + 1,) float64.
     """
-    if not len(generated) == len(true) > reach + 1:
-        raise ValueError(f"{len(generated)} and {len(true)} frames cannot be compared at lags up to {reach}")
-    n = len(true)
+    if not len(generated) == len(target) > reach + 1:
+        raise ValueError(f"{len(generated)} and {len(target)} frames cannot be compared at lags up to {reach}")
+    n = len(target)
     return np.array(
         [
-            correlation(generated[max(0, lag) : n + min(0, lag)], true[max(0, -lag) : n + min(0, -lag)])
+            correlation(generated[max(0, lag) : n + min(0, lag)], target[max(0, -lag) : n + min(0, -lag)])
             for lag in range(-reach, reach + 1)
         ]
     )
@@ -79,11 +79,11 @@ def mouth_boxes(landmarks: Points) -> Boxes:
     return boxes
 
 
-def mouth_error(generated: Frames, true: Frames, boxes: Boxes) -> float:
+def mouth_error(generated: Frames, target: Frames, boxes: Boxes) -> float:
     """Mean absolute difference in the mouth boxes, grey levels 0–255, mean over frames."""
     errors = [
         np.abs(a[t:b, left:right].astype(np.int16) - c[t:b, left:right]).mean()
-        for a, c, (left, t, right, b) in zip(generated, true, boxes, strict=True)
+        for a, c, (left, t, right, b) in zip(generated, target, boxes, strict=True)
     ]
     return float(np.mean(errors))
 
@@ -97,16 +97,16 @@ def sharpness(frames: Frames, boxes: Boxes) -> float:
     return float(np.mean(variances))
 
 
-def landmark_distance(generated: Points, true: Points, points: slice = FACE_POINTS) -> float:
+def landmark_distance(generated: Points, target: Points, points: slice = FACE_POINTS) -> float:
     """LMD: mean distance of landmarks, px of the aligned face: (T, 68, 2) and (T, 68, 2), all or some of the points."""
-    return float(np.linalg.norm(generated[:, points] - true[:, points], axis=-1).mean())
+    return float(np.linalg.norm(generated[:, points] - target[:, points], axis=-1).mean())
 
 
-def normalised_landmark_distance(generated: Points, true: Points, points: slice = FACE_POINTS) -> float:
+def normalised_landmark_distance(generated: Points, target: Points, points: slice = FACE_POINTS) -> float:
     """The same in units of the distance between the outer corners of the true eyes, frame by frame (NME)."""
-    right, left = (true[:, corner] for corner in OUTER_EYES)
+    right, left = (target[:, corner] for corner in OUTER_EYES)
     unit = np.linalg.norm(left - right, axis=-1)
-    distance = np.linalg.norm(generated[:, points] - true[:, points], axis=-1).mean(axis=-1)
+    distance = np.linalg.norm(generated[:, points] - target[:, points], axis=-1).mean(axis=-1)
     return float(np.mean(distance / unit))
 
 

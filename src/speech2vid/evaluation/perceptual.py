@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)
 
 
-class FaceJudge:
+class PerceptualMetric:
     """dlib's face-recognition network on the CPU.
 
     Args:
@@ -31,15 +31,15 @@ class FaceJudge:
     def __init__(self, network: FaceRecognition | None = None) -> None:
         from speech2vid.models.face_recognition import FaceRecognition
 
-        self._true: tuple[Frames, Tensor, list[Tensor]] | None = None  # the last one looked at
+        self._target: tuple[Frames, Tensor, list[Tensor]] | None = None  # the last one looked at
         self._network = network or FaceRecognition.from_dlib(model_path(RECOGNITION_FILE))
 
     @classmethod
-    def where_possible(cls) -> FaceJudge | None:
+    def where_possible(cls) -> PerceptualMetric | None:
         """None where PyTorch is not installed."""
         return None if find_spec("torch") is None else cls()
 
-    def content_distance(self, generated: Frames, true: Frames) -> float:
+    def content_distance(self, generated: Frames, target: Frames) -> float:
         """The paper's content loss without its picture term, of (T, 112, 112, 3) uint8 RGB twice.
 
         Mean absolute difference at each of conv1 … conv5, summed; on the 109 px target, every fifth frame, the paper's
@@ -49,14 +49,14 @@ class FaceJudge:
 
         from speech2vid.losses import content_loss, total
 
-        if generated is true:
+        if generated is target:
             return 0.0
-        if self._true is None or self._true[0] is not true:  # many rows are held against one clip
-            self._true = (true, *self._look(true))
+        if self._target is None or self._target[0] is not target:  # many rows are held against one clip
+            self._target = (target, *self._look(target))
         with torch.no_grad():
-            _, wanted, wanted_taps = self._true
-            made, taps = self._look(generated)
-            terms = content_loss(made, wanted, taps, wanted_taps)
+            _, wanted, wanted_taps = self._target
+            seen, taps = self._look(generated)
+            terms = content_loss(seen, wanted, taps, wanted_taps)
         del terms["image"]
         return float(total(terms))
 

@@ -15,10 +15,10 @@ from speech2vid.constants import FACE_PX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import DataError
-from speech2vid.evaluation.generation import ShapeSpeaker
+from speech2vid.evaluation.generation import MotionSpeaker
 from speech2vid.evaluation.protocol import Trial
 from speech2vid.evaluation.redubbing import NO_PAINTER, Filmed
-from speech2vid.evaluation.runner import FIVE, Bench, speakers_for, stills_for
+from speech2vid.evaluation.runner import FIVE, Runner, speakers_for, stills_for
 from speech2vid.faces import lip_opening
 from speech2vid.media import VideoWriter
 from speech2vid.types import Frames, Image, Waveform
@@ -62,7 +62,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Example:
+class QualitativeExample:
     """A clip at a few moments, and as a video.
 
     Attributes:
@@ -84,13 +84,13 @@ class GridTask:
 
     Attributes:
         source: the clip that the stills come from.
-        sounds: clips whose sound is said.
+        audio_tracks: clips whose sound is said.
         moments: the frame shown of each.
         column, seed: which stills.
     """
 
     source: Track
-    sounds: tuple[Track, ...]
+    audio_tracks: tuple[Track, ...]
     moments: tuple[int, ...]
     column: str
     seed: int
@@ -125,54 +125,54 @@ class RedubTask:
     voice: Filmed
 
 
-def show_clip(task: ShowTask, bench: Bench) -> Example:
+def show_clip(task: ShowTask, runner: Runner) -> QualitativeExample:
     """Generate a clip again to be looked at."""
     track, frames = task.track, task.track.frames
     moments = np.linspace(0, len(frames) - 1, MOMENTS).round().astype(int)
     strips = [Strip(TRUTH_TITLE, None, frames[moments])]
     panels: dict[str, Frames] = {TRUTH_TITLE: frames}
-    for (name, column), speaker in speakers_for(task.source, task.columns, task.seed, bench).items():
-        title = ", ".join([*([] if bench.alone else [name]), STILLS_TITLES[column]])
+    for (name, column), speaker in speakers_for(task.source, task.columns, task.seed, runner).items():
+        title = ", ".join([*([] if runner.alone else [name]), STILLS_TITLES[column]])
         photo = speaker.stills[0].aligned.image
         panels[title] = speaker.says(track)
         strips.append(Strip(f"generated, {title}", photo, panels[title][moments]))
-        if isinstance(speaker, ShapeSpeaker):
+        if isinstance(speaker, MotionSpeaker):
             shown = speaker.shows(track)[moments]
             strips.append(Strip(f"true mouth shapes, {title}", photo, shown))
     still = stills_for(task.source, task.columns[0], task.seed)[0].aligned.image
     panels[STILL_TITLE] = np.broadcast_to(still, frames.shape)
-    return Example(task.trial.clip.key, moments.tolist(), strips, side_by_side(panels, track.waveform))
+    return QualitativeExample(task.trial.clip.key, moments.tolist(), strips, side_by_side(panels, track.waveform))
 
 
-def show_person(task: GridTask, bench: Bench) -> GridRow:
+def show_person(task: GridTask, runner: Runner) -> GridRow:
     """One row of the grid, made with the first generator."""
-    speaker = bench.generators[0].speaker(stills_for(task.source, task.column, task.seed))
-    made = [speaker.says(sound)[moment] for sound, moment in zip(task.sounds, task.moments, strict=True)]
-    return GridRow(speaker.stills[0].aligned.image, np.stack(made))
+    speaker = runner.generators[0].speaker(stills_for(task.source, task.column, task.seed))
+    generated = [speaker.says(audio)[moment] for audio, moment in zip(task.audio_tracks, task.moments, strict=True)]
+    return GridRow(speaker.stills[0].aligned.image, np.stack(generated))
 
 
 def grid_tasks(shown: Sequence[ShowTask]) -> list[GridTask]:
     """Every shown person with every shown sound: where its lips are farthest open and, turn about, most closed."""
-    sounds = tuple(task.track for task in shown)
-    openings = [lip_opening(track.landmarks) for track in sounds]
+    audio_tracks = tuple(task.track for task in shown)
+    openings = [lip_opening(track.landmarks) for track in audio_tracks]
     moments = tuple(int(each.argmin() if number % 2 else each.argmax()) for number, each in enumerate(openings))
-    return [GridTask(task.source, sounds, moments, task.columns[0], task.seed) for task in shown]
+    return [GridTask(task.source, audio_tracks, moments, task.columns[0], task.seed) for task in shown]
 
 
 def header_of(task: GridTask) -> Frames:
     """The true frames of a grid's sounds."""
-    return np.stack([sound.frames[moment] for sound, moment in zip(task.sounds, task.moments, strict=True)])
+    return np.stack([audio.frames[moment] for audio, moment in zip(task.audio_tracks, task.moments, strict=True)])
 
 
-def redub_tasks(tracks: Sequence[Track], bench: Bench, store: SampleStore, split: str) -> tuple[list[RedubTask], str]:
+def redub_tasks(tracks: Sequence[Track], runner: Runner, store: SampleStore, split: str) -> tuple[list[RedubTask], str]:
     """The longest clips of a few people, each with the next one's sound; and what there is to say of it, or "".
 
     Args:
         tracks: of two people or more, without their 224 px faces.
-        bench: what re-dubs.
+        runner: what re-dubs.
         store, split: where those faces are.
     """
-    if bench.redubber is None:
+    if runner.redubber is None:
         return [], NO_PAINTER
     longest: dict[str, Track] = {}
     for track in sorted(tracks, key=lambda track: (-len(track), track.record.key)):
@@ -180,40 +180,40 @@ def redub_tasks(tracks: Sequence[Track], bench: Bench, store: SampleStore, split
     chosen = {track.record.key: track for track in list(longest.values())[:REDUBBED]}
     found: dict[str, Filmed] = {}
     try:
-        for key, pictures in store.contexts(split):
+        for key, jpegs in store.contexts(split):
             if key in chosen:
-                found[key] = Filmed(chosen[key], pictures)
+                found[key] = Filmed(chosen[key], jpegs)
             if len(found) == len(chosen):
                 break
     except DataError as error:
         return [], f"Re-dubbing is not shown: {error.message}."
     filmed = [found[key] for key in chosen]
-    made_with = "" if bench.alone else f"Made with {bench.redubber.name}."
-    note = " ".join(filter(None, [made_with, bench.redubber.lacking]))
+    made_with = "" if runner.alone else f"Made with {runner.redubber.name}."
+    note = " ".join(filter(None, [made_with, runner.redubber.lacking]))
     return list(map(RedubTask, filmed, [*filmed[1:], *filmed[:1]])), note
 
 
-def show_redub(task: RedubTask, bench: Bench) -> Example:
+def show_redub(task: RedubTask, runner: Runner) -> QualitativeExample:
     """Re-dub the beginning of a clip in each way (Fig. 16)."""
-    assert bench.redubber is not None
+    assert runner.redubber is not None
     filmed, voice = task.filmed, task.voice
     count = min(len(filmed.track), len(voice.track), REDUB_FRAMES)
     panels = {VOICE_TITLE: voice.faces(count), SOURCE_TITLE: filmed.faces(count)}
-    panels |= bench.redubber.redub(filmed, voice.track, count)
+    panels |= runner.redubber.redub(filmed, voice.track, count)
     moments = np.linspace(0, count - 1, REDUB_MOMENTS).round().astype(int)
     strips = [Strip(title, None, frames[moments]) for title, frames in panels.items()]
     key = f"{filmed.track.record.key} with the sound of {voice.track.record.key}"
-    sound = voice.track.waveform[: count * SAMPLES_PER_FRAME]
-    return Example(key, moments.tolist(), strips, side_by_side(panels, sound))
+    audio = voice.track.waveform[: count * SAMPLES_PER_FRAME]
+    return QualitativeExample(key, moments.tolist(), strips, side_by_side(panels, audio))
 
 
-def side_by_side(panels: Mapping[str, Frames], sound: Waveform) -> bytes:
+def side_by_side(panels: Mapping[str, Frames], audio: Waveform) -> bytes:
     """An MP4 of several (T, side, side, 3) videos with their titles above and a sound of (n,) samples at 16 kHz."""
     size = PANEL_PX
     labels = np.hstack([labelled(title, size, LABEL_PX) for title in panels])
     with tempfile.TemporaryDirectory() as folder:
         outfile, spoken = Path(folder) / "clip.mp4", Path(folder) / "sound.wav"
-        _write_wave(spoken, sound)
+        _write_wave(spoken, audio)
         height, width = LABEL_PX + size + CONTROLS_PX, size * len(panels)
         below = np.full((CONTROLS_PX, width, 3), 255, np.uint8)
         with VideoWriter(outfile, width, height, audio_source=spoken, crf=VIDEO_CRF, threads=1) as writer:
@@ -233,9 +233,9 @@ def labelled(title: str, width_px: int, height_px: int) -> Image:
     return band
 
 
-def _write_wave(path: Path, sound: Waveform) -> None:
+def _write_wave(path: Path, audio: Waveform) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE_HZ)
-        file.writeframes(np.rint(sound.clip(-1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes(np.rint(audio.clip(-1, 1) * 32767).astype("<i2").tobytes())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from speech2vid.errors import OutputError
-from speech2vid.evaluation.qualitative import Example, Grid
+from speech2vid.evaluation.qualitative import Grid, QualitativeExample
 from speech2vid.evaluation.report import clip_table, markdown
 from speech2vid.evaluation.report_page import page
 from speech2vid.evaluation.summary import ClipScores, Summary
@@ -34,9 +34,9 @@ class Evaluation:
     settings: dict[str, Any]
     clips: dict[str, list[ClipScores]]
     summaries: dict[str, Summary]
-    examples: list[Example] = field(default_factory=list)
+    examples: list[QualitativeExample] = field(default_factory=list)
     grid: Grid | None = None
-    redubs: list[Example] = field(default_factory=list)
+    redubs: list[QualitativeExample] = field(default_factory=list)
     redub_note: str = ""
 
     @property

@@ -11,7 +11,7 @@ from speech2vid.evaluation.summary import ClipScores
 FILE = ".unfinished.jsonl"
 
 
-class Unfinished:
+class ResumeLog:
     """A text file: what was being evaluated, then one line a clip.
 
     Args:

@@ -12,9 +12,9 @@ import cv2
 
 from speech2vid.data.records import Track
 from speech2vid.evaluation.generation import Generator, Speaker
-from speech2vid.evaluation.metrics import Meters, Scores, Truth, embed_still
+from speech2vid.evaluation.metrics import Scorers, Scores, Truth, embed_still
 from speech2vid.evaluation.protocol import Trial, five_stills, one_still, stills_at
-from speech2vid.evaluation.redubbing import Redubber, open_redubber
+from speech2vid.evaluation.redubbing import RedubEvaluator, open_redubber
 from speech2vid.evaluation.scoring import (
     CHANCE,
     GENERATED,
@@ -53,12 +53,12 @@ class WeightsChoice:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Runner:
     """Generators and meters, loaded, and what re-dubs, where the weights can."""
 
     generators: tuple[Generator, ...]
-    meters: Meters
-    redubber: Redubber | None = None
+    scorers: Scorers
+    redubber: RedubEvaluator | None = None
 
     @property
     def alone(self) -> bool:
@@ -67,7 +67,7 @@ class Bench:
 
 
 @cache
-def open_bench(choice: WeightsChoice) -> Bench:
+def open_runner(choice: WeightsChoice) -> Runner:
     """Load everything. Errors of :func:`speech2vid.evaluation.weights.load_generator`."""
     generators: list[Generator] = []
     plain: list[Generator] = []  # of each of the weights the one without a sharpener
@@ -83,7 +83,7 @@ def open_bench(choice: WeightsChoice) -> Bench:
         if sharpen is not None:
             generators.append(SharpenedGenerator(generator, sharpen))
     redubber = open_redubber(plain, choice.weights, choice.device, choice.threads)
-    return Bench(tuple(generators), Meters.load(choice.threads), redubber)
+    return Runner(tuple(generators), Scorers.load(choice.threads), redubber)
 
 
 def keep_to_one_core() -> None:
@@ -118,28 +118,28 @@ class ClipTask:
     in_silence: bool
 
 
-def score_clip(task: ClipTask, bench: Bench) -> dict[str, ClipScores]:
+def score_clip(task: ClipTask, runner: Runner) -> dict[str, ClipScores]:
     """Column → every row of a clip."""
-    return {column: _score_column(task, column, bench) for column in task.columns}
+    return {column: _score_column(task, column, runner) for column in task.columns}
 
 
-def _score_column(task: ClipTask, column: str, bench: Bench) -> ClipScores:
-    truth, meters = task.truth, bench.meters
+def _score_column(task: ClipTask, column: str, runner: Runner) -> ClipScores:
+    truth, scorers = task.truth, runner.scorers
     stills = stills_for(task.source, column, task.seed)
-    photo = embed_still(stills[0], meters.embed)
-    made: dict[str, Scores] = {}
+    photo = embed_still(stills[0], scorers.embed)
+    generated: dict[str, Scores] = {}
     silence: dict[str, dict[str, float]] = {}
-    for generator in bench.generators:
+    for generator in runner.generators:
         speaker = generator.speaker(stills)
-        rows = score_speaker(speaker, truth, task.other, meters, photo)
-        made |= {row_of(row, generator.name, bench.alone): scores for row, scores in rows.items()}
+        rows = score_speaker(speaker, truth, task.other, scorers, photo)
+        generated |= {row_of(row, generator.name, runner.alone): scores for row, scores in rows.items()}
         if task.in_silence:
             quiet = score_silence(speaker, truth, rows[GENERATED].values)
-            silence[row_of(SILENCE, generator.name, bench.alone)] = quiet
-    in_order = [row for kind in MADE for row in made if row.partition(":")[0] == kind]
-    rows = {TRUTH: score_truth(truth, meters, photo)} | {row: made[row] for row in in_order}
-    rows |= score_stills(stills, truth, meters, photo)
-    rows[CHANCE] = score_chance(truth, task.other, meters, photo)
+            silence[row_of(SILENCE, generator.name, runner.alone)] = quiet
+    in_order = [row for kind in MADE for row in generated if row.partition(":")[0] == kind]
+    rows = {TRUTH: score_truth(truth, scorers, photo)} | {row: generated[row] for row in in_order}
+    rows |= score_stills(stills, truth, scorers, photo)
+    rows[CHANCE] = score_chance(truth, task.other, scorers, photo)
     record = task.trial.clip
     return ClipScores(record.key, record.speaker, record.frames, task.trial.stills_of.key, rows, silence)
 
@@ -149,10 +149,10 @@ def stills_for(source: Track, column: str, seed: int) -> list[Still]:
     return stills_at(source, five_stills(source) if column == FIVE else one_still(source, seed))
 
 
-def speakers_for(source: Track, columns: Sequence[str], seed: int, bench: Bench) -> dict[tuple[str, str], Speaker]:
+def speakers_for(source: Track, columns: Sequence[str], seed: int, runner: Runner) -> dict[tuple[str, str], Speaker]:
     """(generator, column) → the person of ``source``."""
     return {
         (generator.name, column): generator.speaker(stills_for(source, column, seed))
-        for generator in bench.generators
+        for generator in runner.generators
         for column in columns
     }

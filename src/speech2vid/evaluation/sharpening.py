@@ -93,13 +93,13 @@ def sharpened_part(frames: Frames, box: FaceBox, sharpen: Sharpen) -> Frames:
     rows = slice(max(low, top - REACH_PX), min(high, bottom + REACH_PX))
     columns = slice(max(low, left - REACH_PX), min(high, right + REACH_PX))
     inner = np.s_[:, :, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
-    made = frames.copy()
+    generated = frames.copy()
     seen = frames[:, rows, columns].transpose(0, 3, 1, 2)
     for first in range(0, len(frames), BATCH):
         block = np.ascontiguousarray(seen[first : first + BATCH], np.float32) / np.float32(255)
         part = np.rint(sharpen(block)[inner] * 255).clip(0, 255).astype(np.uint8)
-        made[first : first + BATCH, top:bottom, left:right] = part.transpose(0, 2, 3, 1)
-    return made
+        generated[first : first + BATCH, top:bottom, left:right] = part.transpose(0, 2, 3, 1)
+    return generated
 
 
 def mouth_part(boxes: NDArray[np.int64]) -> FaceBox:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.data.records import Track
-from speech2vid.faces.mouth_crops import mouth_pictures
+from speech2vid.faces.mouth_crops import mouth_crops
 from speech2vid.faces.sync import (
     CONTEXT_FRAMES,
     LEAST_PAIRS,
@@ -56,24 +56,24 @@ class Matching:
         }
 
 
-def sound_vectors(track: Track, networks: SyncNetworks) -> Floats:
+def audio_vectors(track: Track, networks: SyncNetworks) -> Floats:
     """Vectors of a track's sound, with what is heard before and after its frames: (N, E)."""
-    return networks.sound([track.sound_with_context])
+    return networks.audio([track.audio_with_context])
 
 
 def match(
-    frames: Frames, landmarks: Points, sound: Floats, lead_frames: int, networks: SyncNetworks
+    frames: Frames, landmarks: Points, audio: Floats, lead_frames: int, networks: SyncNetworks
 ) -> Matching | None:
     """Hold (T, 112, 112, 3) frames with their landmarks (T, 68, 2) against a sound.
 
     Args:
-        sound: of :func:`sound_vectors`.
+        audio: of :func:`audio_vectors`.
         lead_frames: frames' worth of sound before the first frame.
 
     Returns:
         None where the clip is too short to be compared at every offset.
     """
-    values = similarities(networks.video(mouth_pictures(frames), landmarks), sound, lead_frames)
+    values = similarities(networks.video(mouth_crops(frames), landmarks), audio, lead_frames)
     starts, means = window_means(values)
     counts = (~np.isnan(values)).sum(axis=0)
     if not len(starts) or counts.min() < LEAST_PAIRS * CONTEXT_FRAMES:

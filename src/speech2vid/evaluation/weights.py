@@ -15,7 +15,7 @@ from speech2vid.inference.talkers.warp import TALKER as WARP
 from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.runtime.weights import read_header
 
-TALKER, SHARPENER = "talker", "sharpener"  # architectures, and stems of their weight files in a folder
+TALKER, SHARPENER = "paper_talker", "sharpener"  # architectures, and stems of their weight files in a folder
 
 
 def load_generator(

@@ -13,7 +13,7 @@ from speech2vid.types import Image, Points
 SAME_PERSON = 0.55  # distance of embeddings: 95 % of pairs of one person are below 0.43, of two above 0.68
 
 
-class People:
+class FaceClusters:
     """Tells faces apart as they come; a person is known by the mean of their faces so far."""
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class People:
         return person
 
 
-def group_faces(embeddings: Sequence[Sequence[float]]) -> list[int]:
+def cluster_faces(embeddings: Sequence[Sequence[float]]) -> list[int]:
     """Number of the person of each track: the number of that person's first track. Always the same for one order."""
-    people = People()
+    people = FaceClusters()
     persons = [people.assign(values) for values in embeddings]
     return [persons.index(person) for person in persons]
 

@@ -12,31 +12,31 @@ from speech2vid.types import Frames, Image, Points
 Floats = NDArray[np.float32]
 
 REGION = (slice(48, 112), slice(8, 104))  # rows and columns of the 112 px face: nose tip to chin
-PICTURE_ROWS, PICTURE_COLUMNS = 32, 48
+CROP_ROWS, CROP_COLUMNS = 32, 48
 CHIN_POINTS = slice(4, 13)
 MEAN_FRAMES = 75  # movement is what is left without the mean over 3 s
 GREY_UNIT, POINT_UNIT_PX = 25.0, 2.0  # typical sizes of movement
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def mouth_picture(face: Image) -> NDArray[np.uint8]:
+def mouth_crop(face: Image) -> NDArray[np.uint8]:
     """The lower half of an aligned face, (112, 112, 3) uint8 RGB, as (32, 48) uint8 grey."""
     grey = face[REGION].astype(np.float32) @ _LUMINANCE
-    small = cv2.resize(grey, (PICTURE_COLUMNS, PICTURE_ROWS), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(grey, (CROP_COLUMNS, CROP_ROWS), interpolation=cv2.INTER_AREA)
     return np.asarray(small.round().clip(0, 255), np.uint8)
 
 
-def mouth_pictures(faces: Frames) -> NDArray[np.uint8]:
-    """``mouth_picture`` of (T, 112, 112, 3) faces: (T, 32, 48)."""
-    return np.stack([mouth_picture(face) for face in faces])
+def mouth_crops(faces: Frames) -> NDArray[np.uint8]:
+    """``mouth_crop`` of (T, 112, 112, 3) faces: (T, 32, 48)."""
+    return np.stack([mouth_crop(face) for face in faces])
 
 
-def picture_movement(pictures: NDArray[np.uint8]) -> Floats:
+def crop_motion(crops: NDArray[np.uint8]) -> Floats:
     """(T, 32, 48) grey → what differs from the running mean, (T, 32, 48) float32, of order 1."""
-    return without_mean(pictures) / np.float32(GREY_UNIT)
+    return without_mean(crops) / np.float32(GREY_UNIT)
 
 
-def point_movement(landmarks: Points) -> Floats:
+def point_motion(landmarks: Points) -> Floats:
     """Landmarks (T, 68, 2) px of the 112 px face → mouth, then chin, less the running mean: (T, 58) of order 1."""
     points = np.concatenate([landmarks[:, MOUTH_POINTS], landmarks[:, CHIN_POINTS]], axis=1)
     return without_mean(points.reshape(len(points), -1)) / np.float32(POINT_UNIT_PX)

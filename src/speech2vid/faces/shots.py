@@ -21,7 +21,7 @@ from speech2vid.types import Image
 
 CUT = 0.18  # difference of two frames, 0–1
 FLASH_FRAMES = 3  # the old picture is back after at most so many
-SAME_PICTURE = 0.95  # correlation of two pictures that differ by light alone
+SAME_FRAME = 0.95  # correlation of two pictures that differ by light alone
 PLAIN = 3.0  # grey levels: a picture with less contrast shows nothing
 BINS = 16  # of each colour
 LOOK_PX = 96  # longest side of the picture that is looked at
@@ -89,7 +89,7 @@ class Look:
 
     def is_cut_from(self, other: Look) -> bool:
         """Whether these are two different pictures, and not one under two lights."""
-        return self.difference(other) > CUT and self.likeness(other) < SAME_PICTURE
+        return self.difference(other) > CUT and self.likeness(other) < SAME_FRAME
 
 
 def _histogram(part: NDArray[np.uint8]) -> NDArray[np.float32]:

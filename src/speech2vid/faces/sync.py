@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.audio.logmel import SILENT_ROW, LogMelStream
+from speech2vid.audio.logmel import LogMelStream, silent_row
 from speech2vid.audio.windows import frame_count
 from speech2vid.constants import FRAME_RATE_HZ, MFCC_PER_FRAME, exact_div
 from speech2vid.errors import FaceError
-from speech2vid.faces.mouth_crops import mouth_picture, picture_movement, point_movement
+from speech2vid.faces.mouth_crops import crop_motion, mouth_crop, point_motion
 from speech2vid.faces.shots import split_shots
-from speech2vid.faces.track import FaceFollower, TrackedFace
+from speech2vid.faces.track import FaceTracker, TrackedFace
 from speech2vid.media import VideoReader, probe, read_audio
 from speech2vid.runtime.onnx import OnnxNetwork
 from speech2vid.types import Image, Points, VideoFrame, Waveform
@@ -38,7 +38,7 @@ OFFSETS = np.arange(-MAX_OFFSET_FRAMES, MAX_OFFSET_FRAMES + 1)
 CONTEXT_FRAMES = 25
 CONFIDENT = 0.1  # below it, the lips may belong to another voice
 VIDEO_REACH = 2  # frames on either side that a picture's vector sees
-SOUND_MARGIN_FRAMES = 3  # from the ends of the sound; a vector sees 5 frames, the outer two faintly
+AUDIO_MARGIN_FRAMES = 3  # from the ends of the sound; a vector sees 5 frames, the outer two faintly
 IN_STEP_FRAMES = 0.15
 """What the shipped network says, on average, of sound and picture that are in step.
 
@@ -67,40 +67,40 @@ class SyncNetworks:
         folder = folder or Path(str(resources.files("speech2vid") / "weights"))
         weights = folder / f"{SYNC}.safetensors"
         self._video = OnnxNetwork(folder / f"{SYNC}.video.onnx", weights, threads)
-        self._sound = OnnxNetwork(folder / f"{SYNC}.sound.onnx", weights, threads)
-        self._window = int(self._sound.header.config["window_rows"])
-        self._length = int(self._sound.header.config["embedding"])
-        self.sha256 = self._sound.header.sha256
+        self._audio = OnnxNetwork(folder / f"{SYNC}.audio.onnx", weights, threads)
+        self._window = int(self._audio.header.config["window_rows"])
+        self._length = int(self._audio.header.config["embedding"])
+        self.sha256 = self._audio.header.sha256
 
-    def video(self, pictures: NDArray[np.uint8], landmarks: Points) -> Floats:
+    def video(self, crops: NDArray[np.uint8], landmarks: Points) -> Floats:
         """Vectors of a track's frames.
 
         Args:
-            pictures: (T, 32, 48) of ``frontend.mouth_views``.
+            crops: (T, 32, 48) of ``frontend.mouth_views``.
             landmarks: (T, 68, 2) px of the 112 px face.
 
         Returns:
             (T, E) float32 of length 1; NaN in the first and last two frames.
         """
-        seen, points = picture_movement(pictures), point_movement(landmarks)
+        seen, points = crop_motion(crops), point_motion(landmarks)
         vectors = np.full((len(seen), self._length), np.nan, np.float32)
         for start in range(0, len(seen) - 2 * VIDEO_REACH, _BATCH):
             part = slice(start, start + _BATCH + 2 * VIDEO_REACH)
-            out = self._video({"pictures": seen[None, part], "points": points[None, part]})["vectors"][0]
+            out = self._video({"crops": seen[None, part], "points": points[None, part]})["vectors"][0]
             vectors[start + VIDEO_REACH : start + VIDEO_REACH + len(out)] = out
         return vectors
 
-    def sound(self, chunks: Iterable[Waveform]) -> Floats:
+    def audio(self, chunks: Iterable[Waveform]) -> Floats:
         """Vectors of a sound's frames, from chunks of it: (N, E) float32 of length 1."""
         stream = LogMelStream()
         lead = self._window // 2 - exact_div(MFCC_PER_FRAME, 2)  # the middle of frame i is row 4 i + 2
-        rows = np.repeat(SILENT_ROW[None], lead, axis=0)
+        rows = np.repeat(silent_row()[None], lead, axis=0)
         vectors: list[Floats] = []
         samples = 0
         for chunk in chunks:
             samples += len(chunk)
             rows = self._advance(np.concatenate([rows, stream.push(chunk)]), _BATCH, vectors)
-        tail = np.repeat(SILENT_ROW[None], self._window + MFCC_PER_FRAME, axis=0)
+        tail = np.repeat(silent_row()[None], self._window + MFCC_PER_FRAME, axis=0)
         self._advance(np.concatenate([rows, stream.flush(), tail]), 1, vectors)
         return np.concatenate(vectors)[: frame_count(samples)]
 
@@ -109,7 +109,7 @@ class SyncNetworks:
         if frames < least:
             return rows
         used = rows[: (frames - 1) * MFCC_PER_FRAME + self._window]
-        vectors.append(self._sound({"rows": used[None]})["vectors"][0])
+        vectors.append(self._audio({"rows": used[None]})["vectors"][0])
         return rows[frames * MFCC_PER_FRAME :]
 
 
@@ -152,22 +152,22 @@ def offset_of(curve: NDArray[np.floating]) -> float:
     return offset - IN_STEP_FRAMES
 
 
-def similarities(video: Floats, sound: Floats, first_frame: int = 0) -> Floats:
+def similarities(video: Floats, audio: Floats, first_frame: int = 0) -> Floats:
     """Similarity of each frame of a track with the sound at every offset.
 
     Args:
         video: (T, E) vectors of the track; NaN where there is none.
-        sound: (N, E) vectors of the file's sound.
+        audio: (N, E) vectors of the file's sound.
         first_frame: of the track, on the grid that starts with the sound.
 
     Returns:
         (T, 31) float32; NaN where picture or sound is missing.
     """
     frame = first_frame + np.arange(len(video))[:, None] + OFFSETS
-    there = (frame >= SOUND_MARGIN_FRAMES) & (frame < len(sound) - SOUND_MARGIN_FRAMES)
+    there = (frame >= AUDIO_MARGIN_FRAMES) & (frame < len(audio) - AUDIO_MARGIN_FRAMES)
     out = np.full(frame.shape, np.nan, np.float32)
     for column, inside in enumerate(there.T):
-        out[inside, column] = np.einsum("te,te->t", video[inside], sound[frame[inside, column]])
+        out[inside, column] = np.einsum("te,te->t", video[inside], audio[frame[inside, column]])
     return out
 
 
@@ -260,10 +260,10 @@ def measure_sync(
     """
     video = Path(video)
     networks = networks or SyncNetworks()
-    sound = networks.sound(read_audio(video))
+    audio = networks.audio(read_audio(video))
     tracks: list[tuple[int, Floats]] = []
-    for first, pictures, landmarks in mouth_tracks(video, progress):
-        tracks.append((first, similarities(networks.video(pictures, landmarks), sound, first)))
+    for first, crops, landmarks in mouth_tracks(video, progress):
+        tracks.append((first, similarities(networks.video(crops, landmarks), audio, first)))
     measure = measure_tracks(tracks, probe(video).frame_rate_hz or Fraction(FRAME_RATE_HZ))
     if measure is None:
         seconds = CONTEXT_FRAMES / FRAME_RATE_HZ
@@ -279,15 +279,15 @@ def mouth_tracks(video: Path, progress: Progress | None = None) -> Iterator[tupl
         number of the first frame on the 25 Hz grid, (T, 32, 48) mouth pictures, (T, 68, 2) landmarks, px of the 112 px
         face.
     """
-    follower = FaceFollower(_mouth)
+    follower = FaceTracker(_mouth)
     with VideoReader(video, FRAME_RATE_HZ) as reader:
         for face in follower.find(split_shots(_counted(reader, progress))):
-            pictures, landmarks = zip(*face.kept, strict=True)
-            yield face.start, np.stack(pictures), np.stack(landmarks)
+            crops, landmarks = zip(*face.kept, strict=True)
+            yield face.start, np.stack(crops), np.stack(landmarks)
 
 
 def _mouth(face: TrackedFace) -> tuple[NDArray[np.uint8], Points]:
-    return mouth_picture(face.aligned.image), face.aligned.landmarks
+    return mouth_crop(face.aligned.image), face.aligned.landmarks
 
 
 def _counted(frames: Iterable[VideoFrame], progress: Progress | None) -> Iterator[Image]:

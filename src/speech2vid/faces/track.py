@@ -172,7 +172,7 @@ class _Follower(Generic[Kept]):
         self.scores.append(box.score)
 
 
-class FaceFollower(Generic[Kept]):
+class FaceTracker(Generic[Kept]):
     """Follows all faces in the frames of a video; holds a few frames and what is kept of the faces under way.
 
     Args:

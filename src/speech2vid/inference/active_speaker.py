@@ -24,28 +24,28 @@ LOOKS = 3  # stills of a person that are compared with a photo
 
 
 @dataclass(frozen=True)
-class Role:
+class Assignment:
     """A person of the video and the sound that moves their mouth; ``photo`` or ``face`` says who."""
 
-    sound: Path
+    audio: Path
     face: int | None = None
     photo: Path | None = None
 
 
 @dataclass(frozen=True)
-class Cast:
+class Assignments:
     """Which face speaks what.
 
     Attributes:
-        sounds: for each face of ``VideoTracks.faces`` the sound that moves it, or None.
+        audio_files: for each face of ``VideoTracks.faces`` the sound that moves it, or None.
         notes: what the user should know.
     """
 
-    sounds: list[Path | None]
+    audio_files: list[Path | None]
     notes: list[str]
 
 
-def read_speakers(path: Path) -> list[Role]:
+def read_speakers(path: Path) -> list[Assignment]:
     """A map of people to sounds::
 
         [[speaker]]
@@ -67,17 +67,17 @@ def read_speakers(path: Path) -> list[Role]:
     return [_role(entry, path, hint) for entry in entries]
 
 
-def _role(entry: dict[str, Any], path: Path, hint: str) -> Role:
+def _role(entry: dict[str, Any], path: Path, hint: str) -> Assignment:
     audio, face, photo = entry.get("audio"), entry.get("face"), entry.get("photo")
     right = isinstance(audio, str) and (isinstance(face, int) != isinstance(photo, str))
     if not right or set(entry) - {"audio", "face", "photo"}:
         raise ConfigError(f"{path}: a speaker is not described as expected: {entry}", hint)
-    return Role(path.parent / str(audio), face, None if photo is None else path.parent / photo)
+    return Assignment(path.parent / str(audio), face, None if photo is None else path.parent / photo)
 
 
-def cast_faces(
-    tracks: VideoTracks, audio: Path, video: Path, *, face_index: int | None = None, roles: Sequence[Role] = ()
-) -> Cast:
+def assign_faces(
+    tracks: VideoTracks, audio: Path, video: Path, *, face_index: int | None = None, roles: Sequence[Assignment] = ()
+) -> Assignments:
     """Decide which faces are changed.
 
     Args:
@@ -93,13 +93,13 @@ def cast_faces(
     require_people(tracks, video)
     people = len(tracks.stills)
     if roles:
-        sound_of = {_person(role, tracks, video): role.sound for role in roles}
-        return Cast([sound_of.get(face.person) for face in tracks.faces], [])
+        audio_of = {_person(role, tracks, video): role.audio for role in roles}
+        return Assignments([audio_of.get(face.person) for face in tracks.faces], [])
     if face_index is not None:
         _check_person(face_index, people, video)
-        return Cast([audio if face.person == face_index else None for face in tracks.faces], [])
+        return Assignments([audio if face.person == face_index else None for face in tracks.faces], [])
     speaking, notes = active_speakers(tracks.faces)
-    return Cast([audio if speaks_ else None for speaks_ in speaking], notes)
+    return Assignments([audio if speaks_ else None for speaks_ in speaking], notes)
 
 
 def require_people(tracks: VideoTracks, video: Path) -> None:
@@ -150,7 +150,7 @@ def size(face: SeenFace) -> float:
     return float(np.median(np.ptp(face.landmarks[:, :, 0], axis=1)))
 
 
-def _person(role: Role, tracks: VideoTracks, video: Path) -> int:
+def _person(role: Assignment, tracks: VideoTracks, video: Path) -> int:
     if role.photo is None:
         assert role.face is not None
         _check_person(role.face, len(tracks.stills), video)

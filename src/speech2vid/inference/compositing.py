@@ -78,9 +78,9 @@ class Composer:
     def frames(self, fields: Fields) -> Iterator[Image]:
         """The pictures of all frames: (H, W, 3) uint8 RGB, new arrays."""
         for part in self.parts(fields):
-            picture = self.canvas.copy()
-            picture[self._box] = part
-            yield picture
+            frame = self.canvas.copy()
+            frame[self._box] = part
+            yield frame
 
     def parts(self, fields: Fields) -> Iterator[Image]:
         """Of the pictures of all frames the part that is not the canvas: (h, w, 3) uint8 RGB, new arrays.

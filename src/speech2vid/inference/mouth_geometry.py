@@ -18,7 +18,7 @@ from speech2vid.inference.talkers.warp import Floats
 from speech2vid.types import Points
 
 SMOOTHING_S = 0.04  # of transforms: standard deviation, as in training
-REST_S = 0.5  # of the closed mouth in the pose of the moment
+NEUTRAL_S = 0.5  # of the closed mouth in the pose of the moment
 ASIDE_S = 0.1  # of where the middle of the mouth is sideways
 STEADY_S = 0.02  # of the mouth that is filmed
 FADE_S = 0.16  # the effect comes and goes over this time where a face is found or lost within a shot
@@ -34,26 +34,26 @@ class FacePlan:
     Attributes:
         transforms: (T, 2, 3) float64, square px of the picture → px of the 112 px face, smoothed.
         landmarks: (T, 68, 2) float32 px of the 112 px face.
-        rest: (T, 20, 2) float32, the closed mouth in the pose of each picture.
+        neutral_mouth: (T, 20, 2) float32, the closed mouth in the pose of each picture.
         weight: (T,) float32, how much of the effect shows: 0 the original, 1 all.
     """
 
     transforms: NDArray[np.float64]
     landmarks: Points
-    rest: Floats
+    neutral_mouth: Floats
     weight: Floats
 
-    def target(self, at: int, movement: Floats) -> Floats:
+    def target(self, at: int, motion: Floats) -> Floats:
         """The mouth wanted in picture ``at`` of the track: (20, 2), from its movement relative to rest."""
         own = self.landmarks[at, MOUTH_POINTS]
-        return np.asarray(own + self.weight[at] * (self.rest[at] + movement - own), np.float32)
+        return np.asarray(own + self.weight[at] * (self.neutral_mouth[at] + motion - own), np.float32)
 
 
 def plan_face(
     landmarks: Points,
     times_s: NDArray[np.float64],
-    habit: Floats,
-    rest_weight: Floats,
+    mean_mouth: Floats,
+    neutral_weight: Floats,
     *,
     fade_in: bool,
     fade_out: bool,
@@ -63,8 +63,8 @@ def plan_face(
     Args:
         landmarks: (T, 68, 2), square px of the picture.
         times_s: (T,) when each picture is shown.
-        habit: (20, 2), by how much this person's closed mouth differs from the one that ``rest_weight`` reads.
-        rest_weight: (40, 137), reads a closed mouth off one frame's landmarks.
+        mean_mouth: (20, 2), by how much this person's closed mouth differs from the one that ``neutral_weight`` reads.
+        neutral_weight: (40, 137), reads a closed mouth off one frame's landmarks.
         fade_in: the face comes into view after the shot began.
         fade_out: it is lost before the shot ends.
     """
@@ -72,15 +72,15 @@ def plan_face(
     goal = canonical_points(FACE_PX)[REGISTRATION_POINTS]
     transforms = np.stack([similarity(points, goal) for points in anchors])
     aligned = np.stack([transform_points(t, points) for t, points in zip(transforms, landmarks, strict=True)])
-    return plan_aligned(transforms, aligned, times_s, habit, rest_weight, fade_in=fade_in, fade_out=fade_out)
+    return plan_aligned(transforms, aligned, times_s, mean_mouth, neutral_weight, fade_in=fade_in, fade_out=fade_out)
 
 
 def plan_aligned(
     transforms: NDArray[np.float64],
     landmarks: Points,
     times_s: NDArray[np.float64],
-    habit: Floats,
-    rest_weight: Floats,
+    mean_mouth: Floats,
+    neutral_weight: Floats,
     *,
     fade_in: bool = False,
     fade_out: bool = False,
@@ -88,18 +88,18 @@ def plan_aligned(
     """The same of a face that is aligned: transforms as in :class:`FacePlan`, landmarks in px of the 112 px face."""
     aligned = landmarks.copy()
     aligned[:, MOUTH_POINTS] = smoothed(aligned[:, MOUTH_POINTS], times_s, STEADY_S)
-    rest = smoothed(rest_of(aligned, rest_weight), times_s, REST_S) + habit
-    aside = (aligned[:, MOUTH_POINTS, 0] - rest[..., 0]).mean(axis=1)  # speech moves no mouth sideways
-    rest[..., 0] += smoothed(aside, times_s, ASIDE_S)[:, None]
+    neutral_mouth = smoothed(neutral_mouth_of(aligned, neutral_weight), times_s, NEUTRAL_S) + mean_mouth
+    aside = (aligned[:, MOUTH_POINTS, 0] - neutral_mouth[..., 0]).mean(axis=1)  # speech moves no mouth sideways
+    neutral_mouth[..., 0] += smoothed(aside, times_s, ASIDE_S)[:, None]
     weight = _seen_well(aligned, transforms, times_s) * _fade(times_s, fade_in=fade_in, fade_out=fade_out)
-    return FacePlan(transforms, aligned, rest, np.asarray(weight, np.float32))
+    return FacePlan(transforms, aligned, neutral_mouth, np.asarray(weight, np.float32))
 
 
-def rest_of(aligned: Points, rest_weight: Floats) -> Floats:
+def neutral_mouth_of(aligned: Points, neutral_weight: Floats) -> Floats:
     """The closed mouth that each frame's face suggests: (T, 68, 2) → (T, 20, 2)."""
     count = len(aligned)
     known = np.hstack([aligned.reshape(count, 2 * LANDMARKS) / FACE_PX, np.ones((count, 1), np.float32)])
-    return np.asarray((known @ rest_weight.T).reshape(count, MOUTH_COUNT, 2), np.float32)
+    return np.asarray((known @ neutral_weight.T).reshape(count, MOUTH_COUNT, 2), np.float32)
 
 
 def smoothed(values: NDArray[np.floating], times_s: NDArray[np.float64], sigma_s: float) -> Floats:
@@ -114,12 +114,12 @@ def smoothed(values: NDArray[np.floating], times_s: NDArray[np.float64], sigma_s
     return np.asarray(out.reshape(values.shape), np.float32)
 
 
-def at_times(movements: Floats, times_s: NDArray[np.float64]) -> Floats:
+def at_times(motions: Floats, times_s: NDArray[np.float64]) -> Floats:
     """Movements of the 25 Hz grid (N, 20, 2) at any times (T,): linear between the middles of the grid's frames.
 
     Before the first and after the last, the mouth is at rest.
     """
-    padded = np.concatenate([np.zeros((1, *movements.shape[1:])), movements, np.zeros((1, *movements.shape[1:]))])
+    padded = np.concatenate([np.zeros((1, *motions.shape[1:])), motions, np.zeros((1, *motions.shape[1:]))])
     where = np.clip(times_s * FRAME_RATE_HZ + 0.5, 0, len(padded) - 1)
     low = np.minimum(where.astype(int), len(padded) - 2)
     share = (where - low)[:, None, None]

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from speech2vid.audio.logmel import ROWS_AFTER, SILENT_ROW, LogMelStream
+from speech2vid.audio.logmel import ROWS_AFTER, LogMelStream, silent_row
 from speech2vid.audio.mfcc import FeatureStream
 from speech2vid.audio.vad import LATENCY_S, ActivityStream
 from speech2vid.constants import (
@@ -22,7 +22,7 @@ from speech2vid.constants import (
     exact_div,
 )
 from speech2vid.errors import ConfigError, MediaError
-from speech2vid.inference.talkers.warp import Floats, Graph
+from speech2vid.inference.talkers.warp import Floats, RunnableGraph
 from speech2vid.media import read_audio
 from speech2vid.types import Waveform
 
@@ -32,11 +32,11 @@ SPEAKS = 0.05  # activity from which on a frame counts as speech
 CHUNK_FRAMES = 100  # computed at once where nobody waits: each call of the network repeats a window's context
 
 
-class ShapeStream:
+class MouthMotionStream:
     """Mouth movement of every frame from sound that arrives in chunks; the same values however it is cut.
 
     Args:
-        voice: graph ``logmel`` (1, T, bands) → ``deltas`` (1, (T − window_rows) // 4 + 1, 20, 2), aligned px.
+        audio_to_mouth: graph ``logmel`` (1, T, bands) → ``deltas`` (1, (T − window_rows) // 4 + 1, 20, 2), aligned px.
         silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` does what the network says.
         block_frames: the network runs as soon as so many frames can be computed: 1 for the shortest delay.
 
@@ -44,17 +44,19 @@ class ShapeStream:
         spoken_frames: how many frames so far have speech.
     """
 
-    def __init__(self, voice: Graph, silence: Silence = "hold", block_frames: int = CHUNK_FRAMES) -> None:
+    def __init__(
+        self, audio_to_mouth: RunnableGraph, silence: Silence = "hold", block_frames: int = CHUNK_FRAMES
+    ) -> None:
         if silence not in SILENCE_POLICIES:
             raise ConfigError(f"silence cannot be {silence!r}", f"choose from: {', '.join(SILENCE_POLICIES)}")
         self.spoken_frames = 0
-        self._voice = voice
+        self._audio_to_mouth = audio_to_mouth
         self._silence = silence
         self._block_frames = block_frames
-        self._window = int(voice.header.config["window_rows"])
+        self._window = int(audio_to_mouth.header.config["window_rows"])
         self._logmel, self._levels, self._activity = LogMelStream(), FeatureStream(), ActivityStream()
         middle = exact_div(MFCC_PER_FRAME, 2)  # the middle of frame i is row 4 i + 2
-        self._rows = np.repeat(SILENT_ROW[None], self._window // 2 - middle, axis=0)
+        self._rows = np.repeat(silent_row()[None], self._window // 2 - middle, axis=0)
         self._deltas = np.empty((0, MOUTH_COUNT, 2), np.float32)
         self._active = np.empty(0, np.float32)
         self._samples = self._given = 0
@@ -74,7 +76,7 @@ class ShapeStream:
 
     def flush(self) -> Floats:
         """The movements of the last frames."""
-        tail = np.repeat(SILENT_ROW[None], self._window + MFCC_PER_FRAME, axis=0)
+        tail = np.repeat(silent_row()[None], self._window + MFCC_PER_FRAME, axis=0)
         self._rows = np.concatenate([self._rows, self._logmel.flush(), tail])
         levels = self._activity.push(self._levels.flush().level_db)
         self._active = np.concatenate([self._active, levels, self._activity.flush()])
@@ -85,7 +87,9 @@ class ShapeStream:
         frames = max(0, (len(self._rows) - self._window) // MFCC_PER_FRAME + 1)
         if frames >= least:
             rows = self._rows[: (frames - 1) * MFCC_PER_FRAME + self._window]
-            self._deltas = np.concatenate([self._deltas, self._voice({"logmel": rows[None]})["deltas"][0]])
+            self._deltas = np.concatenate(
+                [self._deltas, self._audio_to_mouth({"logmel": rows[None]})["mouth_motion"][0]]
+            )
             self._rows = self._rows[frames * MFCC_PER_FRAME :]
         ready = min(len(self._deltas), len(self._active))
         deltas, active = self._deltas[:ready], self._active[:ready]
@@ -100,9 +104,9 @@ def frame_count(samples: int) -> int:
     return round(samples / SAMPLES_PER_FRAME)
 
 
-def mouth_movements(sound: Iterable[Waveform], stream: ShapeStream) -> Iterator[Floats]:
+def predict_mouth_motion(audio: Iterable[Waveform], stream: MouthMotionStream) -> Iterator[Floats]:
     """(m, 20, 2) blocks for a sound that arrives in chunks; it is heard a second at a time, which takes less work."""
-    for chunk in batches(sound, SAMPLE_RATE_HZ):
+    for chunk in batches(audio, SAMPLE_RATE_HZ):
         yield stream.push(chunk)
     yield stream.flush()
 

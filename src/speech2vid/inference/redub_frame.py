@@ -29,12 +29,12 @@ from speech2vid.faces import Still, lip_opening
 from speech2vid.faces.align import align, context_from_face, warp
 from speech2vid.geometry import compose, invert, transform_points
 from speech2vid.inference.compositing import Composer
-from speech2vid.inference.identity import LOWER_FACE, Identity, in_colours_of, rest_mouth, spread
-from speech2vid.inference.mouth_geometry import FacePlan, at_times, plan_face, rest_of
+from speech2vid.inference.identity import LOWER_FACE, Identity, estimate_neutral_mouth, in_colours_of, spread
+from speech2vid.inference.mouth_geometry import FacePlan, at_times, neutral_mouth_of, plan_face
 from speech2vid.inference.redubbers.poisson import Blender
 from speech2vid.inference.talkers.warp import Fields, Floats, TalkerNetworks
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
-from speech2vid.media import NativeFormat, NativePicture
+from speech2vid.media import RawFormat, RawFrame
 from speech2vid.types import Affine, AlignedFace, Image, Points
 
 OPEN_PERCENTILE = 90  # of lip opening: the other moment that stands beside the picture's own
@@ -53,22 +53,22 @@ class Person:
     """Somebody who speaks: moments of them, and how their closed mouth differs from the usual one."""
 
     stills: tuple[Still, ...]
-    habit: Floats
+    mean_mouth: Floats
 
 
 def person_of(seen: Sequence[SeenStill], networks: TalkerNetworks) -> Person:
     """Choose moments at percentiles of lip opening, sharp and frontal ones first, for what is usual for somebody."""
     openings = [still.opening for still in seen]
     chosen = [_nearest(seen, float(np.percentile(openings, each))) for each in IDENTITY_PERCENTILES]
-    habit = habit_of(np.stack([_still(each).aligned.landmarks for each in chosen]), networks)
-    return Person(tuple(_still(each) for each in seen), habit)
+    mean_mouth = mean_mouth_of(np.stack([_still(each).aligned.landmarks for each in chosen]), networks)
+    return Person(tuple(_still(each) for each in seen), mean_mouth)
 
 
-def habit_of(landmarks: Points, networks: TalkerNetworks) -> Floats:
+def mean_mouth_of(landmarks: Points, networks: TalkerNetworks) -> Floats:
     """How somebody's closed mouth differs from the usual one: landmarks (5, 68, 2), aligned px, at percentiles of lip
     opening → (20, 2)."""
-    rest = rest_mouth(landmarks, networks.rest_weight, networks.speech)
-    return np.asarray(rest - rest_of(landmarks, networks.rest_weight).mean(axis=0), np.float32)
+    neutral_mouth = estimate_neutral_mouth(landmarks, networks.neutral_weight, networks.speech)
+    return np.asarray(neutral_mouth - neutral_mouth_of(landmarks, networks.neutral_weight).mean(axis=0), np.float32)
 
 
 def _nearest(seen: Sequence[SeenStill], opening: float) -> SeenStill:
@@ -99,18 +99,18 @@ class Change:
 
     face: SeenFace
     plan: FacePlan
-    beside: Still
-    movements: Floats
+    second_still: Still
+    motions: Floats
 
 
 def plan_changes(
-    tracks: VideoTracks, layout: NativeFormat, movements: Sequence[Floats | None], networks: TalkerNetworks
+    tracks: VideoTracks, layout: RawFormat, motions: Sequence[Floats | None], networks: TalkerNetworks
 ) -> list[Change]:
     """A :class:`Change` for every face that has movements (N, 20, 2)."""
     times_s = np.asarray(tracks.ticks * float(layout.tick_s), np.float64)
     people: dict[int, Person] = {}
     changes = []
-    for face, moved in zip(tracks.faces, movements, strict=True):
+    for face, moved in zip(tracks.faces, motions, strict=True):
         if moved is None:
             continue
         if face.person not in people:
@@ -121,8 +121,8 @@ def plan_changes(
         plan = plan_face(
             face.landmarks,
             times_s[face.start : face.stop],
-            person.habit,
-            networks.rest_weight,
+            person.mean_mouth,
+            networks.neutral_weight,
             fade_in=face.start > begin,
             fade_out=face.stop < end,
         )
@@ -130,7 +130,7 @@ def plan_changes(
     return changes
 
 
-class Repainter:
+class FrameRedubber:
     """Changes pictures. Safe to call from several threads.
 
     Args:
@@ -146,42 +146,42 @@ class Repainter:
             for index in range(change.face.start, change.face.stop):
                 self._changes.setdefault(index, []).append(change)
 
-    def __call__(self, picture: NativePicture, shown_s: float) -> NativePicture:
+    def __call__(self, frame: RawFrame, shown_s: float) -> RawFrame:
         """The picture with new mouths, at the middle of the time at which it will be shown. The same object."""
-        for change in self._changes.get(picture.index, ()):
-            at = picture.index - change.face.start
+        for change in self._changes.get(frame.index, ()):
+            at = frame.index - change.face.start
             if change.plan.weight[at] > 0:
-                self._change(picture, change, at, at_times(change.movements, np.array([shown_s]))[0])
-        return picture
+                self._change(frame, change, at, at_times(change.motions, np.array([shown_s]))[0])
+        return frame
 
-    def widest(self, tracks: VideoTracks, layout: NativeFormat, end_s: Fraction) -> int:
+    def widest(self, tracks: VideoTracks, layout: RawFormat, end_s: Fraction) -> int:
         """Index of the picture before ``end_s`` in which a changed mouth is opened widest; 0 where none is changed."""
         tick_s = float(layout.tick_s)
         best, widest = 0, -1.0
         for change in {id(each): each for changes in self._changes.values() for each in changes}.values():
             part = slice(change.face.start, change.face.stop)
             middles_s = (tracks.ticks[part] + tracks.durations[part] / 2) * tick_s
-            mouths = change.plan.rest + at_times(change.movements, middles_s)
+            mouths = change.plan.neutral_mouth + at_times(change.motions, middles_s)
             open_px = (mouths[:, 17:20, 1] - mouths[:, 13:16, 1][:, ::-1]).mean(axis=1) * change.plan.weight
             open_px[middles_s >= float(end_s)] = -1
             if open_px.max() > widest:
                 best, widest = change.face.start + int(open_px.argmax()), float(open_px.max())
         return best
 
-    def _change(self, picture: NativePicture, change: Change, at: int, movement: Floats) -> None:
-        transform = compose(change.plan.transforms[at], square_from_stored(picture.format))
-        box = _box(transform, picture.format)
+    def _change(self, frame: RawFrame, change: Change, at: int, motion: Floats) -> None:
+        transform = compose(change.plan.transforms[at], square_from_stored(frame.format))
+        box = _box(transform, frame.format)
         if box is None:
             return
-        crop = picture.crop(box)
+        crop = frame.crop(box)
         local = compose(transform, np.array([[1.0, 0, box[0]], [0, 1.0, box[1]]]))
-        target = change.plan.target(at, movement)
-        painted = paint_mouth(crop, local, change.plan.landmarks[at], change.beside, target, self._networks)
+        target = change.plan.target(at, motion)
+        painted = paint_mouth(crop, local, change.plan.landmarks[at], change.second_still, target, self._networks)
         difference, (left, top) = self._blend(crop, painted, local, change.plan.landmarks[at], target)
         dissolve = shown_share(change.plan.weight[at])
         left, top = left + box[0], top + box[1]
         changed = left, top, left + difference.shape[1], top + difference.shape[0]
-        picture.add(changed, np.asarray(dissolve * difference, np.float32))
+        frame.add(changed, np.asarray(dissolve * difference, np.float32))
 
     def _blend(
         self, crop: Image, painted: Image, transform: Affine, landmarks: Floats, target: Floats
@@ -203,7 +203,7 @@ class Repainter:
 
 
 def paint_mouth(
-    crop: Image, transform: Affine, landmarks: Floats, beside: Still, target: Floats, networks: TalkerNetworks
+    crop: Image, transform: Affine, landmarks: Floats, second_still: Still, target: Floats, networks: TalkerNetworks
 ) -> Image:
     """A picture of a face with the mouth that the talker makes.
 
@@ -211,19 +211,19 @@ def paint_mouth(
         crop: (h, w, 3) uint8 RGB, the face and what is around it.
         transform: px of the crop → px of the 112 px face.
         landmarks: (68, 2), px of the 112 px face.
-        beside: another moment of the person, see :func:`open_still`.
+        second_still: another moment of the person, see :func:`open_still`.
         target: (20, 2) the mouth wanted, px of the 112 px face.
         networks: the talker's.
     """
     face = AlignedFace(warp(crop, transform, FACE_PX), landmarks, transform)
     own = Still(crop, face, float(lip_opening(landmarks)), 0.0)
-    stills = sorted([own, in_colours_of(beside, own)], key=lambda still: still.opening)
+    stills = sorted([own, in_colours_of(second_still, own)], key=lambda still: still.opening)
     slots = tuple(stills[i] for i in spread(len(stills)))
     mouths = np.ascontiguousarray(np.stack([still.aligned.landmarks for still in slots])[:, MOUTH_POINTS])
     features = networks.identity(np.stack([still.aligned.image for still in slots]), mouths)
     fields = networks.frames(features, mouths, target[None])
     near = near_mouths(target, landmarks[MOUTH_POINTS])
-    fields = no_purple(own_elsewhere(fields, [still is own for still in slots], near), face.image)
+    fields = clamp_blue(restrict_to_mouth(fields, [still is own for still in slots], near), face.image)
     return next(Composer(Identity(crop, transform, slots, mouths, target, features)).frames(fields))
 
 
@@ -256,7 +256,7 @@ def near_mouths(*mouths: Floats) -> Floats:
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
-def own_elsewhere(fields: Fields, own: Sequence[bool], near: Floats) -> Fields:
+def restrict_to_mouth(fields: Fields, own: Sequence[bool], near: Floats) -> Fields:
     """The fields with the picture's own slots alone away from the mouth: other moments have another pose and another
     background, and what is painted belongs between the lips.
 
@@ -273,7 +273,7 @@ def own_elsewhere(fields: Fields, own: Sequence[bool], near: Floats) -> Fields:
     return replace(fields, masks=masks)
 
 
-def no_purple(fields: Fields, face: Image) -> Fields:
+def clamp_blue(fields: Fields, face: Image) -> Fields:
     """The fields with what is painted no bluer, beside its green, than this face (112, 112, 3) and a little more: the
     dark between lips comes out purple otherwise."""
     skin = face[LOWER_FACE].reshape(-1, 3).mean(axis=0)
@@ -283,7 +283,7 @@ def no_purple(fields: Fields, face: Image) -> Fields:
     return replace(fields, residual=residual)
 
 
-def square_from_stored(layout: NativeFormat) -> Affine:
+def square_from_stored(layout: RawFormat) -> Affine:
     """Pixels as stored → square pixels of the same height."""
     aspect = float(layout.pixel_aspect)
     return np.array([[aspect, 0.0, 0.5 * aspect - 0.5], [0.0, 1.0, 0.0]])
@@ -296,7 +296,7 @@ def _inside() -> Floats:
     return np.asarray(np.minimum(side[:, None], side)[..., None], np.float32)
 
 
-def _box(transform: Affine, layout: NativeFormat) -> tuple[int, int, int, int] | None:
+def _box(transform: Affine, layout: RawFormat) -> tuple[int, int, int, int] | None:
     """The part of the stored picture that the 224 px canvas shows, with even corners; None where it is outside."""
     side = CONTEXT_FACE_PX - 1.0
     corners: NDArray[np.float32] = transform_points(

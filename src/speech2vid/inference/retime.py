@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Literal, get_args
 
 from speech2vid.errors import ConfigError
-from speech2vid.media import NativePicture
+from speech2vid.media import RawFrame
 
 Length = Literal["audio", "video", "shortest"]
 LENGTHS: tuple[str, ...] = get_args(Length)
@@ -31,40 +31,40 @@ def length_of(length: Length, audio_s: Fraction, video_s: Fraction) -> Fraction:
     return {"audio": audio_s, "video": video_s, "shortest": min(audio_s, video_s)}[length]
 
 
-def timeline(pictures: Iterable[NativePicture], end_s: Fraction, last_shot: int) -> Iterator[tuple[NativePicture, int]]:
+def timeline(frames: Iterable[RawFrame], end_s: Fraction, last_shot: int) -> Iterator[tuple[RawFrame, int]]:
     """Pictures and the ticks at which they are shown, up to ``end_s``.
 
     Args:
-        pictures: of the video, in order.
+        frames: of the video, in order.
         end_s: the last picture begins before it.
         last_shot: index of the first picture of the video's last shot, which is played again if there is time left;
             beyond the last picture if that is not wanted.
     """
-    replay: deque[NativePicture] = deque()
+    replay: deque[RawFrame] = deque()
     held = 0
     end = Fraction(0)
-    for picture in pictures:
-        if picture.start_s >= end_s:
+    for frame in frames:
+        if frame.start_s >= end_s:
             return
-        if picture.index >= last_shot:
-            replay.append(picture.copy())
-            held += _bytes(picture)
-            while held > REPLAYED_BYTES or picture.start_s - replay[0].start_s > REPLAYED_S:
+        if frame.index >= last_shot:
+            replay.append(frame.copy())
+            held += _bytes(frame)
+            while held > REPLAYED_BYTES or frame.start_s - replay[0].start_s > REPLAYED_S:
                 held -= _bytes(replay.popleft())
-        end = picture.start_s + picture.duration * picture.format.tick_s
-        yield picture, picture.ticks
+        end = frame.start_s + frame.duration * frame.format.tick_s
+        yield frame, frame.ticks
     if not replay:
         return
     ticks = round(end / replay[0].format.tick_s)
     order = list(replay)
     while True:
         order.reverse()
-        for picture in order[1:] or order:
-            if ticks * picture.format.tick_s >= end_s:
+        for frame in order[1:] or order:
+            if ticks * frame.format.tick_s >= end_s:
                 return
-            yield picture.copy(), ticks
-            ticks += picture.duration
+            yield frame.copy(), ticks
+            ticks += frame.duration
 
 
-def _bytes(picture: NativePicture) -> int:
-    return sum(plane.nbytes for plane in picture.planes)
+def _bytes(frame: RawFrame) -> int:
+    return sum(plane.nbytes for plane in frame.planes)

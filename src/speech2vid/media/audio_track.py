@@ -12,9 +12,9 @@ from typing import Any
 import av
 import numpy as np
 
-from speech2vid.media.audio_reader import SoundBlock, require_audio, sound_blocks
+from speech2vid.media.audio_reader import AudioBlock, audio_blocks, require_audio
 from speech2vid.media.container import Stream, exact, find_audio, open_media
-from speech2vid.media.packet_queue import PacketFeed, packets_from_zero
+from speech2vid.media.packet_queue import PacketQueue, packets_from_zero
 
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
@@ -25,7 +25,7 @@ AAC_FRAME = 1024  # samples
 AAC_FRAME_BITS = 6144  # most that one channel of one AAC frame may take
 
 
-class SoundTrack(PacketFeed):
+class AudioTrack(PacketQueue):
     """One sound stream of an output container.
 
     AAC is copied packet by packet, without loss; anything else is encoded to AAC at the source's rate and channels, at
@@ -44,7 +44,7 @@ class SoundTrack(PacketFeed):
     def __init__(self, output: Any, source: Path, limit_s: Fraction | None, frame_s: Fraction) -> None:
         self._source = source
         self._limit_s = limit_s
-        self._blocks = sound_blocks(source)
+        self._blocks = audio_blocks(source)
         self._first = next(self._blocks)
         with open_media(source) as container:
             stream = require_audio(find_audio(container), source)
@@ -103,7 +103,7 @@ class SoundTrack(PacketFeed):
             yield from resampler.resample(frame)
         yield from _flush(resampler)
 
-    def _limited(self, blocks: Iterable[SoundBlock]) -> Iterator[SoundBlock]:
+    def _limited(self, blocks: Iterable[AudioBlock]) -> Iterator[AudioBlock]:
         taken_s = Fraction(0)
         for block in blocks:
             if self._limit_s is not None:
@@ -126,7 +126,7 @@ def _packet_s(stream: Stream) -> Fraction:
     return Fraction(context.frame_size or AAC_FRAME, int(context.sample_rate))
 
 
-def _add_aac(output: Any, like: SoundBlock) -> Stream:
+def _add_aac(output: Any, like: AudioBlock) -> Stream:
     """An AAC stream of the same rate and channels, or the nearest that AAC has."""
     rate_hz = like.rate_hz if like.rate_hz in AAC_RATES_HZ else 48_000
     channels = len(like.samples)

@@ -11,7 +11,7 @@ from typing import Any
 from speech2vid.media.container import Stream, exact, origin_of_time, packets_of
 
 
-class PacketFeed(ABC):
+class PacketQueue(ABC):
     """What is written beside the pictures, as far as the pictures have come.
 
     Args:

@@ -19,7 +19,7 @@ import numpy as np
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from speech2vid.media.container import Clock, Frame, decode, exact, find_video, first_picture, open_media
+from speech2vid.media.container import Clock, Frame, decode, exact, find_video, first_frame, open_media
 from speech2vid.media.display import HD_LINES, UNSPECIFIED, Display, turned
 from speech2vid.media.video_reader import require_video, usual_duration_s
 from speech2vid.types import Image
@@ -34,7 +34,7 @@ KR_KB_SD = (0.299, 0.114)
 
 
 @dataclass(frozen=True)
-class NativeFormat:
+class RawFormat:
     """How the pictures of a video are stored.
 
     Attributes:
@@ -76,7 +76,7 @@ class NativeFormat:
         return 0.0 if self.full_range else 16.0 * 2 ** (self.bits - 8)
 
 
-class NativePicture:
+class RawFrame:
     """One picture.
 
     Attributes:
@@ -87,7 +87,7 @@ class NativePicture:
     """
 
     def __init__(
-        self, index: int, ticks: int, duration: int, frame: Frame, layout: NativeFormat, display: Display
+        self, index: int, ticks: int, duration: int, frame: Frame, layout: RawFormat, display: Display
     ) -> None:
         self.index, self.ticks, self.duration, self.format = index, ticks, duration, layout
         self._frame, self._display = frame, display
@@ -97,7 +97,7 @@ class NativePicture:
     def start_s(self) -> Fraction:
         return self.ticks * self.format.tick_s
 
-    def copy(self) -> NativePicture:
+    def copy(self) -> RawFrame:
         """The same picture: changes of one do not show in the other."""
         other = copy.copy(self)
         other.planes = list(self.planes)
@@ -145,7 +145,7 @@ class NativePicture:
             self.planes[number] = plane
 
 
-class NativeReader:
+class RawVideoReader:
     """Iterate over the pictures of a video, streaming; every iteration starts again. Turned upright, not resized.
 
     Args:
@@ -162,14 +162,14 @@ class NativeReader:
         self.path = Path(path)
         with open_media(self.path) as container:
             stream = require_video(find_video(container), self.path)
-            first = first_picture(container, stream, self.path)
+            first = first_frame(container, stream, self.path)
             self._display = Display.of(stream, first)
             self._usual_s = usual_duration_s(stream)
             self._size = first.width, first.height
             sideways = self._display.clockwise_deg in (90, 270)
             aspect = self._display.pixel_aspect
             tags = stream.codec_context
-            self.format = NativeFormat(
+            self.format = RawFormat(
                 first.height if sideways else first.width,
                 first.width if sideways else first.height,
                 1 / aspect if sideways else aspect,
@@ -182,7 +182,7 @@ class NativeReader:
                 int(first.color_range) == FULL_RANGE or first.format.name.startswith("yuvj"),
             )
 
-    def __iter__(self) -> Iterator[NativePicture]:
+    def __iter__(self) -> Iterator[RawFrame]:
         clock = Clock()
         tick_s = self.format.tick_s
         origin_s: Fraction | None = None
@@ -196,7 +196,7 @@ class NativeReader:
                 ticks = max(last + 1, round((start_s - origin_s) / tick_s))  # two pictures at one time: one tick apart
                 last = ticks
                 duration = max(1, round(lasts / tick_s))
-                yield NativePicture(index, ticks, duration, self._conformed(frame), self.format, self._display)
+                yield RawFrame(index, ticks, duration, self._conformed(frame), self.format, self._display)
 
     def _conformed(self, frame: Frame) -> Frame:
         """The frame in 4:2:0 of the first frame's size: streams change midway."""

@@ -8,15 +8,15 @@ from typing import Any
 
 from speech2vid.media.container import exact, open_media
 from speech2vid.media.kept_streams import KeptStreams
-from speech2vid.media.raw_video import FORMATS, FULL_RANGE, NativeFormat, NativePicture, frame_of
-from speech2vid.media.video_writer import SOUND_AHEAD_S, VideoWriter, output_errors
+from speech2vid.media.raw_video import FORMATS, FULL_RANGE, RawFormat, RawFrame, frame_of
+from speech2vid.media.video_writer import AUDIO_AHEAD_S, VideoWriter, output_errors
 
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 NOT_COPIED = {"comment", "encoder", "major_brand", "minor_version", "compatible_brands", "creation_time", "duration"}
 
 
-class NativeWriter(VideoWriter):
-    """Write pictures of a :class:`~speech2vid.media.raw_video.NativeReader`, each at the time it is given.
+class RawVideoWriter(VideoWriter):
+    """Write pictures of a :class:`~speech2vid.media.raw_video.RawVideoReader`, each at the time it is given.
 
     Args:
         outfile: as for :class:`VideoWriter`, whose promises hold here too.
@@ -32,7 +32,7 @@ class NativeWriter(VideoWriter):
     def __init__(
         self,
         outfile: str | Path,
-        like: NativeFormat,
+        like: RawFormat,
         *,
         audio_source: str | Path | None = None,
         audio_limit_s: Fraction | None = None,
@@ -78,19 +78,19 @@ class NativeWriter(VideoWriter):
             context.sample_aspect_ratio = like.pixel_aspect
         return stream
 
-    def write_picture(self, picture: NativePicture, ticks: int) -> None:
+    def write_frame(self, raw_frame: RawFrame, ticks: int) -> None:
         """Append a picture, to be shown from ``ticks`` (of the format's unit) on for as long as its source was."""
         if self._label is not None:
-            picture, under = picture.copy(), picture.crop(self._label.box)
-            picture.add(self._label.box, self._label.corner(under) - under)
-        frame = frame_of(picture.planes, self._like.bits)
-        frame.pts, frame.duration, frame.time_base = ticks, picture.duration, self._like.tick_s
+            raw_frame, under = raw_frame.copy(), raw_frame.crop(self._label.box)
+            raw_frame.add(self._label.box, self._label.corner(under) - under)
+        frame = frame_of(raw_frame.planes, self._like.bits)
+        frame.pts, frame.duration, frame.time_base = ticks, raw_frame.duration, self._like.tick_s
         self.frames += 1
-        until_s = (ticks + picture.duration) * self._like.tick_s + SOUND_AHEAD_S
+        until_s = (ticks + raw_frame.duration) * self._like.tick_s + AUDIO_AHEAD_S
         with output_errors(self.outfile):
             self._mux(self._stream.encode(frame))
-            if self._sound is not None:
-                self._sound.advance(until_s)
+            if self._audio is not None:
+                self._audio.advance(until_s)
             if self._kept is not None:
                 self._kept.advance(until_s)
 

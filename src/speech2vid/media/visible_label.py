@@ -14,7 +14,7 @@ LEAST_CAPITALS_PX = 10  # the smallest that survives H.264 at its usual quality
 PLATE_ALPHA = 0.55
 
 
-class Label:
+class VisibleLabel:
     """Draws the label into pictures of one size; what it looks like is computed once.
 
     Args:

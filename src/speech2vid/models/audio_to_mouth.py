@@ -35,7 +35,7 @@ WINDOW_ROWS = 2 * REACH_ROWS + 1
 
 
 @dataclass(frozen=True)
-class ShapePredictorConfig(NetworkConfig):
+class AudioToMouthConfig(NetworkConfig):
     """Sizes of the network.
 
     Attributes:
@@ -129,13 +129,13 @@ def _layer(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequen
     return nn.Sequential(convolution, nn.BatchNorm1d(outputs), nn.ReLU())
 
 
-class ShapeNetwork(nn.Module):
+class AudioToMouthMember(nn.Module):
     """One member: plain bands and phone likelihoods → coefficients of the mouth shape.
 
     Lengths for T frames: plain 4 (T − 1) + 63 rows, phones 4 (T − 1) + 59 rows, both around the same middle.
     """
 
-    def __init__(self, config: ShapePredictorConfig) -> None:
+    def __init__(self, config: AudioToMouthConfig) -> None:
         super().__init__()
         width, dropout = config.width, config.dropout
         narrow = (width // 8, width // 4, 3 * width // 8)
@@ -165,25 +165,25 @@ class ShapeNetwork(nn.Module):
         return coefficients.transpose(1, 2)
 
 
-class ShapePredictor(Network):
+class AudioToMouth(Network):
     """Rows of sound → movement of the mouth landmarks away from the speaker's rest.
 
     Frame i, shown from i/25 s to (i + 1)/25 s, is the middle of rows 4 i + 2 − 32 … 4 i + 2 + 32. Rows outside the
-    sound are ``audio.logmel.SILENT_ROW``.
+    sound are ``audio.logmel.silent_row``.
     """
 
-    architecture: ClassVar[str] = "shape_predictor"
-    Config: ClassVar[type[NetworkConfig]] = ShapePredictorConfig
-    config: ShapePredictorConfig
+    architecture: ClassVar[str] = "audio_to_mouth"
+    Config: ClassVar[type[NetworkConfig]] = AudioToMouthConfig
+    config: AudioToMouthConfig
     plain_mean: Tensor
     plain_deviation: Tensor
     basis: Tensor
 
-    def __init__(self, config: ShapePredictorConfig | None = None) -> None:
-        config = config or ShapePredictorConfig()
+    def __init__(self, config: AudioToMouthConfig | None = None) -> None:
+        config = config or AudioToMouthConfig()
         super().__init__(config)
         self.likelihoods = PhoneLikelihoods()
-        self.members = nn.ModuleList([ShapeNetwork(config) for _ in range(config.members)])
+        self.members = nn.ModuleList([AudioToMouthMember(config) for _ in range(config.members)])
         self.register_buffer("plain_mean", torch.zeros(PLAIN_BANDS, 1))
         self.register_buffer("plain_deviation", torch.ones(PLAIN_BANDS, 1))
         self.register_buffer("basis", torch.zeros(config.components, 2 * MOUTH_COUNT))
@@ -202,5 +202,7 @@ class ShapePredictor(Network):
     def graphs(self) -> tuple[Graph]:
         """``shapes``: rows (1, R, 89) → movements (1, T, 20, 2) px."""
         rows = {"logmel": self.basis.new_zeros(1, rows_needed(9), PLAIN_BANDS + PHONE_BANDS)}
-        free = {"logmel": {1: "rows"}, "deltas": {1: "frames"}}
-        return (Graph("shapes", lambda given: {"deltas": self(given["logmel"].transpose(1, 2))}, rows, free),)
+        free = {"logmel": {1: "rows"}, "mouth_motion": {1: "frames"}}
+        return (
+            Graph("mouth_motion", lambda given: {"mouth_motion": self(given["logmel"].transpose(1, 2))}, rows, free),
+        )

@@ -16,7 +16,7 @@ CELL_PX = 4
 ELSEWHERE = 0.05  # what a patch without inner mouth counts
 
 
-class MouthCritic(nn.Module):
+class MouthDiscriminator(nn.Module):
     """Lower faces (N, 3, 64, 96) RGB in [0, 1] and how far each pixel lies between the lips (N, 1, 64, 96) → scores.
 
     ``width``: channels of the first layer.

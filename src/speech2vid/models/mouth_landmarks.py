@@ -18,7 +18,7 @@ def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     )
 
 
-class ShapeReader(nn.Module):
+class MouthLandmarkNetwork(nn.Module):
     """Lower face (N, 3, 64, 96) RGB in [0, 1] → mouth landmarks (N, 20, 2), pixels of the 112 px face."""
 
     def __init__(self, width: int = 16) -> None:

@@ -44,14 +44,14 @@ class RedubberConfig(NetworkConfig):
     identity_images: Literal[1, 5] = 5
 
 
-class Redubber(Network):
+class PaperRedubber(Network):
     """Windows (N, 1, 12, 35), context (N, 3, 224, 224), stills (B, 3·K, 112, 112) → faces (N, 3, 224, 224).
 
     All float32, pictures RGB in [0, 1]. N is B times a whole number, as for
-    :class:`~speech2vid.models.paper_talker.Talker`.
+    :class:`~speech2vid.models.paper_talker.PaperTalker`.
     """
 
-    architecture = "redubber"
+    architecture = "paper_redubber"
     Config = RedubberConfig
     config: RedubberConfig
 

@@ -23,7 +23,7 @@ IdentityFeatures = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class TalkerConfig(NetworkConfig):
+class PaperTalkerConfig(NetworkConfig):
     """Settings of the paper's talker.
 
     Attributes:
@@ -39,18 +39,18 @@ class TalkerConfig(NetworkConfig):
     generation: Literal["upsample", "transposed"] = "upsample"
 
 
-class Talker(Network):
+class PaperTalker(Network):
     """Windows (N, 1, 12, 35) and stills (B, 3·K, 112, 112) in [0, 1] → faces (N, 3, 109, 109) in [0, 1], all float32.
 
     N is B times a whole number T: the first T windows belong to the first person, and so on. What depends on a person
     only is computed once: ``generate(encode_identity(stills), windows)``.
     """
 
-    architecture = "talker"
-    Config = TalkerConfig
-    config: TalkerConfig
+    architecture = "paper_talker"
+    Config = PaperTalkerConfig
+    config: PaperTalkerConfig
 
-    def __init__(self, config: TalkerConfig) -> None:
+    def __init__(self, config: PaperTalkerConfig) -> None:
         super().__init__(config)
         width = WIDTHS[config.size]
         self.audio_encoder = AudioEncoder(width)

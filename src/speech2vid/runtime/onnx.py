@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from speech2vid.errors import WeightsError
@@ -16,6 +16,16 @@ from speech2vid.runtime.weights import WeightsHeader, read_weights
 
 Arrays = dict[str, NDArray[Any]]
 EXPORT = "export the graph again from this weight file"
+
+
+def onnx_runtime() -> Any:
+    """Import ONNX Runtime, its telemetry off, and return the module.
+
+    ONNX Runtime's own builds report to their maker when they are loaded, and keep a device number in the user's home.
+    Nothing about our users leaves their machine; to allow it, set ``ORT_DISABLE_TELEMETRY`` to 0.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return import_module("onnxruntime")
 
 
 class OnnxNetwork:
@@ -47,6 +57,7 @@ class OnnxNetwork:
             raise WeightsError(f"{graph} does not exist", "check the path, or install the package again")
         self._graph = graph
         self.header, _ = read_weights(weights)
+        onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors come as exceptions

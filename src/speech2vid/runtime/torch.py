@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speech2vid.errors import ConfigError, WeightsError
-from speech2vid.models.audio_to_mouth import ShapePredictor
+from speech2vid.models.audio_to_mouth import AudioToMouth
 from speech2vid.models.network import Network
 from speech2vid.models.warp_talker import WarpTalker
 from speech2vid.runtime.weights import Tensors, WeightsHeader, read_header, read_weights, write_weights
@@ -119,7 +119,7 @@ class TorchNetwork:
         return {name: tensor.cpu().numpy() for name, tensor in self.graph.run(tensors).items()}
 
 
-NETWORKS: dict[str, type[Network]] = {each.architecture: each for each in (WarpTalker, ShapePredictor)}
+NETWORKS: dict[str, type[Network]] = {each.architecture: each for each in (WarpTalker, AudioToMouth)}
 
 
 def torch_loader(device: str = "auto") -> Callable[[Path, str], TorchNetwork]:

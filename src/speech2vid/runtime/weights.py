@@ -24,6 +24,14 @@ from speech2vid.files import atomic_write
 
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 16 << 20
+# names in weight files of earlier versions → today's
+ARCHITECTURES = {
+    "shape_predictor": "audio_to_mouth",
+    "shape_reader": "mouth_landmarks",
+    "talker": "paper_talker",
+    "redubber": "paper_redubber",
+}
+SETTINGS = {"sound_width": "audio_width"}
 AGAIN = "install the package again, or fetch the file again"
 
 Tensors = dict[str, NDArray[Any]]
@@ -194,8 +202,8 @@ def _parse_header(path: Path, blob: bytes) -> WeightsHeader:
         if not isinstance(config, dict) or not isinstance(metrics, dict):
             raise TypeError("config and metrics are objects")
         return WeightsHeader(
-            architecture=metadata["architecture"],
-            config=config,
+            architecture=ARCHITECTURES.get(metadata["architecture"], metadata["architecture"]),
+            config={SETTINGS.get(str(key), str(key)): value for key, value in config.items()},
             data=metadata["data"],
             metrics=metrics,
             licence=metadata["licence"],

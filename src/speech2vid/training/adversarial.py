@@ -6,21 +6,27 @@ import torch
 from torch import Tensor
 
 from speech2vid.losses import hinge
-from speech2vid.models.mouth_discriminator import MouthCritic
+from speech2vid.models.mouth_discriminator import MouthDiscriminator
 
 
-def contest(critic: MouthCritic, made: Tensor, true: Tensor, between: Tensor, counts: Tensor) -> dict[str, Tensor]:
-    """``critic``: what the critic pays, with gradient for it; the others: what the picture does, with its own.
+def adversarial_losses(
+    discriminator: MouthDiscriminator, generated: Tensor, target: Tensor, inner_mouth_mask: Tensor, counts: Tensor
+) -> dict[str, Tensor]:
+    """``discriminator``: what the critic pays, with gradient for it; the others: what the picture does, with its own.
 
     Args:
-        made, true: (N, 3, H, W) pictures, 0–1.
-        between: (N, 1, H, W) what lies between the lips.
+        generated, target: (N, 3, H, W) pictures, 0–1.
+        inner_mouth_mask: (N, 1, H, W) what lies between the lips.
         counts: how much each score of the critic counts.
     """
-    scores, seen = critic(true, between)
-    paid = (counts * hinge(scores, critic(made.detach(), between)[0])).mean()
-    critic.requires_grad_(False)
-    scores, seen_made = critic(made, between)
-    critic.requires_grad_(True)
-    apart = [(a - b.detach()).abs().mean() for a, b in zip(seen_made, seen, strict=True)]
-    return {"critic": paid, "adversarial": -(counts * scores).mean(), "match": torch.stack(apart).sum()}
+    scores, seen = discriminator(target, inner_mouth_mask)
+    paid = (counts * hinge(scores, discriminator(generated.detach(), inner_mouth_mask)[0])).mean()
+    discriminator.requires_grad_(False)
+    scores, seen_generated = discriminator(generated, inner_mouth_mask)
+    discriminator.requires_grad_(True)
+    feature_matching = [(a - b.detach()).abs().mean() for a, b in zip(seen_generated, seen, strict=True)]
+    return {
+        "discriminator": paid,
+        "adversarial": -(counts * scores).mean(),
+        "feature_matching": torch.stack(feature_matching).sum(),
+    }

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from speech2vid.audio.logmel import PLAIN_FLOOR, PLAIN_HIGH_HZ, PLAIN_LOW_HZ
 from speech2vid.constants import SAMPLE_RATE_HZ
-from speech2vid.training.config import SoundConfig
+from speech2vid.training.config import AudioToMouthTaskConfig
 from speech2vid.types import Waveform
 
 Rows = NDArray[np.float32]
@@ -20,7 +20,7 @@ REVERB_SAMPLES, REVERB_SHARE = 3200, 0.4
 NOISE_SAMPLES, NOISE_LEVELS_DB = 32000, np.linspace(-90, -30, 24)
 
 
-def change(plain: Rows, config: SoundConfig, rng: np.random.Generator) -> Rows:
+def change(plain: Rows, config: AudioToMouthTaskConfig, rng: np.random.Generator) -> Rows:
     """The same words in another voice, colour, room and noise, with parts hidden: (L, 64) log-mel → (L, 64)."""
     energy = np.maximum(np.exp(plain) - PLAIN_FLOOR, 0.0)
     bands = energy.shape[1]
@@ -83,21 +83,21 @@ def _echo(energy: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
     return out
 
 
-def degraded(sound: Waveform, rng: np.random.Generator) -> Waveform:
+def degraded(audio: Waveform, rng: np.random.Generator) -> Waveform:
     """A sound (n,) with coloured noise, through another microphone, at another level, sometimes in a room."""
-    n = len(sound)
+    n = len(audio)
     noise = _coloured(n, rng.uniform(-0.9, 0.9), rng)
-    loudness = np.sqrt(np.mean(sound**2) / np.mean(noise**2))
-    made = sound + noise * loudness * 10 ** (-rng.uniform(*WAVE_NOISE_DB) / 20)
-    made = np.convolve(made, rng.uniform(-0.6, 0.6) ** np.arange(20))[:n] * 10 ** (rng.uniform(-18, 6) / 20)
+    loudness = np.sqrt(np.mean(audio**2) / np.mean(noise**2))
+    generated = audio + noise * loudness * 10 ** (-rng.uniform(*WAVE_NOISE_DB) / 20)
+    generated = np.convolve(generated, rng.uniform(-0.6, 0.6) ** np.arange(20))[:n] * 10 ** (rng.uniform(-18, 6) / 20)
     if rng.random() < REVERB_SHARE:
         tail = np.exp(-np.arange(REVERB_SAMPLES) / (SAMPLE_RATE_HZ * rng.uniform(0.02, 0.08)))
         echo = rng.standard_normal(REVERB_SAMPLES) * tail
         echo *= rng.uniform(0.1, 0.6) / np.sqrt(np.sum(echo**2))
         echo[0] = 1.0
         size = n + REVERB_SAMPLES
-        made = np.fft.irfft(np.fft.rfft(made, size) * np.fft.rfft(echo, size), size)[:n]
-    return np.clip(made, -1, 1).astype(np.float32)
+        generated = np.fft.irfft(np.fft.rfft(generated, size) * np.fft.rfft(echo, size), size)[:n]
+    return np.clip(generated, -1, 1).astype(np.float32)
 
 
 def noises(rng: np.random.Generator) -> list[Waveform]:

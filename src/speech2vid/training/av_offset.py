@@ -23,7 +23,7 @@ LEAST_FRAMES = 16  # of a track that tells anything
 Openings = NDArray[np.floating]
 
 
-def speaker_lags(expected: Callable[[TrainingTrack], Openings], tracks: TrackSet) -> dict[str, float]:
+def speaker_av_offsets(expected: Callable[[TrainingTrack], Openings], tracks: TrackSet) -> dict[str, float]:
     """Measure lags by the lip openings that the sound makes one expect.
 
     Args:
@@ -38,8 +38,8 @@ def speaker_lags(expected: Callable[[TrainingTrack], Openings], tracks: TrackSet
         for speaker, own in tracks.by_speaker.items()
         if (long := [track for track in own if len(track) >= LEAST_FRAMES])
     }
-    average = float(np.mean(list(found.values()))) if found else 0.0
-    return {speaker: found.get(speaker, average) - average for speaker in tracks.by_speaker}
+    ema = float(np.mean(list(found.values()))) if found else 0.0
+    return {speaker: found.get(speaker, ema) - ema for speaker in tracks.by_speaker}
 
 
 def _curve(expected: Openings, filmed: Openings) -> NDArray[np.float64]:
@@ -53,5 +53,5 @@ def _peak(curve: NDArray[np.float64]) -> float:
     top = int(np.clip(curve.argmax(), 1, len(curve) - 2))
     before, at, after = curve[top - 1 : top + 2]
     bend = before - 2 * at + after
-    between = 0.5 * (before - after) / bend if bend < 0 else 0.0
-    return float(LAGS[top] + STEP_FRAMES * np.clip(between, -0.5, 0.5))
+    inner_mouth_mask = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return float(LAGS[top] + STEP_FRAMES * np.clip(inner_mouth_mask, -0.5, 0.5))

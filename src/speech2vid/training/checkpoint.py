@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from speech2vid.errors import ConfigError, OutputError, WeightsError
 from speech2vid.runtime.weights import WeightsHeader, read_weights, write_weights
-from speech2vid.training.task_config import StageConfig
+from speech2vid.training.task_config import TaskConfig
 
 FIXED = ("network", "width", "optimiser")  # what a checkpoint fits; the rest may change when a training is resumed
 
@@ -28,14 +28,12 @@ class Progress:
     Attributes:
         step: updates done.
         best: value of the measure to choose by, at the best validation so far; lower is better.
-        best_step: when that was.
         stale: validations since.
         metrics: of the best validation.
     """
 
     step: int = 0
     best: float = float("inf")
-    best_step: int = 0
     stale: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -44,14 +42,14 @@ class State:
     """Networks, optimiser and progress of a stage.
 
     Args:
-        networks: name in the checkpoint → ``network``, its running mean ``mean``, and ``critic`` where there is one.
+        networks: name in the checkpoint → ``network``, its EMA ``mean``, and ``discriminator`` if any.
         optimiser: of their parameters.
     """
 
     def __init__(
-        self, stage: str, config: StageConfig, networks: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer
+        self, task: str, config: TaskConfig, networks: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer
     ) -> None:
-        self.stage, self.config = stage, config
+        self.task, self.config = task, config
         self.networks, self.optimiser = networks, optimiser
         self.progress = Progress()
 
@@ -71,7 +69,7 @@ class State:
                 if value is not None:
                     tensors[f"optimiser.{key}.{names[parameter]}"] = torch.as_tensor(value)
         progress = {**vars(self.progress), "best": str(self.progress.best)}  # JSON has no infinity
-        header = WeightsHeader(f"checkpoint of {self.stage}", {"config": self.config.to_dict(), "progress": progress})
+        header = WeightsHeader(f"checkpoint of {self.task}", {"config": self.config.to_dict(), "progress": progress})
         write(path, header, tensors)
 
     def load(self, path: Path) -> list[str]:
@@ -81,7 +79,7 @@ class State:
             WeightsError: it is damaged, or of another stage or network.
             ConfigError: it was made with other settings.
         """
-        header, arrays = read_weights(path, f"checkpoint of {self.stage}")
+        header, arrays = read_weights(path, f"checkpoint of {self.task}")
         changes = _changes(path, header.config["config"], json.loads(json.dumps(self.config.to_dict())))
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         for network, module in self.networks.items():

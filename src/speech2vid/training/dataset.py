@@ -41,7 +41,7 @@ class TrainingTrack:
         self.key, self.speaker = track.record.key, track.record.speaker
         self.frames: Frames = track.frames
         self.landmarks: Points = track.landmarks
-        self.lead_frames = track.record.sound_lead_frames
+        self.lead_frames = track.record.audio_lead_frames
 
     def __len__(self) -> int:
         return len(self._track)
@@ -52,14 +52,14 @@ class TrainingTrack:
         return lip_opening(self.landmarks)
 
     @property
-    def sound(self) -> Waveform:
+    def audio(self) -> Waveform:
         """(n,) float32 at 16 kHz, all there is of it: frame i begins at sample 640 (``lead_frames`` + i)."""
-        return self._track.sound_with_context
+        return self._track.audio_with_context
 
     @cached_property
     def windows(self) -> NDArray[np.float32]:
         """(T, 1, 12, 35) float32, the paper's MFCC windows."""
-        return windows(self.sound)[self.lead_frames : self.lead_frames + len(self)]
+        return windows(self.audio)[self.lead_frames : self.lead_frames + len(self)]
 
 
 class TrackSet:

@@ -21,7 +21,7 @@ from speech2vid.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Processes:
+class Distributed:
     """This process among its peers.
 
     Attributes:
@@ -63,9 +63,9 @@ class Processes:
         """The first process's value, in all of them."""
         if self.count == 1:
             return value
-        told = torch.tensor(value, dtype=torch.float64, device=self.device)
-        dist.broadcast(told, 0)
-        return float(told)
+        shared = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, 0)
+        return float(shared)
 
     def joined(self, network: nn.Module) -> None:
         """Let batch norm take its statistics over all processes, and start all of them from the first one's weights."""
@@ -79,7 +79,7 @@ class Processes:
 
 
 @contextlib.contextmanager
-def processes(device: str = "auto") -> Iterator[Processes]:
+def start_distributed(device: str = "auto") -> Iterator[Distributed]:
     """Join the processes that torchrun started, or be alone.
 
     Args:
@@ -99,7 +99,7 @@ def processes(device: str = "auto") -> Iterator[Processes]:
     if count > 1:
         dist.init_process_group("nccl" if on_cuda else "gloo")
     try:
-        yield Processes(rank, count, local)
+        yield Distributed(rank, count, local)
     finally:
         if count > 1:
             dist.destroy_process_group()

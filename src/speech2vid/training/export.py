@@ -11,24 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from speech2vid.errors import OutputError, WeightsError
 from speech2vid.files import atomic_write
-from speech2vid.inference.redubbers.warp import REDUBBER
-from speech2vid.inference.talkers.warp import TALKER, VOICE
-from speech2vid.models.audio_to_mouth import ShapePredictor
+from speech2vid.models.audio_to_mouth import AudioToMouth
 from speech2vid.models.identity_trunk import IdentityTrunk
 from speech2vid.models.network import Graph, Network
-from speech2vid.models.paper_redubber import Redubber
-from speech2vid.models.paper_talker import Talker
+from speech2vid.models.paper_redubber import PaperRedubber
+from speech2vid.models.paper_talker import PaperTalker
 from speech2vid.models.sharpener import Sharpener
 from speech2vid.models.sync import SyncNetwork
 from speech2vid.models.warp_redubber import WarpRedubber
 from speech2vid.models.warp_talker import WarpTalker
+from speech2vid.runtime.onnx import onnx_runtime
 from speech2vid.runtime.torch import load, save
 from speech2vid.runtime.weights import Span, WeightsHeader, read_header, tensor_spans
 
@@ -36,22 +34,26 @@ NETWORKS: dict[str, type[Network]] = {
     each.architecture: each
     for each in (
         WarpTalker,
-        ShapePredictor,
-        Talker,
+        AudioToMouth,
+        PaperTalker,
         Sharpener,
         SyncNetwork,
         IdentityTrunk,
         WarpRedubber,
-        Redubber,
+        PaperRedubber,
     )
 }
-# stage → stem of its weight file
-FILES = {
-    "picture": TALKER,
-    "sound": VOICE,
-    **{stage: stage for stage in ("identity", "talker", "sharpener", "sync")},
-    "redubber": REDUBBER,
-}
+# tasks whose weights are exported, each to a weight file of its name
+EXPORTED = (
+    "warp_talker",
+    "audio_to_mouth",
+    "identity",
+    "paper_talker",
+    "sharpener",
+    "sync",
+    "warp_redubber",
+    "paper_redubber",
+)
 OPENING_RATIO, LEAST_RATIO = 1.0, 0.3  # lip opening's movement, made / true: what it is calibrated to, from what on
 LICENCE = "that of the data it was trained on"
 
@@ -72,13 +74,13 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
     """
     files: list[Path] = []
     with _writing(out):
-        for stage, source in best.items():
-            if stage not in FILES:
+        for task, source in best.items():
+            if task not in EXPORTED:
                 continue
             network, header = load(source, _class_of(source))
-            if isinstance(network, ShapePredictor):  # what is predicted from sound moves less than the truth
+            if isinstance(network, AudioToMouth):  # what is predicted from sound moves less than the truth
                 network.basis.mul_(OPENING_RATIO / max(LEAST_RATIO, header.metrics["opening_ratio"]))
-            target = out / f"{FILES[stage]}.safetensors"
+            target = out / f"{task}.safetensors"
             save(network, target, data=data, metrics=header.metrics, licence=licence, half=True)
             files += [target, *export_graphs(target, type(network))]
     return files
@@ -216,6 +218,7 @@ def _check(model: bytes, network: Network, graph: Graph, weights: Path) -> None:
         inputs[name] = tensor
     with torch.no_grad():
         wanted = graph.run(dict(inputs))
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry(

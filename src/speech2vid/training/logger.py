@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
-from PIL import Image as Pictures
+from PIL import Image as PillowImage
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
@@ -19,11 +19,11 @@ from speech2vid.files import atomic_write
 from speech2vid.training.task import Validation
 from speech2vid.types import Frames
 
-LOSSES, LOG, PICTURES = "losses.tsv", "log.txt", "pictures"
+LOSSES, LOG, IMAGES = "losses.tsv", "log.txt", "pictures"
 FRAME_MS = exact_div(1000, FRAME_RATE_HZ)
 
 
-class Journal:
+class TrainingLogger:
     """The records of one stage, in its folder.
 
     Args:
@@ -35,7 +35,7 @@ class Journal:
     def __init__(self, folder: Path, terms: Sequence[str], step: int) -> None:
         self._folder, self._terms = folder, terms
         with _writing(folder):
-            (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+            (folder / IMAGES).mkdir(parents=True, exist_ok=True)
             kept = _rows_until(folder / LOSSES, step) if step else []
             (folder / LOSSES).write_text("".join(["\t".join(["step", "loss", *terms]) + "\n", *kept]), encoding="utf-8")
             self._losses = (folder / LOSSES).open("a", encoding="utf-8")
@@ -62,7 +62,7 @@ class Journal:
             self._board.add_image("val", judged.sheet, step, dataformats="HWC")
             _, png = cv2.imencode(".png", judged.sheet[..., ::-1])
             with _writing(self._folder):
-                atomic_write(self._folder / PICTURES / f"step-{step:07d}.png", png.tobytes())
+                atomic_write(self._folder / IMAGES / f"step-{step:07d}.png", png.tobytes())
         if judged.video is not None:
             gif = _animated(judged.video)
             shown = Summary.Image(encoded_image_string=gif, height=judged.video.shape[1], width=judged.video.shape[2])
@@ -70,7 +70,7 @@ class Journal:
             # SummaryWriter.add_video does the same, but needs one more package.
             self._board._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
             with _writing(self._folder):
-                atomic_write(self._folder / PICTURES / f"step-{step:07d}.gif", gif)
+                atomic_write(self._folder / IMAGES / f"step-{step:07d}.gif", gif)
 
     def say(self, line: str) -> None:
         """A line in the log, with the time, on disk at once."""
@@ -88,7 +88,7 @@ class Journal:
 
 def _animated(video: Frames) -> bytes:
     """(T, H, W, 3) uint8 RGB at 25 Hz → an animated GIF that repeats for ever."""
-    first, *rest = [Pictures.fromarray(frame) for frame in video]
+    first, *rest = [PillowImage.fromarray(frame) for frame in video]
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=rest, duration=FRAME_MS, loop=0)
     return file.getvalue()

@@ -63,11 +63,11 @@ def emphasis(mouths: Tensor) -> Tensor:
     1 far from the mouth, 6 at it, 16 between the lips: that is what no still shows, and what few pixels are.
     """
     around = functional.avg_pool2d(mouth_box(mouths), 7, 1, 3)
-    between = functional.max_pool2d(between_lips(mouths), 3, 1, 1)
-    return 1.0 + (EMPHASIS - 1.0) * around + INSIDE * between
+    inner_mouth_mask = functional.max_pool2d(inner_mouth(mouths), 3, 1, 1)
+    return 1.0 + (EMPHASIS - 1.0) * around + INSIDE * inner_mouth_mask
 
 
-def between_lips(mouths: Tensor) -> Tensor:
+def inner_mouth(mouths: Tensor) -> Tensor:
     """How far each pixel of the region lies between the inner lips: (N, 20, 2) → (N, 1, 64, 96) in [0, 1]."""
     return inside_mouth(mouths, _grid(mouths))
 

@@ -38,7 +38,7 @@ def mean_speech(tracks: TrackSet) -> NDArray[np.float32]:
     return np.asarray(np.mean(offsets, axis=0), np.float32)
 
 
-def fit_rest(tracks: TrackSet, rng: np.random.Generator) -> NDArray[np.float32]:
+def fit_neutral_mouth(tracks: TrackSet, rng: np.random.Generator) -> NDArray[np.float32]:
     """Weights (40, 137): 136 aligned landmark coordinates / 112 and a constant 1 → the closed mouth, px."""
     closed = closed_mouths(tracks)
     known, wanted = [], []

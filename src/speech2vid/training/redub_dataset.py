@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import BLEND_HEIGHT, BLEND_WIDTH, CONTEXT_FACE_PX, MOUTH_COUNT, MOUTH_POINTS
-from speech2vid.data.jpeg import decode_picture
+from speech2vid.data.jpeg import decode_jpeg
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import OutputError
 from speech2vid.faces import Still
@@ -36,22 +36,21 @@ from speech2vid.types import AlignedFace, Frames, Image
 log = logging.getLogger(__name__)
 
 VERSION = 1  # of what is painted; a higher one makes it anew
-MARKER = "paintings.json"
+MARKER = "redub_dataset.json"
 VAL_TRACKS, VAL_FRAMES = 2, 4  # of each speaker to judge by
 NEAR_FRAMES, OPEN_QUANTILE = 8, 0.9
-SHAPE_NOISE_PX = 0.2  # standard deviation of what is added to the place of the mouth, and half of it to each point
 LOG_EVERY = 200  # people
 
 
 @dataclass(frozen=True)
-class Paintings:
+class RedubDataset:
     """N faces, in the order in which they were drawn; arrays on disk.
 
     Attributes:
         faces: (N, H, W, 3) uint8 RGB: the parts (``occlusion.PART``) of faces at 224 px, or all of them.
         painted: the same with a painted mouth; (0, …) where none was asked for.
         colours: (N, 3) float32 0–255, the median colour of each face.
-        asked: (N, 20, 2) float32, the mouth that was painted, px of the 112 px face.
+        requested: (N, 20, 2) float32, the mouth that was painted, px of the 112 px face.
         track, frame: (N,) which frame of which track of the set.
         still_track: (N,) the track of the stills.
         stills: (N, 5) frames of it.
@@ -60,7 +59,7 @@ class Paintings:
     faces: Frames
     painted: Frames
     colours: Floats
-    asked: Floats
+    requested: Floats
     track: Indices
     frame: Indices
     still_track: Indices
@@ -71,7 +70,7 @@ class Paintings:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """What :func:`paint` wrote."""
+        """What :func:`build_dataset` wrote."""
         arrays: dict[str, Any] = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__annotations__
         }
@@ -126,7 +125,7 @@ def near_example(tracks: TrackSet, track: int, frame: int, rng: np.random.Genera
     return Example(track, np.array([frame], np.int64), track, np.repeat(np.array(pair, np.int64), [3, 2]))
 
 
-def paint(
+def build_dataset(
     folder: Path,
     data: Path,
     split: str,
@@ -136,7 +135,7 @@ def paint(
     what: Literal["warp", "audio"],
     noise_px: float = 0.0,
     weights: Path | None = None,
-) -> Paintings:
+) -> RedubDataset:
     """Write the examples' faces with painted mouths (``warp``), or as they are (``audio``); what is there stays.
 
     Args:
@@ -152,14 +151,14 @@ def paint(
     networks = TalkerNetworks(weights, "cpu") if what == "warp" else None
     key = _key(data, tracks, examples, what, noise_px, networks)
     if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text(encoding="utf-8"))["key"] == key:
-        return Paintings.read(folder)
+        return RedubDataset.read(folder)
     count = sum(len(example.targets) for example in examples)
     size = (BLEND_HEIGHT, BLEND_WIDTH, 3) if what == "warp" else (CONTEXT_FACE_PX, CONTEXT_FACE_PX, 3)
     shapes: dict[str, tuple[tuple[int, ...], type]] = {
         "faces": ((count, *size), np.uint8),
         "painted": ((count if what == "warp" else 0, *size), np.uint8),
         "colours": ((count, 3), np.float32),
-        "asked": ((count, MOUTH_COUNT, 2), np.float32),
+        "requested": ((count, MOUTH_COUNT, 2), np.float32),
         "track": ((count,), np.int64),
         "frame": ((count,), np.int64),
         "still_track": ((count,), np.int64),
@@ -173,7 +172,7 @@ def paint(
             name: np.lib.format.open_memmap(temporary / f"{name}.npy", "w+", dtype, shape)
             for name, (shape, dtype) in shapes.items()
         }
-        painter = _Painter(tracks, _contexts(data, split, tracks, examples), networks)
+        painter = _DatasetBuilder(tracks, _contexts(data, split, tracks, examples), networks)
         row = 0
         for number, example in enumerate(examples):
             rng = np.random.default_rng([number, VERSION])
@@ -193,10 +192,10 @@ def paint(
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Paintings.read(folder)
+    return RedubDataset.read(folder)
 
 
-class _Painter:
+class _DatasetBuilder:
     def __init__(
         self, tracks: TrackSet, contexts: dict[tuple[int, int], bytes], networks: TalkerNetworks | None
     ) -> None:
@@ -204,15 +203,15 @@ class _Painter:
         self._to_face = invert(context_from_face())
 
     def faces(self, example: Example, rng: np.random.Generator, noise_px: float) -> Iterator[tuple[str, NDArray[Any]]]:
-        """The arrays of :class:`Paintings` for one example."""
+        """The arrays of :class:`RedubDataset` for one example."""
         track, count = self._tracks[example.track], len(example.targets)
         landmarks = track.landmarks[example.targets]
         whole = np.stack([self._face(example.track, frame) for frame in example.targets])
         mouths = landmarks[:, MOUTH_POINTS]
         place, each = rng.standard_normal((count, 1, 2)), rng.standard_normal(mouths.shape)
-        asked = (mouths + noise_px * (place + 0.5 * each)).astype(np.float32)
-        yield "colours", median_colours(whole, landmarks, hide(landmarks, asked))
-        yield "asked", asked
+        requested = (mouths + noise_px * (place + 0.5 * each)).astype(np.float32)
+        yield "colours", median_colours(whole, landmarks, hide(landmarks, requested))
+        yield "requested", requested
         yield "track", np.full(count, example.track)
         yield "frame", example.targets
         yield "still_track", np.full(count, example.still_track)
@@ -221,9 +220,9 @@ class _Painter:
             yield "faces", whole
             return
         yield "faces", whole[PART]
-        yield "painted", self._painted(example, whole, asked, self._networks)[PART]
+        yield "painted", self._painted(example, whole, requested, self._networks)[PART]
 
-    def _painted(self, example: Example, whole: Frames, asked: Floats, networks: TalkerNetworks) -> Frames:
+    def _painted(self, example: Example, whole: Frames, requested: Floats, networks: TalkerNetworks) -> Frames:
         source = self._tracks[example.still_track]
         frames = np.unique(example.stills)
         stills = {}
@@ -235,13 +234,13 @@ class _Painter:
         rising = sorted(stills.values(), key=lambda still: still.opening)
         identity = identity_of(stills[nearest], rising, networks)
         painted: list[Image] = []
-        for face, mouth in zip(whole, asked, strict=True):
+        for face, mouth in zip(whole, requested, strict=True):
             fields = networks.frames(identity.features, identity.mouths, mouth[None])
             painted += Composer(replace(identity, canvas=face)).frames(fields)
         return np.stack(painted)
 
     def _face(self, track: int, frame: int) -> Image:
-        return decode_picture(self._contexts[track, int(frame)], CONTEXT_FACE_PX)
+        return decode_jpeg(self._contexts[track, int(frame)], CONTEXT_FACE_PX)
 
 
 def _contexts(data: Path, split: str, tracks: TrackSet, examples: Sequence[Example]) -> dict[tuple[int, int], bytes]:
@@ -252,9 +251,9 @@ def _contexts(data: Path, split: str, tracks: TrackSet, examples: Sequence[Examp
         wanted.setdefault(example.still_track, set()).update(example.stills.tolist())
     numbers = {track.key: number for number, track in enumerate(tracks.tracks)}
     found = {}
-    for key, pictures in SampleStore(data).contexts(split):
+    for key, images in SampleStore(data).contexts(split):
         number = numbers.get(key, -1)
-        found.update({(number, frame): pictures[frame] for frame in wanted.get(number, ())})
+        found.update({(number, frame): images[frame] for frame in wanted.get(number, ())})
     return found
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.runtime.weights import WeightsHeader
 from speech2vid.training.dataset import TrackSet
-from speech2vid.training.task_config import StageConfig
+from speech2vid.training.task_config import TaskConfig
 from speech2vid.types import Frames, Image
 
 TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)  # rows, and columns, of the 112 px face
@@ -56,7 +56,7 @@ class Validation:
         return -value if self.higher_is_better else value
 
 
-class Stage(ABC):
+class Task(ABC):
     """A network, what it is trained on, and how it is judged.
 
     Attributes:
@@ -66,19 +66,19 @@ class Stage(ABC):
         network: to be trained; the stage has moved it to its device.
         samples: batch items in an epoch.
         weights: loss term → weight. Terms of weight 0 need not be computed.
-        faster: beginning of parameter names → how many times the learning rate they have.
-        critic: a network that learns beside it to tell what it makes from the truth, or None. The terms' gradients
+        lr_multipliers: beginning of parameter names → how many times the learning rate they have.
+        discriminator: a network trained to tell generated from target images, or None. The terms' gradients
             reach both; it has a rate that stays, is not clipped, and is in the checkpoint, not in the weight file.
     """
 
     name: ClassVar[str]
     architecture: ClassVar[str]
-    config: StageConfig
+    config: TaskConfig
     network: nn.Module
     samples: int
     weights: dict[str, float]
-    faster: Mapping[str, float] = MappingProxyType({})
-    critic: nn.Module | None = None
+    lr_multipliers: Mapping[str, float] = MappingProxyType({})
+    discriminator: nn.Module | None = None
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Item:

@@ -32,7 +32,7 @@ class Settings(NetworkConfig):
 
 
 @dataclass(frozen=True)
-class StageConfig(Settings):
+class TaskConfig(Settings):
     """What every stage is told.
 
     Attributes:
@@ -44,7 +44,7 @@ class StageConfig(Settings):
         learning_rate: the highest; reached after ``warmup`` steps, held, and over the last ``decay`` of the steps
             brought to 0 along a cosine. ``decay`` 0 keeps it.
         clip: largest norm of the gradient; 0 does not limit it.
-        average: the weights kept are a running mean over about 1/(1 − average) steps; 0 keeps the last ones.
+        ema: the weights kept are a running mean over about 1/(1 − average) steps; 0 keeps the last ones.
         precision: what is multiplied in; weights and their updates are always float32. ``tf32`` is CUDA's; ``bfloat16``
             is faster on CPUs, too, that have it (AVX-512 BF16: 1.5 times), and slower on others.
         seed: of everything drawn at random.
@@ -63,7 +63,7 @@ class StageConfig(Settings):
     warmup: int = 100
     decay: float = 0.5
     clip: float = 1.0
-    average: float = 0.999
+    ema: float = 0.999
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     seed: int = 0
     validate_every: int = 0

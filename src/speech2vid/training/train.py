@@ -7,42 +7,42 @@ from pathlib import Path
 import torch
 
 from speech2vid.errors import ConfigError
-from speech2vid.models.mouth_landmarks import ShapeReader
+from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
 from speech2vid.runtime.torch import fill
 from speech2vid.training.config import (
-    IdentityStageConfig,
-    PictureConfig,
-    ReaderConfig,
-    RedubberStageConfig,
-    SharpenerStageConfig,
-    SoundConfig,
-    SyncStageConfig,
-    TalkerStageConfig,
+    AudioToMouthTaskConfig,
+    IdentityTaskConfig,
+    MouthLandmarksTaskConfig,
+    PaperTalkerTaskConfig,
+    RedubberTaskConfig,
+    SharpenerTaskConfig,
+    SyncTaskConfig,
     TrainConfig,
+    WarpTalkerTaskConfig,
 )
 from speech2vid.training.dataset import TRAIN, VAL, TrackSet, load_splits
-from speech2vid.training.distributed import Processes, processes
+from speech2vid.training.distributed import Distributed, start_distributed
 from speech2vid.training.export import pack
-from speech2vid.training.loop import CHECKPOINT, OnStep, train_stage
-from speech2vid.training.redub_dataset import paint, training_examples, validation_examples
+from speech2vid.training.loop import CHECKPOINT, OnStep, train_task
+from speech2vid.training.redub_dataset import build_dataset, training_examples, validation_examples
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Stage
-from speech2vid.training.task_config import StageConfig
-from speech2vid.training.tasks.audio_to_mouth import SoundStage
-from speech2vid.training.tasks.identity import IdentityStage
-from speech2vid.training.tasks.mouth_landmarks import ReaderStage
-from speech2vid.training.tasks.paper_redubber import AudioRedubberStage
-from speech2vid.training.tasks.paper_talker import TalkerStage
-from speech2vid.training.tasks.redubber import PaintedSplits
-from speech2vid.training.tasks.sharpener import SharpenerStage
-from speech2vid.training.tasks.sync import SyncStage
-from speech2vid.training.tasks.warp_redubber import WarpRedubberStage
-from speech2vid.training.tasks.warp_talker import PictureStage
+from speech2vid.training.task import Task
+from speech2vid.training.task_config import TaskConfig
+from speech2vid.training.tasks.audio_to_mouth import AudioToMouthTask
+from speech2vid.training.tasks.identity import IdentityTask
+from speech2vid.training.tasks.mouth_landmarks import MouthLandmarksTask
+from speech2vid.training.tasks.paper_redubber import PaperRedubberTask
+from speech2vid.training.tasks.paper_talker import PaperTalkerTask
+from speech2vid.training.tasks.redubber import RedubSplits
+from speech2vid.training.tasks.sharpener import SharpenerTask
+from speech2vid.training.tasks.sync import SyncTask
+from speech2vid.training.tasks.warp_redubber import WarpRedubberTask
+from speech2vid.training.tasks.warp_talker import WarpTalkerTask
 
 WEIGHTS = "weights"  # folder of what is ready to use
 
 
-def train_talker(
+def train(
     data: Path,
     out: Path,
     config: TrainConfig,
@@ -69,44 +69,44 @@ def train_talker(
     Raises:
         DataError, ConfigError, WeightsError, OutputError, TrainingError.
     """
-    begun = [name for name in config.stages if (out / name / CHECKPOINT).is_file()]
+    begun = [name for name in config.tasks if (out / name / CHECKPOINT).is_file()]
     if begun and not resume:
         raise ConfigError(f"{out} holds a training already", "carry on with --resume, or choose another --out")
     if resume and not begun:
         raise ConfigError(f"{out} holds no training to resume", "leave out --resume, or check --out and --config")
-    with processes(device) as here:
+    with start_distributed(device) as dist:
         train, val = load_splits(data, stream=stream)
-        best = train_stages(train, val, out, config, here, data=data, resume=resume, on_step=on_step)
-        if not here.first:
+        best = train_tasks(train, val, out, config, dist, data=data, resume=resume, on_step=on_step)
+        if not dist.first:
             return []
         return pack(best, out / WEIGHTS, data=described(train))
 
 
-def train_stages(
+def train_tasks(
     train: TrackSet,
     val: TrackSet,
     out: Path,
     config: TrainConfig,
-    here: Processes,
+    dist: Distributed,
     *,
     data: Path | None = None,
     resume: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, Path]:
-    """The stages of a config, of tracks in memory: stage → file of its best weights. Errors as :func:`train_talker`.
+    """The stages of a config, of tracks in memory: stage → file of its best weights. Errors as :func:`train`.
 
     ``data`` is the store of the tracks, of which the stage ``redubber`` needs the 224 px faces.
     """
     best: dict[str, Path] = {}
-    for name, stage_config in config.stages.items():
-        reader = _reader(config.reader, best.get("reader"))
-        if isinstance(stage_config, RedubberStageConfig):
+    for name, task_config in config.tasks.items():
+        landmark_network = _landmark_network(config.mouth_landmarks, best.get("mouth_landmarks"))
+        if isinstance(task_config, RedubberTaskConfig):
             if data is None:
                 raise ConfigError("stage redubber needs a store, not tracks in memory alone", "use train redubber")
-            stage: Stage = redubber_stage(stage_config, train, val, data, out / name, here)
+            task: Task = redubber_task(task_config, train, val, data, out / name, dist)
         else:
-            stage = _stage(stage_config, train, val, here.device, reader)
-        best[name] = train_stage(stage, out / name, here, resume=resume, on_step=on_step)
+            task = _task(task_config, train, val, dist.device, landmark_network)
+        best[name] = train_task(task, out / name, dist, resume=resume, on_step=on_step)
     return best
 
 
@@ -115,39 +115,43 @@ def described(train: TrackSet) -> str:
     return f"{len(train.tracks):,} tracks of {len(train.by_speaker)} speakers, {train.hours:.2f} hours"
 
 
-def _reader(config: ReaderConfig | None, best: Path | None) -> ShapeReader | None:
+def _landmark_network(config: MouthLandmarksTaskConfig | None, best: Path | None) -> MouthLandmarkNetwork | None:
     if config is None or best is None:
         return None
-    reader = ShapeReader(config.width)
-    fill(reader, best, ReaderStage.architecture)
-    return reader
+    landmark_network = MouthLandmarkNetwork(config.width)
+    fill(landmark_network, best, MouthLandmarksTask.architecture)
+    return landmark_network
 
 
-def _stage(
-    config: StageConfig, train: TrackSet, val: TrackSet, device: torch.device, reader: ShapeReader | None
-) -> Stage:
+def _task(
+    config: TaskConfig,
+    train: TrackSet,
+    val: TrackSet,
+    device: torch.device,
+    landmark_network: MouthLandmarkNetwork | None,
+) -> Task:
     torch.manual_seed(config.seed)  # of the first weights
     match config:
-        case ReaderConfig():
-            return ReaderStage(config, train, val, device)
-        case PictureConfig():
-            return PictureStage(config, train, val, device, reader)
-        case SoundConfig():
-            return SoundStage(config, train, val, device)
-        case IdentityStageConfig():
-            return IdentityStage(config, train, val, device)
-        case SharpenerStageConfig():
-            return SharpenerStage(config, train, val, device)
-        case TalkerStageConfig():
-            return TalkerStage(config, train, val, device)
-        case SyncStageConfig():
-            return SyncStage(config, train, val, device)
+        case MouthLandmarksTaskConfig():
+            return MouthLandmarksTask(config, train, val, device)
+        case WarpTalkerTaskConfig():
+            return WarpTalkerTask(config, train, val, device, landmark_network)
+        case AudioToMouthTaskConfig():
+            return AudioToMouthTask(config, train, val, device)
+        case IdentityTaskConfig():
+            return IdentityTask(config, train, val, device)
+        case SharpenerTaskConfig():
+            return SharpenerTask(config, train, val, device)
+        case PaperTalkerTaskConfig():
+            return PaperTalkerTask(config, train, val, device)
+        case SyncTaskConfig():
+            return SyncTask(config, train, val, device)
     raise ValueError(f"there is no stage for {type(config).__name__}")
 
 
-def redubber_stage(
-    config: RedubberStageConfig, train: TrackSet, val: TrackSet, data: Path, folder: Path, here: Processes
-) -> Stage:
+def redubber_task(
+    config: RedubberTaskConfig, train: TrackSet, val: TrackSet, data: Path, folder: Path, dist: Distributed
+) -> Task:
     """The stage, its faces painted into ``folder`` by the first process.
 
     Raises:
@@ -159,16 +163,16 @@ def redubber_stage(
     examples = training_examples(train, mix, config.people, config.frames, config.seed, config.near)
     judged_by = validation_examples(val)
 
-    def painted() -> Stage:
-        faces = paint(folder / "train", data, TRAIN, train, examples, what=what, noise_px=config.shape_noise)
-        val_faces = paint(folder / "val", data, VAL, val, judged_by, what=what)
+    def painted() -> Task:
+        faces = build_dataset(folder / "train", data, TRAIN, train, examples, what=what, noise_px=config.landmark_noise)
+        val_faces = build_dataset(folder / "val", data, VAL, val, judged_by, what=what)
         torch.manual_seed(config.seed)  # of the first weights
-        kind = WarpRedubberStage if what == "warp" else AudioRedubberStage
-        return kind(config, PaintedSplits(train, val, faces, val_faces), here.device)
+        kind = WarpRedubberTask if what == "warp" else PaperRedubberTask
+        return kind(config, RedubSplits(train, val, faces, val_faces), dist.device)
 
-    if here.first:
-        stage = painted()
-        here.same(0.0)
-        return stage
-    here.same(0.0)  # wait until they are there
+    if dist.first:
+        task = painted()
+        dist.same(0.0)
+        return task
+    dist.same(0.0)  # wait until they are there
     return painted()

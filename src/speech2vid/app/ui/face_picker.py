@@ -11,9 +11,9 @@ import gradio as gr
 
 from speech2vid.app import job_functions
 from speech2vid.app.error_messages import Failure
-from speech2vid.app.jobs import Desk, Done, State, Visitor
+from speech2vid.app.jobs import Done, JobQueue, State, Visitor
 from speech2vid.app.previews import Box, FacesFound
-from speech2vid.app.ui.widgets import Updates, failure_html, shown, told, visitor
+from speech2vid.app.ui.widgets import Updates, displayed, failure_html, shown, visitor
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class FaceChooser:
+class FacePicker:
     """A preview with numbered faces, and a choice among them."""
 
     preview: gr.Image
@@ -38,11 +38,11 @@ class FaceChooser:
     anybody: str | None
 
     @classmethod
-    def of(cls, desk: Desk, source: Any, label: str, name: str, anybody: str | None = None) -> FaceChooser:
+    def of(cls, job_queue: JobQueue, source: Any, label: str, name: str, anybody: str | None = None) -> FacePicker:
         """Build it below ``source``, whose faces, or the people in it, it shows whenever that changes.
 
         Args:
-            desk: where the faces are found.
+            job_queue: where the faces are found.
             source: the input component.
             label: of the preview.
             name: of the event.
@@ -59,18 +59,18 @@ class FaceChooser:
 
         def work(asking: Visitor, file: str) -> AsyncGenerator[State, None]:
             if not video:
-                return desk.serve(asking, job_functions.find_faces, {"picture": file}, at_once=True)
-            most = desk.limits.max_seconds
-            return desk.serve(asking, job_functions.look, {"video": file}, keeps=True, name=name, max_seconds=most)
+                return job_queue.serve(asking, job_functions.find_faces, {"photo": file}, at_once=True)
+            most = job_queue.limits.max_seconds
+            return job_queue.serve(asking, job_functions.look, {"video": file}, keeps=True, name=name, max_seconds=most)
 
-        async def look(picture: str | None, request: gr.Request) -> AsyncGenerator[Updates, None]:
+        async def look(photo: str | None, request: gr.Request) -> AsyncGenerator[Updates, None]:
             nothing = {preview: gr.update(visible=False), radio: gr.update(visible=False), chooser.choice: Choice()}
-            if not picture:
-                desk.give_up(visitor(request), name)
+            if not photo:
+                job_queue.give_up(visitor(request), name)
                 yield {**nothing, message: gr.update(visible=False)}
                 return
             yield {**nothing, message: shown("<p class='s2v-idle'>Looking for faces …</p>")}
-            async with contextlib.aclosing(told(work(visitor(request), picture))) as states:
+            async with contextlib.aclosing(displayed(work(visitor(request), photo))) as states:
                 async for state in states:
                     if isinstance(state, Done):
                         yield chooser.found(state.result)

@@ -12,8 +12,8 @@ import gradio as gr
 
 from speech2vid.app import job_functions
 from speech2vid.app.error_messages import Failure
-from speech2vid.app.jobs import Desk, Done, Given, Running
-from speech2vid.app.ui.widgets import Updates, failure_html, note_html, state_html, told, visitor
+from speech2vid.app.jobs import Done, Given, JobQueue, Running
+from speech2vid.app.ui.widgets import Updates, displayed, failure_html, note_html, state_html, visitor
 from speech2vid.app.workers import Task
 
 IDLE = "<p class='s2v-idle'>The result will appear here.</p>"
@@ -77,10 +77,13 @@ class Result:
         video = gr.Video(label="Result", interactive=False, visible=False, buttons=[], elem_id=f"{name}-result")
         return cls(status, video, gr.DownloadButton("Download the video", visible=False, elem_id=f"{name}-download"))
 
-    def made(self, made: job_functions.Made) -> Updates:
+    def show_video(self, show_video: job_functions.JobOutput) -> Updates:
         """A video to play and to keep."""
-        lines = [f"{made.seconds:.1f} s of video, made at {made.fps:.0f} frames a second.", *made.notes]
-        return {self.status: note_html(*lines), **self.file(made.file)}
+        lines = [
+            f"{show_video.seconds:.1f} s of video, made at {show_video.fps:.0f} frames a second.",
+            *show_video.notes,
+        ]
+        return {self.status: note_html(*lines), **self.file(show_video.file)}
 
     def file(self, file: Path) -> Updates:
         """Play a file, and offer it."""
@@ -92,7 +95,7 @@ class Result:
 
 
 def connect(
-    desk: Desk,
+    job_queue: JobQueue,
     buttons: Buttons,
     result: Result,
     order: Callable[..., Order],
@@ -104,7 +107,7 @@ def connect(
     """Let a tab work: what is missing is said first, a job is followed to its end, cancelling stops it.
 
     Args:
-        desk: takes the work.
+        job_queue: takes the work.
         buttons: begin and cancel.
         result: where it is shown.
         order: the inputs' values → what is asked for.
@@ -112,17 +115,19 @@ def connect(
         show: the task's result → changes; by default a video that was made.
         fresh: further components, and what they show while there is no result.
     """
-    show, fresh = show or result.made, fresh or {}
+    show, fresh = show or result.show_video, fresh or {}
 
     async def run(request: gr.Request, *values: Any) -> AsyncGenerator[Updates, None]:
-        asked = order(*values)
-        if asked.missing is not None:
-            yield {result.status: failure_html(asked.missing)}
+        requested = order(*values)
+        if requested.missing is not None:
+            yield {result.status: failure_html(requested.missing)}
             return
         start = {result.status: state_html(Running(0, None, None)), **result.videos(value=None, visible=False), **fresh}
         yield {**start, **buttons.updates(working=True)}  # in place of what an earlier attempt said
-        work = desk.serve(visitor(request), asked.task, asked.files, keeps=asked.keeps, **asked.options)
-        async with contextlib.aclosing(told(work)) as states:
+        work = job_queue.serve(
+            visitor(request), requested.task, requested.files, keeps=requested.keeps, **requested.options
+        )
+        async with contextlib.aclosing(displayed(work)) as states:
             async for state in states:
                 if isinstance(state, Done):
                     yield {**show(state.result), **buttons.updates(working=False)}
@@ -132,7 +137,7 @@ def connect(
                     yield {result.status: state}
 
     def stop(request: gr.Request) -> None:
-        desk.stop(visitor(request))
+        job_queue.stop(visitor(request))
 
     buttons.make.click(
         run,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from speech2vid.app.jobs import Desk
+from speech2vid.app.jobs import JobQueue
 from speech2vid.app.settings import Limits
 from speech2vid.app.ui import live, redub, sync, talk
 
@@ -40,7 +40,7 @@ CSS = """
 """
 
 
-def build(desk: Desk) -> gr.Blocks:
+def build(job_queue: JobQueue) -> gr.Blocks:
     """The whole page."""
     assets = Path(str(resources.files("speech2vid") / "assets"))
     page = gr.Blocks(title="speech2vid", analytics_enabled=False)
@@ -48,14 +48,14 @@ def build(desk: Desk) -> gr.Blocks:
         gr.Markdown(HEAD)
         with gr.Tabs():
             with gr.Tab("Talk", id="talk"):
-                talk.build(desk, (assets / "astronaut.jpg", assets / "demo_speech.wav"))
+                talk.build(job_queue, (assets / "astronaut.jpg", assets / "demo_speech.wav"))
             with gr.Tab("Re-dub", id="redub"):
-                redub.build(desk)
+                redub.build(job_queue)
             with gr.Tab("Sync", id="sync"):
-                sync.build(desk)
+                sync.build(job_queue)
             with gr.Tab("Live", id="live"):
                 live.build(assets / "astronaut.jpg")
-        gr.Markdown(FOOT.format(limits=limits_sentence(desk.limits), keep=_duration(desk.limits.keep_s)))
+        gr.Markdown(FOOT.format(limits=limits_sentence(job_queue.limits), keep=_duration(job_queue.limits.keep_s)))
     return page
 
 

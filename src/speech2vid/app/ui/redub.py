@@ -6,10 +6,10 @@ import gradio as gr
 
 from speech2vid.app import job_functions
 from speech2vid.app.error_messages import Failure
-from speech2vid.app.jobs import Desk
-from speech2vid.app.ui.face_picker import Choice, FaceChooser, face_index
+from speech2vid.app.jobs import JobQueue
+from speech2vid.app.ui.face_picker import Choice, FacePicker, face_index
 from speech2vid.app.ui.job_panel import Buttons, Order, Result, connect
-from speech2vid.app.ui.widgets import NO_CONSENT, NO_SOUND, SILENCE, consent_box, one_of, sound_input, video_input
+from speech2vid.app.ui.widgets import NO_AUDIO, NO_CONSENT, SILENCE, audio_input, consent_box, one_of, video_input
 
 NO_VIDEO = Failure("There is no video yet.", "Upload one, or record one with the camera.")
 WHOEVER = "Whoever speaks"
@@ -18,13 +18,13 @@ REGION = {"Lower half of the face": "lower", "Whole face": "face"}
 LENGTH = {"As long as the new voice": "audio", "As long as the video": "video", "As long as the shorter": "shortest"}
 
 
-def build(desk: Desk) -> None:
+def build(job_queue: JobQueue) -> None:
     """Lay the tab out and connect it."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             video = video_input("Video", "redub-video")
-            faces = FaceChooser.of(desk, video, "Who was found", "look_video", anybody=WHOEVER)
-            sound = sound_input("What is said instead", "redub-sound")
+            faces = FacePicker.of(job_queue, video, "Who was found", "look_video", anybody=WHOEVER)
+            audio = audio_input("What is said instead", "redub-sound")
             with gr.Accordion("Options", open=False):
                 length = one_of("Length", LENGTH)
                 silence = one_of("Where nobody speaks", SILENCE)
@@ -39,7 +39,7 @@ def build(desk: Desk) -> None:
 
     def order(
         video_file: str | None,
-        sound_file: str | None,
+        audio_file: str | None,
         face: str | None,
         choice: Choice,
         length_name: str,
@@ -50,18 +50,18 @@ def build(desk: Desk) -> None:
     ) -> Order:
         return Order(
             job_functions.redub,
-            {"video": video_file, "sound": sound_file},
+            {"video": video_file, "audio": audio_file},
             {
                 "length": LENGTH[length_name],
                 "silence": SILENCE[silence_name],
                 "blend": BLEND[blend_name],
                 "region": REGION[region_name],
                 "face_index": face_index(face, choice),
-                "max_seconds": desk.limits.max_seconds,
+                "max_seconds": job_queue.limits.max_seconds,
             },
-            {NO_VIDEO: video_file, NO_SOUND: sound_file, NO_CONSENT: agreed},
+            {NO_VIDEO: video_file, NO_AUDIO: audio_file, NO_CONSENT: agreed},
             keeps=True,
         )
 
-    inputs = [video, sound, faces.radio, faces.choice, length, silence, blend, region, consent]
-    connect(desk, buttons, result, order, inputs)
+    inputs = [video, audio, faces.radio, faces.choice, length, silence, blend, region, consent]
+    connect(job_queue, buttons, result, order, inputs)

@@ -6,7 +6,7 @@ import gradio as gr
 
 from speech2vid.app import job_functions
 from speech2vid.app.error_messages import Failure
-from speech2vid.app.jobs import Desk
+from speech2vid.app.jobs import JobQueue
 from speech2vid.app.ui.job_panel import Buttons, Order, Result, connect
 from speech2vid.app.ui.widgets import Updates, note_html, video_input
 from speech2vid.constants import FRAME_RATE_HZ
@@ -15,7 +15,7 @@ NO_VIDEO = Failure("There is no video yet.", "Upload one of a person who speaks.
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 220, 44, 34, 14  # of the drawing
 
 
-def build(desk: Desk) -> None:
+def build(job_queue: JobQueue) -> None:
     """Lay the tab out and connect it."""
     gr.Markdown("By how much is the sound later than the picture? Measured from the lips of the largest face.")
     with gr.Row(equal_height=False):
@@ -31,10 +31,10 @@ def build(desk: Desk) -> None:
         return updates if found.fixed is None else {**updates, **result.file(found.fixed)}
 
     def order(video_file: str | None) -> Order:
-        options = {"max_seconds": desk.limits.max_seconds}
+        options = {"max_seconds": job_queue.limits.max_seconds}
         return Order(job_functions.sync, {"video": video_file}, options, {NO_VIDEO: video_file})
 
-    connect(desk, buttons, result, order, [video], show=show, fresh={curve: ""})
+    connect(job_queue, buttons, result, order, [video], show=show, fresh={curve: ""})
 
 
 def sentences(found: job_functions.SyncFound) -> list[str]:

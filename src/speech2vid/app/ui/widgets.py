@@ -16,7 +16,7 @@ from speech2vid.app.jobs import Done, Running, State, Visitor, Waiting
 
 CONSENT = "The person shown, and the person heard, agree to this; and I will say that the video is synthetic."
 NO_CONSENT = Failure("Please tick the box about consent first.", "It stands above the button.")
-NO_SOUND = Failure("There is no sound yet.", "Upload a recording, or speak into the microphone.")
+NO_AUDIO = Failure("There is no sound yet.", "Upload a recording, or speak into the microphone.")
 SILENCE = {"Keep the mouth closed": "hold", "Follow every sound": "follow"}
 REPEAT_S = 2.0  # a generator that stays silent does not notice that its listener has gone
 
@@ -42,7 +42,7 @@ def photo_input(label: str, name: str) -> gr.Image:
     return photo
 
 
-def sound_input(label: str, name: str) -> gr.Audio:
+def audio_input(label: str, name: str) -> gr.Audio:
     """A sound input."""
     return gr.Audio(
         label=label, sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id=name
@@ -88,7 +88,7 @@ def state_html(state: Waiting | Running) -> str:
     return "<div class='s2v-progress'><progress></progress><p>Looking at the files …</p></div>"
 
 
-async def told(states: AsyncGenerator[State, None]) -> AsyncGenerator[Done | Failure | str, None]:
+async def displayed(states: AsyncGenerator[State, None]) -> AsyncGenerator[Done | Failure | str, None]:
     """The states of a job, those on its way as HTML: each once, and again where nothing else is said for a while."""
     said, said_s = "", 0.0
     async with contextlib.aclosing(states):

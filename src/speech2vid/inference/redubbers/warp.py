@@ -27,7 +27,7 @@ from speech2vid.inference.talkers.warp import BATCH, PROVIDERS, provider
 from speech2vid.runtime.onnx import Arrays, OnnxNetwork
 from speech2vid.types import Frames, Points
 
-REDUBBER = "redubber"  # stem of the weight file
+REDUBBER = "warp_redubber"  # stem of the weight file
 ARCHITECTURE = "warp_redubber"
 
 
@@ -93,17 +93,17 @@ class NetworkBlender:
         inputs, bases = network_inputs(faces[PART], painted[PART], colours, targets, hidden, self._known)
         fields = self._network(inputs)
         for index, part in enumerate(faces[PART]):
-            made = self._compose({name: values[index] for name, values in fields.items()}, bases[index])
+            generated = self._compose({name: values[index] for name, values in fields.items()}, bases[index])
             region = hidden.region[index, ..., None]
-            part[:] = np.rint(part + region * (np.clip(made, 0, 255) - part)).astype(np.uint8)
+            part[:] = np.rint(part + region * (np.clip(generated, 0, 255) - part)).astype(np.uint8)
 
     def _compose(self, fields: Arrays, base: Floats) -> Floats:
         """What the fields of one face make of its base (128, 160, 3) float32 0–255: the same, not clipped."""
         where = self._grid + _enlarge(fields["flow"])
         moved = cv2.remap(base, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-        made = moved + 255 * _enlarge(fields["tint"])
+        generated = moved + 255 * _enlarge(fields["tint"])
         fresh = 255 * fields["fresh"].transpose(1, 2, 0)
-        return np.asarray(made + fields["share"][0, ..., None] * (fresh - made), np.float32)
+        return np.asarray(generated + fields["share"][0, ..., None] * (fresh - generated), np.float32)
 
 
 def network_inputs(
@@ -123,7 +123,10 @@ def network_inputs(
     context = np.stack([occlude(*each) for each in zip(faces, hidden.area, colours, strict=True)])
     bases = zip(faces, painted, hidden.area, strict=True)
     base = np.stack(
-        [filled(face + area[..., None] * (made - face), np.maximum(known, 1 - area)) for face, made, area in bases]
+        [
+            filled(face + area[..., None] * (generated - face), np.maximum(known, 1 - area))
+            for face, generated, area in bases
+        ]
     )
     inputs: Arrays = {
         "context": context.transpose(0, 3, 1, 2) / 255,

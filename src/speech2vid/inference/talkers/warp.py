@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from speech2vid.constants import IDENTITY_STILLS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.errors import ConfigError, WeightsError
-from speech2vid.runtime.onnx import Arrays, OnnxNetwork
+from speech2vid.runtime.onnx import Arrays, OnnxNetwork, onnx_runtime
 from speech2vid.runtime.weights import WeightsHeader, read_weights
 
 Floats = NDArray[np.float32]
 
 BATCH = 16  # frames computed at once
 
-TALKER, VOICE = "warp_talker", "voice"  # stems of the weight files
+TALKER, AUDIO_TO_MOUTH = "warp_talker", "audio_to_mouth"  # stems of the weight files
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-class Graph(Protocol):
+class RunnableGraph(Protocol):
     """A graph of a network, ready to run, on whatever engine: named arrays in, named arrays out."""
 
     @property
@@ -74,24 +73,24 @@ class TalkerNetworks:
         device: str = "auto",
         threads: int = 0,
         *,
-        load: Callable[[Path, str], Graph] | None = None,
+        load: Callable[[Path, str], RunnableGraph] | None = None,
     ) -> None:
         folder = folder or Path(str(resources.files("speech2vid") / "weights"))
         if load is None:
             providers = list(dict.fromkeys((provider(device), PROVIDERS["cpu"])))
 
-            def load(weights: Path, name: str) -> Graph:
+            def load(weights: Path, name: str) -> RunnableGraph:
                 return OnnxNetwork(weights.with_suffix(f".{name}.onnx"), weights, threads, providers)
 
-        def graph(stem: str, name: str) -> Graph:
+        def graph(stem: str, name: str) -> RunnableGraph:
             return load(folder / f"{stem}.safetensors", name)
 
         self._identity, self._frames = graph(TALKER, "identity"), graph(TALKER, "frames")
-        self.voice = graph(VOICE, "shapes")
+        self.audio_to_mouth = graph(AUDIO_TO_MOUTH, "mouth_motion")
         header, tensors = read_weights(folder / f"{TALKER}.safetensors")
         self.sha256 = header.sha256
         try:
-            self.rest_weight: Floats = tensors["rest.weight"].astype(np.float32)
+            self.neutral_weight: Floats = tensors["rest.weight"].astype(np.float32)
             self.speech: Floats = tensors["speech"].astype(np.float32)
         except KeyError as error:
             raise WeightsError(f"{folder / TALKER}.safetensors lacks the tensor {error}", "export it again") from error
@@ -99,7 +98,7 @@ class TalkerNetworks:
     @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the tensors, by network."""
-        return {TALKER: self._frames.header.sha256, VOICE: self.voice.header.sha256}
+        return {TALKER: self._frames.header.sha256, AUDIO_TO_MOUTH: self.audio_to_mouth.header.sha256}
 
     def identity(self, faces: NDArray[np.uint8], mouths: Floats) -> Arrays:
         """Features of a person: aligned faces (5, 112, 112, 3) RGB, their mouths (5, 20, 2) px → maps by name."""
@@ -115,7 +114,7 @@ class TalkerNetworks:
 
 
 def provider(device: str) -> str:
-    available = onnxruntime.get_available_providers()
+    available = onnx_runtime().get_available_providers()
     if device == "auto":
         return PROVIDERS["cuda"] if PROVIDERS["cuda"] in available else PROVIDERS["cpu"]
     if device not in PROVIDERS:

@@ -1,4 +1,4 @@
-"""Stage ``sound``: what the mouth does, from speech alone.
+"""Stage ``audio``: what the mouth does, from speech alone.
 
 The target is the movement of the mouth away from the speaker's closed mouth: landmarks minus their mean over three
 seconds, plus how open that speaker's mouth is on average; left and right alike. Small movers are enlarged towards the
@@ -19,30 +19,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speech2vid.audio.logmel import SILENT_ROW, predictor_rows
+from speech2vid.audio.logmel import predictor_rows, silent_row
 from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT, MOUTH_POINTS, exact_div
 from speech2vid.errors import WeightsError
 from speech2vid.evaluation.mouth_metrics import correlation
-from speech2vid.inference.talkers.warp import VOICE
+from speech2vid.inference.talkers.warp import AUDIO_TO_MOUTH
 from speech2vid.models.audio_to_mouth import (
     PHONES,
     PLAIN_BANDS,
     REACH_ROWS,
     STATES,
+    AudioToMouth,
     PhoneLikelihoods,
-    ShapePredictor,
     rows_needed,
 )
 from speech2vid.runtime.torch import fill, load
 from speech2vid.runtime.weights import read_weights
 from speech2vid.training.audio_augment import change, degraded, noises
-from speech2vid.training.av_offset import speaker_lags
-from speech2vid.training.config import SoundConfig
+from speech2vid.training.av_offset import speaker_av_offsets
+from speech2vid.training.config import AudioToMouthTaskConfig
 from speech2vid.training.dataset import TrackSet, TrainingTrack
 from speech2vid.training.mouth_masks import BOTTOM, MIRROR_MOUTH, TOP
 from speech2vid.training.neutral_mouth import closed_offset
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Batch, Item, Stage, Validation, speaker_mean
+from speech2vid.training.task import Batch, Item, Task, Validation, speaker_mean
 from speech2vid.types import Waveform
 
 Floats = NDArray[np.float32]
@@ -55,27 +55,27 @@ MIDDLE_ROW = exact_div(MFCC_PER_FRAME, 2)
 COLUMNS = PLAIN_BANDS + PHONES * STATES  # of the views
 REACH = REACH_ROWS - 1  # of the views: one row is spent on computing them
 OUTSIDE_ROWS = 2 * REACH_ROWS  # of silence round a track's views
-SHAPES_CORRELATED = (1, 2)  # components whose correlation counts too, a fifth each
+CORRELATED_COMPONENTS = (1, 2)  # components whose correlation counts too, a fifth each
 CORNERS = (0, 6)
 
 
-class SoundStage(Stage):
+class AudioToMouthTask(Task):
     """Sound → mouth movement. With several members, each is trained on the same batches; their mean is judged."""
 
-    name = "sound"
-    architecture = "shape_predictor"
-    config: SoundConfig
-    network: ShapePredictor
+    name = "audio_to_mouth"
+    architecture = "audio_to_mouth"
+    config: AudioToMouthTaskConfig
+    network: AudioToMouth
 
-    def __init__(self, config: SoundConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
+    def __init__(self, config: AudioToMouthTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
         self.config, self.train, self.val, self.device = config, train, val, device
         self._sampler = train.sampler(StillMix(every=1))
         self.samples = sum(max(1, round(len(track) / config.frames)) for track in train.tracks)
         self.weights = {"value": config.value, "opening": config.opening, "correlation": config.correlation}
-        network = ShapePredictor(config.network)
+        network = AudioToMouth(config.network)
         if config.phone_model == "package":
             fill_phone_model(network)
-        moved = movements(train, config.likeness)
+        moved = motions(train, config.likeness)
         if config.start:  # what its outputs mean stays
             fill(network, Path(config.start), self.architecture)
             directions, deviations = _directions(network.basis.numpy())
@@ -83,19 +83,21 @@ class SoundStage(Stage):
             every = np.concatenate(list(moved.values()))
             directions, deviations = principal_components(every, config.network.components)
             network.basis.copy_(torch.from_numpy(directions * deviations[:, None]))
-        self._components = {key: (movement @ directions.T) / deviations for key, movement in moved.items()}
+        self._components = {key: (motion @ directions.T) / deviations for key, motion in moved.items()}
         rng = np.random.default_rng(config.seed)
         phones = network.likelihoods if config.phone_model == "package" else None
-        self._views = {track.key: [sound_views(phones, track.sound)] for track in (*train.tracks, *val.tracks)}
+        self._views = {track.key: [audio_views(phones, track.audio)] for track in (*train.tracks, *val.tracks)}
         for track in train.tracks:
-            self._views[track.key].append(sound_views(phones, degraded(track.sound, rng)))
-        self._quiet = [sound_views(phones, noise)[OUTSIDE_ROWS:-OUTSIDE_ROWS] for noise in noises(rng)]
+            self._views[track.key].append(audio_views(phones, degraded(track.audio, rng)))
+        self._quiet = [audio_views(phones, noise)[OUTSIDE_ROWS:-OUTSIDE_ROWS] for noise in noises(rng)]
         if not config.start:
             plain = np.concatenate([self._views[track.key][0][:, :PLAIN_BANDS] for track in train.tracks[::10]])
             network.plain_mean.copy_(torch.from_numpy(plain.astype(np.float32).mean(0)[:, None]))
             network.plain_deviation.copy_(torch.from_numpy(plain.astype(np.float32).std(0)[:, None]))
         self.network = network.to(device)
-        self._lags = self._measured_lags() if config.lags == "package" else dict.fromkeys(train.by_speaker, 0.0)
+        self._av_offsets = (
+            self._measured_offsets() if config.av_offsets == "package" else dict.fromkeys(train.by_speaker, 0.0)
+        )
         self._importance = torch.from_numpy(deviations / deviations.sum()).to(device)
 
     def draw(self, rng: np.random.Generator) -> Item:
@@ -108,7 +110,7 @@ class SoundStage(Stage):
         components, last = self._components[track.key], len(track) - 1
         speed = float(np.exp(rng.uniform(-SPEED, SPEED))) if rng.random() < config.speed else 1.0
         start = rng.uniform(0, max(0.0, len(track) / speed - frames))
-        later = config.earlier_frames + self._lags[track.speaker]
+        later = config.earlier_frames + self._av_offsets[track.speaker]
         places = (start + np.arange(frames)) * speed + (speed - 1) / 2 + later
         below = np.clip(places, 0, last - 1).astype(int)
         part = np.clip(places - below, 0, 1)[:, None].astype(np.float32)
@@ -122,19 +124,19 @@ class SoundStage(Stage):
         return {"views": heard, "wanted": wanted.astype(np.float32), "known": known}
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        true, known = batch["wanted"], batch["known"]
-        speaks = (true.abs().sum((1, 2)) > 0).to(known.dtype)
+        target, known = batch["wanted"], batch["known"]
+        speaks = (target.abs().sum((1, 2)) > 0).to(known.dtype)
         opens = _opening_of_components(network.get_buffer("basis"))
-        sums = torch.zeros(3, device=true.device)
+        sums = torch.zeros(3, device=target.device)
         members = _members(network)
         for member in members:
-            made = member(*_standardised(network, batch["views"])).float()
-            error = (functional.smooth_l1_loss(made, true, reduction="none") * self._importance).sum(-1)
-            opening, true_opening = (made * opens).sum(-1), (true * opens).sum(-1)
-            open_error = functional.smooth_l1_loss(opening, true_opening, reduction="none", beta=2.0)
-            unlike = 1 - _correlations(opening, true_opening, known)
-            for component in SHAPES_CORRELATED:
-                unlike = unlike + 0.2 * (1 - _correlations(made[..., component], true[..., component], known))
+            generated = member(*_standardised(network, batch["views"])).float()
+            error = (functional.smooth_l1_loss(generated, target, reduction="none") * self._importance).sum(-1)
+            opening, target_opening = (generated * opens).sum(-1), (target * opens).sum(-1)
+            open_error = functional.smooth_l1_loss(opening, target_opening, reduction="none", beta=2.0)
+            unlike = 1 - _correlations(opening, target_opening, known)
+            for component in CORRELATED_COMPONENTS:
+                unlike = unlike + 0.2 * (1 - _correlations(generated[..., component], target[..., component], known))
             values = (_known_mean(error, known), _known_mean(open_error, known), unlike * speaks)
             sums = sums + torch.stack([each.mean() for each in values])
         value, opening, correlated = (sums / len(members)).unbind()
@@ -145,14 +147,14 @@ class SoundStage(Stage):
         for speaker, own in self.val.by_speaker.items():
             measured = []
             for track in own:
-                made = self._predict(network, track)
+                generated = self._predict(network, track)
                 mouths = track.landmarks[:, MOUTH_POINTS]
-                ours = _opening(made)
+                ours = _opening(generated)
                 measured.append(
                     {
                         "opening_correlation": correlation(ours, track.opening),
                         "opening_ratio": float(ours.std() / max(1e-3, float(track.opening.std()))),
-                        "width_correlation": correlation(_width(made), _width(mouths)),
+                        "width_correlation": correlation(_width(generated), _width(mouths)),
                     }
                 )
             by_speaker[speaker] = speaker_mean(measured)
@@ -162,31 +164,31 @@ class SoundStage(Stage):
         """Movement in a whole track, (T, 20, 2) px."""
         rows = np.arange(MIDDLE_ROW - REACH, 4 * (len(track) - 1) + MIDDLE_ROW + REACH + 1)
         seen = torch.from_numpy(_at(self._views[track.key][0], track, rows)[None]).to(self.device)
-        made = torch.stack([member(*_standardised(network, seen))[0] for member in _members(network)]).mean(0)
-        movement: Floats = (made @ network.get_buffer("basis")).reshape(-1, MOUTH_COUNT, 2).cpu().numpy()
-        return movement
+        generated = torch.stack([member(*_standardised(network, seen))[0] for member in _members(network)]).mean(0)
+        motion: Floats = (generated @ network.get_buffer("basis")).reshape(-1, MOUTH_COUNT, 2).cpu().numpy()
+        return motion
 
     @torch.no_grad()
-    def _measured_lags(self) -> dict[str, float]:
-        voice = load(package_voice(), ShapePredictor)[0].to(self.device)
-        return speaker_lags(lambda track: _opening(self._predict(voice, track)), self.train)
+    def _measured_offsets(self) -> dict[str, float]:
+        audio_to_mouth = load(packaged_audio_to_mouth(), AudioToMouth)[0].to(self.device)
+        return speaker_av_offsets(lambda track: _opening(self._predict(audio_to_mouth, track)), self.train)
 
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()
 
 
-def package_voice() -> Path:
+def packaged_audio_to_mouth() -> Path:
     """The weight file of the package's own voice network."""
-    return Path(str(resources.files("speech2vid") / "weights" / f"{VOICE}.safetensors"))
+    return Path(str(resources.files("speech2vid") / "weights" / f"{AUDIO_TO_MOUTH}.safetensors"))
 
 
-def fill_phone_model(network: ShapePredictor) -> None:
+def fill_phone_model(network: AudioToMouth) -> None:
     """Put the acoustic model into a network: the one that the package's own voice weights carry.
 
     Raises:
         WeightsError: there are none.
     """
-    path = package_voice()
+    path = packaged_audio_to_mouth()
     _, tensors = read_weights(path)
     with torch.no_grad():
         for name, buffer in network.likelihoods.named_buffers():
@@ -196,12 +198,12 @@ def fill_phone_model(network: ShapePredictor) -> None:
             buffer.copy_(torch.from_numpy(tensors[found[0]]))
 
 
-def principal_components(movement: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def principal_components(motion: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Directions (count, 40), orthonormal, and the standard deviation along each; 0 stays 0."""
-    _, directions = np.linalg.eigh(movement.T.astype(np.float64) @ movement)
+    _, directions = np.linalg.eigh(motion.T.astype(np.float64) @ motion)
     directions = directions[:, ::-1][:, :count].T
     directions = directions * np.where(directions.sum(axis=1, keepdims=True) < 0, -1, 1)
-    deviations = (movement @ directions.T).std(axis=0)
+    deviations = (motion @ directions.T).std(axis=0)
     return np.ascontiguousarray(directions, np.float32), deviations.astype(np.float32)
 
 
@@ -211,17 +213,17 @@ def _directions(basis: Floats) -> tuple[Floats, Floats]:
     return basis / deviations[:, None], deviations
 
 
-def movements(tracks: TrackSet, likeness: float) -> dict[str, Floats]:
+def motions(tracks: TrackSet, likeness: float) -> dict[str, Floats]:
     """Key → what the track's mouth does, (T, 40) px away from closed."""
     moves = {
         speaker: float(np.sqrt(np.mean([track.opening.var() for track in own])))
         for speaker, own in tracks.by_speaker.items()
     }
-    average = np.mean(list(moves.values()))
+    ema = np.mean(list(moves.values()))
     found = {}
     for speaker, own in tracks.by_speaker.items():
         offset = closed_offset(own)
-        factor = float(np.clip((average / max(1e-3, moves[speaker])) ** likeness, *LIKENESS_LIMITS))
+        factor = float(np.clip((ema / max(1e-3, moves[speaker])) ** likeness, *LIKENESS_LIMITS))
         for track in own:
             moved = _around_mean(track.landmarks[:, MOUTH_POINTS]) - offset
             alike = (moved + moved[:, MIRROR_MOUTH] * np.array([-1, 1])) / 2
@@ -241,10 +243,10 @@ def _around_mean(mouths: Floats) -> Floats:
 
 
 @torch.no_grad()
-def sound_views(phones: PhoneLikelihoods | None, sound: Waveform) -> NDArray[np.float16]:
+def audio_views(phones: PhoneLikelihoods | None, audio: Waveform) -> NDArray[np.float16]:
     """Plain bands and phone likelihoods, (64 + R + 64, 64 + 126), of a sound of R rows with silence round it."""
-    outside = np.repeat(SILENT_ROW[None], OUTSIDE_ROWS + 3, axis=0)
-    rows = np.concatenate([outside, predictor_rows(sound), outside])
+    outside = np.repeat(silent_row()[None], OUTSIDE_ROWS + 3, axis=0)
+    rows = np.concatenate([outside, predictor_rows(audio), outside])
     plain = rows[3:-3, :PLAIN_BANDS]
     if phones is None:
         likely = np.ones((len(plain), PHONES * STATES), np.float32)
@@ -275,8 +277,8 @@ def _opening_of_components(basis: Tensor) -> Tensor:
     return heights[:, BOTTOM].mean(1) - heights[:, TOP].mean(1)
 
 
-def _opening(movement: Floats) -> Floats:
-    opening: Floats = (movement[:, BOTTOM, 1] - movement[:, TOP, 1]).mean(axis=1)
+def _opening(motion: Floats) -> Floats:
+    opening: Floats = (motion[:, BOTTOM, 1] - motion[:, TOP, 1]).mean(axis=1)
     return opening
 
 

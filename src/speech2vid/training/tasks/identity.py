@@ -14,25 +14,25 @@ from speech2vid.constants import FACE_PX
 from speech2vid.faces.dlib_models import RECOGNITION_FILE, model_path
 from speech2vid.models.face_recognition import FaceRecognition, at_its_size
 from speech2vid.models.identity_trunk import IdentityTrunk
-from speech2vid.training.config import IdentityStageConfig
+from speech2vid.training.config import IdentityTaskConfig
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.mouth_masks import mirrored
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Batch, Item, Stage, Validation, colour_statistics, pixels, speaker_mean
+from speech2vid.training.task import Batch, Item, Task, Validation, colour_statistics, pixels, speaker_mean
 
 VALIDATE_TRACKS, VALIDATE_FRAMES = 4, 3
 GAIN, TINT, LIFT = 0.15, 0.05, 0.05  # standard deviations of contrast, of each colour's, and of brightness
 
 
-class IdentityStage(Stage):
+class IdentityTask(Task):
     """Faces, off their place and in other light → the embeddings that the teacher gives them."""
 
     name = "identity"
     architecture = IdentityTrunk.architecture
-    config: IdentityStageConfig
+    config: IdentityTaskConfig
     network: IdentityTrunk
 
-    def __init__(self, config: IdentityStageConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
+    def __init__(self, config: IdentityTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
         self.config, self.train, self.val, self.device = config, train, val, device
         network = IdentityTrunk(config.network)
         network.encoder.set_normalisation(*colour_statistics(train, np.random.default_rng(config.seed)))
@@ -62,14 +62,14 @@ class IdentityStage(Stage):
         return {"embedding": (network(faces) - wanted).square().sum(1).mean()}
 
     def validate(self, network: nn.Module) -> Validation:
-        """``distance`` to the teacher; ``told_apart``: how often two faces of one are nearer than of two."""
+        """``distance`` to the teacher; ``verification_auc``: how often two faces of one are nearer than of two."""
         own, theirs = self._embeddings(network), self._embeddings(self.teacher)
         by_speaker = {}
         for speaker, embeddings in own.items():
             others = np.concatenate([each for name, each in own.items() if name != speaker] or [embeddings])
             distance = np.linalg.norm(embeddings - theirs[speaker], axis=1).mean()
             tracks = np.arange(len(embeddings)) // VALIDATE_FRAMES
-            measures = {"distance": float(distance), "told_apart": told_apart(embeddings, others, tracks)}
+            measures = {"distance": float(distance), "verification_auc": verification_auc(embeddings, others, tracks)}
             by_speaker[speaker] = speaker_mean([measures])
         return Validation(by_speaker, "distance")
 
@@ -92,7 +92,7 @@ class IdentityStage(Stage):
         return self.config.network.to_dict()
 
 
-def told_apart(own: NDArray[np.float32], others: NDArray[np.float32], tracks: NDArray[np.int64]) -> float:
+def verification_auc(own: NDArray[np.float32], others: NDArray[np.float32], tracks: NDArray[np.int64]) -> float:
     """How often two ``own`` embeddings (n, 128) are nearer than one is to ``others`` (m, 128); 0.5 by chance.
 
     Args:

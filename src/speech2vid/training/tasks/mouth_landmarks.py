@@ -1,4 +1,4 @@
-"""Stage ``reader``: mouth shapes off true frames. Its network then judges what the picture stage paints."""
+"""Stage ``landmark_network``: mouth shapes off true frames. Its network then judges what the picture stage paints."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch import Tensor, nn
 
 from speech2vid.constants import FACE_PX, MOUTH_POINTS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.evaluation.mouth_metrics import correlation
-from speech2vid.models.mouth_landmarks import ShapeReader
-from speech2vid.training.config import ReaderConfig
+from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
+from speech2vid.training.config import MouthLandmarksTaskConfig
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.mouth_masks import REGION_RGB, mirrored, opening
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Batch, Item, Stage, Validation, pixels, speaker_mean
+from speech2vid.training.task import Batch, Item, Task, Validation, pixels, speaker_mean
 
 SHIFT_PX = 5
 FRAMES_A_TRACK = 75  # looked at in validation
 
 
-class ReaderStage(Stage):
+class MouthLandmarksTask(Task):
     """Shifted, mirrored, recoloured and blurred lower faces → where their mouths are."""
 
-    name = "reader"
-    architecture = "shape_reader"
-    config: ReaderConfig
-    network: ShapeReader
+    name = "mouth_landmarks"
+    architecture = "mouth_landmarks"
+    config: MouthLandmarksTaskConfig
+    network: MouthLandmarkNetwork
 
-    def __init__(self, config: ReaderConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
+    def __init__(self, config: MouthLandmarksTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
         self.config, self.train, self.val, self.device = config, train, val, device
-        self.network = ShapeReader(config.width).to(device)
+        self.network = MouthLandmarkNetwork(config.width).to(device)
         self._sampler = train.sampler(StillMix(every=1))
         self.samples = train.frames
         self.weights = {"place": 1.0, "opening": 1.0}
@@ -75,9 +75,9 @@ class ReaderStage(Stage):
             for track in tracks:
                 faces = torch.from_numpy(track.frames[:FRAMES_A_TRACK][REGION_RGB])
                 read = network(pixels(faces.to(self.device))).cpu()
-                true = torch.from_numpy(track.landmarks[:FRAMES_A_TRACK, MOUTH_POINTS])
-                agreement = correlation(opening(read).numpy(), opening(true).numpy())
-                measured.append({"error_px": float((read - true).abs().mean()), "opening_correlation": agreement})
+                target = torch.from_numpy(track.landmarks[:FRAMES_A_TRACK, MOUTH_POINTS])
+                agreement = correlation(opening(read).numpy(), opening(target).numpy())
+                measured.append({"error_px": float((read - target).abs().mean()), "opening_correlation": agreement})
             by_speaker[speaker] = speaker_mean(measured)
         return Validation(by_speaker, "error_px")
 

@@ -23,9 +23,9 @@ from speech2vid.faces.align import canonical_points
 from speech2vid.faces.dlib_models import RECOGNITION_FILE, model_path
 from speech2vid.losses import content_loss, gradient_l1, l1, weighted_l1
 from speech2vid.models.face_recognition import TAPS, FaceRecognition, at_its_size
-from speech2vid.models.paper_redubber import Redubber
-from speech2vid.models.paper_talker import Talker
-from speech2vid.training.config import TalkerStageConfig
+from speech2vid.models.paper_redubber import PaperRedubber
+from speech2vid.models.paper_talker import PaperTalker
+from speech2vid.training.config import PaperTalkerTaskConfig
 from speech2vid.training.dataset import TrackSet, TrainingTrack
 from speech2vid.training.identity_init import start_identity
 from speech2vid.training.mouth_masks import REGION, mouth_box
@@ -35,7 +35,7 @@ from speech2vid.training.task import (
     TARGET,
     Batch,
     Item,
-    Stage,
+    Task,
     Validation,
     colour_statistics,
     frames_of,
@@ -47,17 +47,17 @@ from speech2vid.training.visualize import contact_sheet, contact_video
 VALIDATE_TRACKS, VALIDATE_FRAMES, SHEET_FRAMES = 2, 25, 4
 
 
-class TalkerStage(Stage):
+class PaperTalkerTask(Task):
     """Stills and MFCC windows → faces."""
 
-    name = "talker"
-    architecture = Talker.architecture
-    config: TalkerStageConfig
-    network: Talker
+    name = "paper_talker"
+    architecture = PaperTalker.architecture
+    config: PaperTalkerTaskConfig
+    network: PaperTalker
 
-    def __init__(self, config: TalkerStageConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
+    def __init__(self, config: PaperTalkerTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
         self.config, self.train, self.val, self.device = config, train, val, device
-        network = Talker(config.network)
+        network = PaperTalker(config.network)
         normalise(network, train, np.random.default_rng(config.seed))
         if config.identity_init:
             start_identity(network.identity_encoder, Path(config.identity_init))
@@ -65,13 +65,13 @@ class TalkerStage(Stage):
         mix = replace(PAPER, one_photo=config.single)
         self._sampler = train.sampler(mix)
         self.samples = -(-train.frames // (SAMPLE_EVERY_FRAMES * config.frames))
-        self.judge: FaceRecognition | None = None
+        self.face_network: FaceRecognition | None = None
         self.weights = {"l1": config.l1}
         if config.loss == "content":
-            self.judge = FaceRecognition.from_dlib(model_path(RECOGNITION_FILE)).to(device)
+            self.face_network = FaceRecognition.from_dlib(model_path(RECOGNITION_FILE)).to(device)
             self.weights = {"image": config.l1, **dict.fromkeys(TAPS, config.content)}
         self.weights |= {"gradient": config.gradient, "mouth": config.mouth}
-        self._mouth = usual_mouth().to(device)
+        self._mouth = mean_mouth_region().to(device)
 
     def draw(self, rng: np.random.Generator) -> Item:
         example = self._sampler.draw(rng, self.config.frames)
@@ -87,28 +87,28 @@ class TalkerStage(Stage):
         return stills if self.config.network.identity_images == IDENTITY_STILLS else stills[[IDENTITY_STILLS // 2]]
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        made = network(batch["windows"].flatten(0, 1), pixels(batch["stills"]).flatten(1, 2))
-        true = pixels(batch["faces"]).flatten(0, 1)
-        nothing = made.new_zeros(())
+        generated = network(batch["windows"].flatten(0, 1), pixels(batch["stills"]).flatten(1, 2))
+        target = pixels(batch["faces"]).flatten(0, 1)
+        nothing = generated.new_zeros(())
         ours = {
-            "gradient": gradient_l1(made, true) if self.weights["gradient"] else nothing,
-            "mouth": weighted_l1(made, true, self._mouth) if self.weights["mouth"] else nothing,
+            "gradient": gradient_l1(generated, target) if self.weights["gradient"] else nothing,
+            "mouth": weighted_l1(generated, target, self._mouth) if self.weights["mouth"] else nothing,
         }
-        if self.judge is None:
-            return {"l1": l1(made, true), **ours}
+        if self.face_network is None:
+            return {"l1": l1(generated, target), **ours}
         with torch.no_grad():
-            theirs = self.judge.taps(at_its_size(true))
-        return {**content_loss(made, true, self.judge.taps(at_its_size(made)), theirs), **ours}
+            theirs = self.face_network.taps(at_its_size(target))
+        return {**content_loss(generated, target, self.face_network.taps(at_its_size(generated)), theirs), **ours}
 
     def validate(self, network: nn.Module) -> Validation:
         by_speaker, rows, videos = {}, [], []
         for speaker, own in self.val.by_speaker.items():
             measured = []
             for track in own[:VALIDATE_TRACKS]:
-                made, true, still = self._generate(network, track)
-                error = (made - true) * 255
-                still_error = (still - true) * 255
-                moved = [255 * each[:, :, TARGET_PX // 2 :].mean((1, 2, 3)) for each in (made, true)]
+                generated, target, still = self._generate(network, track)
+                error = (generated - target) * 255
+                still_error = (still - target) * 255
+                moved = [255 * each[:, :, TARGET_PX // 2 :].mean((1, 2, 3)) for each in (generated, target)]
                 measured.append(
                     {
                         "l1": float(error.abs().mean() / 255),
@@ -117,8 +117,8 @@ class TalkerStage(Stage):
                         "brightness_correlation": correlation(moved[0].cpu().numpy(), moved[1].cpu().numpy()),
                     }
                 )
-                shown = [frames_of(each) for each in (true, made)]
-                chosen = np.linspace(0, len(made) - 1, SHEET_FRAMES).astype(int)
+                shown = [frames_of(each) for each in (target, generated)]
+                chosen = np.linspace(0, len(generated) - 1, SHEET_FRAMES).astype(int)
                 rows.append([frames_of(still[None])[0], *[each[i] for i in chosen for each in shown]])
             videos.append(shown)
             by_speaker[speaker] = speaker_mean(measured)
@@ -130,21 +130,21 @@ class TalkerStage(Stage):
         slots = self._slots(percentile_stills(track.opening, np.random.default_rng(0)))
         stills = pixels(torch.from_numpy(track.frames[slots]).to(self.device))
         windows = torch.from_numpy(track.windows[:frames]).to(self.device)
-        true = pixels(torch.from_numpy(track.frames[:frames]).to(self.device))[..., TARGET, TARGET]
-        return network(windows, stills.flatten(0, 1)[None]), true, stills[len(slots) // 2][..., TARGET, TARGET]
+        target = pixels(torch.from_numpy(track.frames[:frames]).to(self.device))[..., TARGET, TARGET]
+        return network(windows, stills.flatten(0, 1)[None]), target, stills[len(slots) // 2][..., TARGET, TARGET]
 
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()
 
 
-def usual_mouth() -> Tensor:
+def mean_mouth_region() -> Tensor:
     """(1, 1, 109, 109): 1 in the box where aligned faces have their mouth, 0 outside."""
     face = torch.zeros(1, 1, FACE_PX, FACE_PX)
     face[REGION] = mouth_box(torch.from_numpy(canonical_points(FACE_PX)[None, MOUTH_POINTS]).float())
     return face[..., TARGET, TARGET]
 
 
-def normalise(network: Talker | Redubber, train: TrackSet, rng: np.random.Generator) -> None:
+def normalise(network: PaperTalker | PaperRedubber, train: TrackSet, rng: np.random.Generator) -> None:
     """Set what the network subtracts and divides by, from the training data."""
     tracks = [train[number] for number in rng.permutation(len(train.tracks))[:STATISTICS_TRACKS]]
     coefficients = torch.from_numpy(np.concatenate([track.windows[:, 0, :, WINDOW_STEPS // 2] for track in tracks]))

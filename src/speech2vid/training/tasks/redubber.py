@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from speech2vid.training.config import RedubberStageConfig
+from speech2vid.training.config import RedubberTaskConfig
 from speech2vid.training.dataset import TrackSet
-from speech2vid.training.redub_dataset import Paintings
-from speech2vid.training.task import Batch, Item, Stage, Validation, speaker_mean
+from speech2vid.training.redub_dataset import RedubDataset
+from speech2vid.training.task import Batch, Item, Task, Validation, speaker_mean
 from speech2vid.training.visualize import contact_sheet
 from speech2vid.types import Image
 
@@ -21,39 +21,38 @@ SHEET_FACES = 2  # of a track
 
 
 @dataclass(frozen=True)
-class PaintedSplits:
+class RedubSplits:
     """Tracks to learn from and to be judged by, and the faces of each that were painted."""
 
     train: TrackSet
     val: TrackSet
-    paintings: Paintings
-    val_paintings: Paintings
+    dataset: RedubDataset
+    val_dataset: RedubDataset
 
 
-class RedubberStage(Stage):
+class RedubberTask(Task):
     """A network that completes hidden faces; the measure to choose by is ``error``."""
 
-    name = "redubber"
-    config: RedubberStageConfig
+    config: RedubberTaskConfig
 
     def __init__(
-        self, config: RedubberStageConfig, faces: PaintedSplits, device: torch.device, network: nn.Module
+        self, config: RedubberTaskConfig, faces: RedubSplits, device: torch.device, network: nn.Module
     ) -> None:
         self.config, self.device = config, device
         self.train, self.val = faces.train, faces.val
-        self.paintings, self.val_paintings = faces.paintings, faces.val_paintings
+        self.dataset, self.val_dataset = faces.dataset, faces.val_dataset
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.samples = len(self.paintings)
+        self.samples = len(self.dataset)
 
     def validate(self, network: nn.Module) -> Validation:
         measured: dict[str, list[dict[str, float]]] = {}
         rows: dict[int, list[Image]] = {}
-        for row, number in enumerate(map(int, self.val_paintings.track)):
-            measures, pictures = self._measure(network, row)
+        for row, number in enumerate(map(int, self.val_dataset.track)):
+            measures, images = self._measure(network, row)
             measured.setdefault(self.val[number].speaker, []).append(measures)
             shown = rows.setdefault(number, [])
-            if len(shown) < SHEET_FACES * len(pictures):
-                shown += pictures
+            if len(shown) < SHEET_FACES * len(images):
+                shown += images
         by_speaker = {speaker: speaker_mean(values) for speaker, values in measured.items()}
         return Validation(by_speaker, "error", sheet=contact_sheet(list(rows.values())[::2]))
 

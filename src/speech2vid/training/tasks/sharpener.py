@@ -13,26 +13,26 @@ from speech2vid.constants import TARGET_PX
 from speech2vid.evaluation.mouth_metrics import mouth_boxes, sharpness
 from speech2vid.losses import gradient_l1, l1
 from speech2vid.models.sharpener import Sharpener
-from speech2vid.training.config import SharpenerStageConfig
+from speech2vid.training.config import SharpenerTaskConfig
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.mouth_masks import mirrored
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import TARGET, Batch, Item, Stage, Validation, frames_of, pixels, speaker_mean
+from speech2vid.training.task import TARGET, Batch, Item, Task, Validation, frames_of, pixels, speaker_mean
 from speech2vid.training.visualize import contact_sheet
 from speech2vid.types import Frames
 
 VALIDATE_TRACKS, VALIDATE_FRAMES = 2, 2
 
 
-class SharpenerStage(Stage):
+class SharpenerTask(Task):
     """Blurred pieces of faces → the same, as they were."""
 
     name = "sharpener"
     architecture = Sharpener.architecture
-    config: SharpenerStageConfig
+    config: SharpenerTaskConfig
     network: Sharpener
 
-    def __init__(self, config: SharpenerStageConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
+    def __init__(self, config: SharpenerTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
         self.config, self.train, self.val, self.device = config, train, val, device
         network = Sharpener(config.network)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -55,8 +55,8 @@ class SharpenerStage(Stage):
         return {"sharp": sharp[piece], "soft": soft[piece]}
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        made, true = network(pixels(batch["soft"]).flatten(0, 1)), pixels(batch["sharp"]).flatten(0, 1)
-        return {"l1": l1(made, true), "gradient": gradient_l1(made, true)}
+        generated, target = network(pixels(batch["soft"]).flatten(0, 1)), pixels(batch["sharp"]).flatten(0, 1)
+        return {"l1": l1(generated, target), "gradient": gradient_l1(generated, target)}
 
     def validate(self, network: nn.Module) -> Validation:
         """Of faces with the middle one of the blurs: error and sharpness, before (``soft_…``) and after."""
@@ -66,20 +66,20 @@ class SharpenerStage(Stage):
             measured = []
             for track in own[:VALIDATE_TRACKS]:
                 chosen = np.linspace(0, len(track) - 1, VALIDATE_FRAMES).astype(int)
-                true = np.ascontiguousarray(track.frames[chosen][:, TARGET, TARGET])
-                soft = blurred(true, deviation)
+                target = np.ascontiguousarray(track.frames[chosen][:, TARGET, TARGET])
+                soft = blurred(target, deviation)
                 sharp = frames_of(network(pixels(torch.from_numpy(soft).to(self.device))))
                 boxes = mouth_boxes(track.landmarks[chosen] - TARGET.start).clip(0, TARGET_PX)
-                clear = sharpness(true, boxes)
+                clear = sharpness(target, boxes)
                 measured.append(
                     {
-                        "l1": float(np.abs(sharp.astype(np.float32) - true).mean() / 255),
-                        "soft_l1": float(np.abs(soft.astype(np.float32) - true).mean() / 255),
+                        "l1": float(np.abs(sharp.astype(np.float32) - target).mean() / 255),
+                        "soft_l1": float(np.abs(soft.astype(np.float32) - target).mean() / 255),
                         "sharpness": sharpness(sharp, boxes) / clear,
                         "soft_sharpness": sharpness(soft, boxes) / clear,
                     }
                 )
-                rows.append([face for triple in zip(true, soft, sharp, strict=True) for face in triple])
+                rows.append([face for triple in zip(target, soft, sharp, strict=True) for face in triple])
             by_speaker[speaker] = speaker_mean(measured)
         return Validation(by_speaker, "l1", sheet=contact_sheet(rows))
 

@@ -18,55 +18,55 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speech2vid.constants import MFCC_PER_FRAME, MOUTH_POINTS
-from speech2vid.faces.mouth_crops import CHIN_POINTS, mouth_pictures, picture_movement, point_movement
+from speech2vid.faces.mouth_crops import CHIN_POINTS, crop_motion, mouth_crops, point_motion
 from speech2vid.losses import contrastive_loss, matching_loss, offset_loss, offset_scores
-from speech2vid.models.audio_to_mouth import PLAIN_BANDS, ShapePredictor
-from speech2vid.models.sync import SOUND_REACH_ROWS, VIDEO_REACH, SyncNetwork
+from speech2vid.models.audio_to_mouth import PLAIN_BANDS, AudioToMouth
+from speech2vid.models.sync import AUDIO_REACH_ROWS, VIDEO_REACH, SyncNetwork
 from speech2vid.runtime.torch import load
 from speech2vid.training.audio_augment import degraded
-from speech2vid.training.config import SyncStageConfig
+from speech2vid.training.config import SyncTaskConfig
 from speech2vid.training.dataset import TrackSet, TrainingTrack
 from speech2vid.training.mouth_masks import MIRROR_MOUTH
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Batch, Item, Stage, Validation, speaker_mean
-from speech2vid.training.tasks.audio_to_mouth import MIDDLE_ROW, OUTSIDE_ROWS, package_voice, sound_views
+from speech2vid.training.task import Batch, Item, Task, Validation, speaker_mean
+from speech2vid.training.tasks.audio_to_mouth import MIDDLE_ROW, OUTSIDE_ROWS, audio_views, packaged_audio_to_mouth
 
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 MAX_OFFSET = 15
 STUCK = 0.98  # of the loss at chance
-REACH = SOUND_REACH_ROWS - 1  # of the views: one row is spent on computing them
+REACH = AUDIO_REACH_ROWS - 1  # of the views: one row is spent on computing them
 MIRROR_CHIN = np.arange(CHIN_POINTS.stop - CHIN_POINTS.start)[::-1]
 
 
-class SyncStage(Stage):
+class SyncTask(Task):
     """Mouths and sounds of the same clips, to be told apart by time."""
 
     name = "sync"
     architecture = "sync"
-    config: SyncStageConfig
+    config: SyncTaskConfig
     network: SyncNetwork
 
-    def __init__(self, config: SyncStageConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
+    def __init__(self, config: SyncTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
         self.config, self.train, self.val, self.device = config, train, val, device
         self._sampler = train.sampler(StillMix(every=1))
         self.samples = sum(max(1, round(len(track) / config.frames)) for track in train.tracks)
         multi_way = config.loss == "multi-way"
         self.weights = {"match": float(multi_way), "offset": config.offset * multi_way, "contrast": 1.0 - multi_way}
         if config.hearing == "package":
-            voice = load(package_voice(), ShapePredictor)[0]
-            network = SyncNetwork(replace(config.network, sound_width=voice.config.width))
-            network.listen_like(voice)
+            audio_to_mouth = load(packaged_audio_to_mouth(), AudioToMouth)[0]
+            network = SyncNetwork(replace(config.network, audio_width=audio_to_mouth.config.width))
+            network.listen_like(audio_to_mouth)
         else:
             network = SyncNetwork(config.network)
         self._kept(network, lambda layers: layers.requires_grad_(False))
         phones = network.likelihoods if config.hearing == "package" else None
         rng = np.random.default_rng(config.seed)
-        self._views = {track.key: [sound_views(phones, track.sound)] for track in (*train.tracks, *val.tracks)}
+        self._views = {track.key: [audio_views(phones, track.audio)] for track in (*train.tracks, *val.tracks)}
         for track in train.tracks:
-            self._views[track.key].append(sound_views(phones, degraded(track.sound, rng)))
-        self._pictures = {track.key: mouth_pictures(track.frames) for track in (*train.tracks, *val.tracks)}
+            self._views[track.key].append(audio_views(phones, degraded(track.audio, rng)))
+        self._crops = {track.key: mouth_crops(track.frames) for track in (*train.tracks, *val.tracks)}
         if config.hearing == "none":
             plain = np.concatenate([self._views[track.key][0][:, :PLAIN_BANDS] for track in train.tracks])
             network.plain_mean.copy_(torch.from_numpy(plain.astype(np.float32).mean(0)[:, None]))
@@ -79,9 +79,9 @@ class SyncStage(Stage):
         first = int(rng.integers(0, len(track) - frames + 1))
         item = self._item(track, first, frames, int(rng.random() < self.config.degraded))
         short = self.config.frames - frames
-        pictures, points = self._changed(item["pictures"], item["points"], rng)
+        crops, points = self._changed(item["crops"], item["points"], rng)
         return {
-            "pictures": np.pad(pictures, ((0, short), (0, 0), (0, 0)), "edge"),
+            "crops": np.pad(crops, ((0, short), (0, 0), (0, 0)), "edge"),
             "points": np.pad(points, ((0, short), (0, 0)), "edge"),
             "views": np.pad(item["views"], ((0, MFCC_PER_FRAME * short), (0, 0)), "edge"),
             "known": np.pad(item["known"], (0, short)),
@@ -140,40 +140,40 @@ class SyncStage(Stage):
         row = OUTSIDE_ROWS + MFCC_PER_FRAME * at + MIDDLE_ROW
         rows = np.arange(row - REACH, row + MFCC_PER_FRAME * (frames - 1) + REACH + 1)
         part = slice(first, first + frames)
-        recorded = at + np.arange(frames) < len(track.sound) // 640
+        recorded = at + np.arange(frames) < len(track.audio) // 640
         return {
-            "pictures": picture_movement(self._pictures[track.key][part]),
-            "points": point_movement(track.landmarks[part]),
+            "crops": crop_motion(self._crops[track.key][part]),
+            "points": point_motion(track.landmarks[part]),
             "views": views[np.clip(rows, 0, len(views) - 1)].astype(np.float32),
             "known": recorded.astype(np.float32),
         }
 
     def _changed(
-        self, pictures: NDArray[np.floating], points: NDArray[np.floating], rng: np.random.Generator
+        self, crops: NDArray[np.floating], points: NDArray[np.floating], rng: np.random.Generator
     ) -> tuple[Floats, Floats]:
         """The same movement by another face under another camera, now and then with one of the two views gone."""
-        pictures = np.roll(pictures, rng.integers(-2, 3, 2), axis=(1, 2)) * np.exp(rng.normal(0, 0.2))
+        crops = np.roll(crops, rng.integers(-2, 3, 2), axis=(1, 2)) * np.exp(rng.normal(0, 0.2))
         if rng.random() < 0.3:
-            pictures = pictures + rng.normal(0, rng.uniform(0, 0.2), pictures.shape)
+            crops = crops + rng.normal(0, rng.uniform(0, 0.2), crops.shape)
         if rng.random() < 0.3:
-            beside = sum(np.roll(pictures, step, axis) for step in (-1, 1) for axis in (1, 2))
-            pictures = (pictures + beside) / 5
+            neighbours = sum(np.roll(crops, step, axis) for step in (-1, 1) for axis in (1, 2))
+            crops = (crops + neighbours) / 5
         if rng.random() < 0.5:
-            pictures, points = pictures[:, :, ::-1], _mirrored(points)
+            crops, points = crops[:, :, ::-1], _mirrored(points)
         if rng.random() < 0.3:
             height, width = rng.integers(4, 14, 2)
             top, left = rng.integers(0, 32 - height), rng.integers(0, 48 - width)
-            pictures = pictures.copy()
-            pictures[:, top : top + height, left : left + width] = 0
+            crops = crops.copy()
+            crops[:, top : top + height, left : left + width] = 0
         points = points * np.exp(rng.normal(0, 0.15)) + rng.normal(0, 0.1, points.shape)
         if rng.random() < self.config.one_view:
-            pictures, points = (pictures * 0, points) if rng.random() < 0.5 else (pictures, points * 0)
-        return pictures.astype(np.float32), points.astype(np.float32)
+            crops, points = (crops * 0, points) if rng.random() < 0.5 else (crops, points * 0)
+        return crops.astype(np.float32), points.astype(np.float32)
 
 
 def _compare(network: SyncNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
     """Cosines (N, T − 4, T − 4) of pictures with sounds, and which pairs count."""
-    video = network.video(batch["pictures"], batch["points"])
+    video = network.video(batch["crops"], batch["points"])
     views = batch["views"].transpose(1, 2)
     plain, phones = views[:, :PLAIN_BANDS], views[:, PLAIN_BANDS:, 2:-2]
     heard = network.listen((plain - network.plain_mean) / network.plain_deviation, phones)
@@ -183,7 +183,7 @@ def _compare(network: SyncNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _mirrored(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Left and right exchanged in (T, 58) of ``point_movement``."""
+    """Left and right exchanged in (T, 58) of ``point_motion``."""
     mouth = MOUTH_POINTS.stop - MOUTH_POINTS.start
     pairs = points.reshape(len(points), -1, 2)
     pairs = np.concatenate([pairs[:, :mouth][:, MIRROR_MOUTH], pairs[:, mouth:][:, MIRROR_CHIN]], axis=1)

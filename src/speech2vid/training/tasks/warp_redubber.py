@@ -21,13 +21,13 @@ from speech2vid.geometry import invert, transform_points
 from speech2vid.inference.compositing import blend_mask
 from speech2vid.inference.occlusion import Floats, hide, known_area
 from speech2vid.inference.redubbers.warp import network_inputs
-from speech2vid.models.mouth_discriminator import MouthCritic, patch_weight
+from speech2vid.models.mouth_discriminator import MouthDiscriminator, patch_weight
 from speech2vid.models.warp_redubber import INPUTS, WarpRedubber, blend
-from speech2vid.training.adversarial import contest
-from speech2vid.training.config import RedubberStageConfig
+from speech2vid.training.adversarial import adversarial_losses
+from speech2vid.training.config import RedubberTaskConfig
 from speech2vid.training.mouth_masks import MIRROR, MIRROR_MOUTH
 from speech2vid.training.task import Batch, Item
-from speech2vid.training.tasks.redubber import PaintedSplits, RedubberStage
+from speech2vid.training.tasks.redubber import RedubberTask, RedubSplits
 from speech2vid.types import Image, Points
 
 DISTURBED = 0.5  # share of painted mouths in other colours; the following are standard deviations
@@ -41,23 +41,28 @@ MOUTH, INNER, BORDER = 2.0, 6.0, 1.5  # what the lips, what is between them, and
 OUTSIDE = 0.1  # ... the region's 1 and the rest
 
 
-class WarpRedubberStage(RedubberStage):
+class WarpRedubberTask(RedubberTask):
     """Painted mouths in hidden faces → those faces."""
 
+    name = "warp_redubber"
     architecture = WarpRedubber.architecture
     network: WarpRedubber
-    critic: MouthCritic | None
+    discriminator: MouthDiscriminator | None
 
-    def __init__(self, config: RedubberStageConfig, faces: PaintedSplits, device: torch.device) -> None:
+    def __init__(self, config: RedubberTaskConfig, faces: RedubSplits, device: torch.device) -> None:
         super().__init__(config, faces, device, WarpRedubber(config.network))
-        self.critic = MouthCritic().to(device) if config.adversarial or config.match else None
-        critics = {"critic": 1.0, "adversarial": config.adversarial, "match": config.match}
+        self.discriminator = MouthDiscriminator().to(device) if config.adversarial or config.feature_matching else None
+        discriminator_terms = {
+            "discriminator": 1.0,
+            "adversarial": config.adversarial,
+            "feature_matching": config.feature_matching,
+        }
         self.weights = {
             "l1": config.l1,
             "gradient": config.gradient,
             "share": config.share,
             "smooth": config.smooth,
-            **(critics if self.critic is not None else {}),
+            **(discriminator_terms if self.discriminator is not None else {}),
         }
         self._known = known_area()
         self._laid_in = _laid_in()
@@ -65,34 +70,38 @@ class WarpRedubberStage(RedubberStage):
     def weights_at(self, step: int) -> dict[str, float]:
         ramp = min(1.0, step / max(1, self.config.ramp))
         return {
-            name: ramp * weight if name in ("adversarial", "match") else weight for name, weight in self.weights.items()
+            name: ramp * weight if name in ("adversarial", "feature_matching") else weight
+            for name, weight in self.weights.items()
         }
 
     def draw(self, rng: np.random.Generator) -> Item:
-        row = int(rng.integers(len(self.paintings)))
-        face = self.paintings.faces[row].astype(np.float32)
-        painted = self.paintings.painted[row].astype(np.float32)
-        landmarks = self.train[self.paintings.track[row]].landmarks[self.paintings.frame[row]]
-        asked, colour = self.paintings.asked[row], self.paintings.colours[row]
+        row = int(rng.integers(len(self.dataset)))
+        face = self.dataset.faces[row].astype(np.float32)
+        painted = self.dataset.painted[row].astype(np.float32)
+        landmarks = self.train[self.dataset.track[row]].landmarks[self.dataset.frame[row]]
+        requested, colour = self.dataset.requested[row], self.dataset.colours[row]
         if rng.random() < 0.5:
             face, painted = face[:, ::-1], painted[:, ::-1]
-            landmarks, asked = _mirrored(landmarks[MIRROR]), _mirrored(asked[MIRROR_MOUTH])
+            landmarks, requested = _mirrored(landmarks[MIRROR]), _mirrored(requested[MIRROR_MOUTH])
         gain = 1 + SCENE_GAIN * rng.standard_normal() + SCENE_TINT * rng.standard_normal(3)
         lift = SCENE_LIFT * rng.standard_normal()
         face, painted, colour = (
             (each * gain + lift).clip(0, 255).astype(np.float32) for each in (face, painted, colour)
         )
         painted = painted + self._laid_in * (_disturbed(painted, rng) - painted)
-        outline, lower = landmarks + np.float32(LANDMARK_PX) * rng.standard_normal(2).astype(np.float32), asked.copy()
+        outline, lower = (
+            landmarks + np.float32(LANDMARK_PX) * rng.standard_normal(2).astype(np.float32),
+            requested.copy(),
+        )
         if rng.random() < 0.5:
             lower[:, 1] += LOWER_PX * abs(rng.standard_normal())
-        return self._item(face, painted, colour, asked, outline, lower)
+        return self._item(face, painted, colour, requested, outline, lower)
 
     def _item(
-        self, face: Floats, painted: Floats, colour: Floats, asked: Points, outline: Points, lower: Points
+        self, face: Floats, painted: Floats, colour: Floats, requested: Points, outline: Points, lower: Points
     ) -> Item:
         hidden = hide(outline[None], lower[None])
-        inputs, base = network_inputs(face[None], painted[None], colour[None], asked[None], hidden, self._known)
+        inputs, base = network_inputs(face[None], painted[None], colour[None], requested[None], hidden, self._known)
         arrays = {name: np.asarray(value[0], np.float32) for name, value in inputs.items()}
         return {
             **arrays,
@@ -103,10 +112,10 @@ class WarpRedubberStage(RedubberStage):
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         fields = network(**{name: batch[name] for name in INPUTS})
-        made, true, region, mouth = blend(fields, batch["base"]), batch["face"], batch["region"], batch["mouth"]
+        generated, target, region, mouth = blend(fields, batch["base"]), batch["face"], batch["region"], batch["mouth"]
         lips = MOUTH * mouth[:, :1] + INNER * mouth[:, 1:]
         weight = OUTSIDE + region + lips + BORDER * batch["area"] * (1 - region)
-        error = made - true
+        error = generated - target
         across = (error.diff(dim=-1) * weight[..., :-1]).abs().mean()
         moved = torch.cat([fields.flow / 4.0, 10.0 * fields.tint], dim=1)
         terms = {
@@ -115,27 +124,34 @@ class WarpRedubberStage(RedubberStage):
             "share": (fields.share * region * batch["known"] * (1 - mouth[:, 1:])).mean(),
             "smooth": moved.diff(dim=-1).abs().mean() + moved.diff(dim=-2).abs().mean(),
         }
-        return terms if self.critic is None else terms | self._contest(self.critic, made, true, mouth[:, 1:])
+        return (
+            terms
+            if self.discriminator is None
+            else terms | self._adversarial_losses(self.discriminator, generated, target, mouth[:, 1:])
+        )
 
-    def _contest(self, critic: MouthCritic, made: Tensor, true: Tensor, between: Tensor) -> dict[str, Tensor]:
-        """As in the stage ``picture``, at the size of the 224 px face."""
-        made, true, between = made[WINDOW], true[WINDOW], between[WINDOW]
-        counts = 0.5 + patch_weight(between)
-        return contest(critic, made, true, between, counts)
+    def _adversarial_losses(
+        self, discriminator: MouthDiscriminator, generated: Tensor, target: Tensor, inner_mouth_mask: Tensor
+    ) -> dict[str, Tensor]:
+        """As in the stage ``image``, at the size of the 224 px face."""
+        generated, target, inner_mouth_mask = generated[WINDOW], target[WINDOW], inner_mouth_mask[WINDOW]
+        counts = 0.5 + patch_weight(inner_mouth_mask)
+        return adversarial_losses(discriminator, generated, target, inner_mouth_mask, counts)
 
     def _measure(self, network: nn.Module, row: int) -> tuple[dict[str, float], list[Image]]:
         """Errors are those in the region, 0–1; also of the painted mouth as it is (``paste_error``)."""
-        paintings = self.val_paintings
-        track, asked = self.val[paintings.track[row]], paintings.asked[row]
-        face, painted = paintings.faces[row].astype(np.float32), paintings.painted[row].astype(np.float32)
-        landmarks = track.landmarks[paintings.frame[row]]
-        item = self._item(face, painted, paintings.colours[row], asked, landmarks, asked)
+        dataset = self.val_dataset
+        track, requested = self.val[dataset.track[row]], dataset.requested[row]
+        face, painted = dataset.faces[row].astype(np.float32), dataset.painted[row].astype(np.float32)
+        landmarks = track.landmarks[dataset.frame[row]]
+        item = self._item(face, painted, dataset.colours[row], requested, landmarks, requested)
         batch = self._alone(item)
         fields = network(**{name: batch[name] for name in INPUTS})
-        made = blend(fields, batch["base"])[0].permute(1, 2, 0).cpu().numpy() * 255
+        generated = blend(fields, batch["base"])[0].permute(1, 2, 0).cpu().numpy() * 255
         region = item["region"][0][..., None]
         laid = {
-            name: face + region * (np.clip(each, 0, 255) - face) for name, each in (("", made), ("paste_", painted))
+            name: face + region * (np.clip(each, 0, 255) - face)
+            for name, each in (("", generated), ("paste_", painted))
         }
         errors = {
             f"{name}error": float((np.abs(each - face) * region).sum() / (3 * 255 * region.sum()))

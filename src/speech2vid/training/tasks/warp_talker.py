@@ -1,4 +1,4 @@
-"""Stage ``picture``: the ``warp`` talker learns to show true mouth shapes on stills of the person.
+"""Stage ``image``: the ``warp`` talker learns to show true mouth shapes on stills of the person.
 
 Beside the plain difference, the picture must have the target's edges, look like it to the reader's first layers, and
 must read as the shape that was asked for: the last keeps it from answering everything with the mean mouth. Between the
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.evaluation.mouth_metrics import correlation
-from speech2vid.models.mouth_discriminator import MouthCritic, patch_weight
-from speech2vid.models.mouth_landmarks import ShapeReader
-from speech2vid.models.warp_decoder import WarpFields, compose, merge_copies
+from speech2vid.models.mouth_discriminator import MouthDiscriminator, patch_weight
+from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
+from speech2vid.models.warp_decoder import WarpFields, compose_output, merge_copies
 from speech2vid.models.warp_talker import WarpTalker
-from speech2vid.training.adversarial import contest
-from speech2vid.training.config import PictureConfig
+from speech2vid.training.adversarial import adversarial_losses
+from speech2vid.training.config import WarpTalkerTaskConfig
 from speech2vid.training.dataset import TrackSet, TrainingTrack
-from speech2vid.training.mouth_masks import REGION, REGION_RGB, between_lips, emphasis, mirrored, mouth_box, opening
-from speech2vid.training.neutral_mouth import fit_rest, mean_speech
+from speech2vid.training.mouth_masks import REGION, REGION_RGB, emphasis, inner_mouth, mirrored, mouth_box, opening
+from speech2vid.training.neutral_mouth import fit_neutral_mouth, mean_speech
 from speech2vid.training.sampling import StillMix, percentile_stills
-from speech2vid.training.task import Batch, Item, Stage, Validation, frames_of, pixels, speaker_mean
+from speech2vid.training.task import Batch, Item, Task, Validation, frames_of, pixels, speaker_mean
 from speech2vid.training.visualize import contact_sheet, contact_video
 from speech2vid.types import Frames, Image
 
@@ -38,33 +38,44 @@ STATISTICS_MOUTHS = 500  # how large the inner mouth is, is measured on so many
 VALIDATE_TRACKS, VALIDATE_FRAMES, SHEET_FRAMES = 2, 25, 4
 
 
-class PictureStage(Stage):
+class WarpTalkerTask(Task):
     """Stills, their mouths and the mouth wanted → the lower face."""
 
-    name = "picture"
+    name = "warp_talker"
     architecture = WarpTalker.architecture
-    config: PictureConfig
+    config: WarpTalkerTaskConfig
     network: WarpTalker
-    critic: MouthCritic | None
+    discriminator: MouthDiscriminator | None
 
     def __init__(
-        self, config: PictureConfig, train: TrackSet, val: TrackSet, device: torch.device, reader: ShapeReader | None
+        self,
+        config: WarpTalkerTaskConfig,
+        train: TrackSet,
+        val: TrackSet,
+        device: torch.device,
+        landmark_network: MouthLandmarkNetwork | None,
     ) -> None:
         self.config, self.train, self.val, self.device = config, train, val, device
         network = WarpTalker(config.network)
         with torch.no_grad():
-            network.rest.weight.copy_(torch.from_numpy(fit_rest(train, np.random.default_rng(config.seed))))
+            network.rest.weight.copy_(torch.from_numpy(fit_neutral_mouth(train, np.random.default_rng(config.seed))))
             network.speech.copy_(torch.from_numpy(mean_speech(train)))
         network.rest.requires_grad_(False)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.reader = None if reader is None else reader.to(device).eval().requires_grad_(False)
-        self.critic = MouthCritic().to(device) if config.adversarial or config.match else None
+        self.landmark_network = (
+            None if landmark_network is None else landmark_network.to(device).eval().requires_grad_(False)
+        )
+        self.discriminator = MouthDiscriminator().to(device) if config.adversarial or config.feature_matching else None
         self.between_mean, self.patch_mean = _inner_mouth(train, np.random.default_rng(config.seed))
         mix = StillMix(config.single, config.two, config.other_track, every=1)
         self._sampler = train.sampler(mix)
         self.samples = -(-train.frames // config.frames)
-        judged = {"features": config.features, "shape": config.shape} if reader is not None else {}
-        critics = {"critic": 1.0, "adversarial": config.adversarial, "match": config.match}
+        judged = {"features": config.features, "landmarks": config.landmarks} if landmark_network is not None else {}
+        discriminator_terms = {
+            "discriminator": 1.0,
+            "adversarial": config.adversarial,
+            "feature_matching": config.feature_matching,
+        }
         self.weights = {
             "l1": config.l1,
             "gradient": config.gradient,
@@ -72,14 +83,15 @@ class PictureStage(Stage):
             "smooth": config.smooth,
             "residual": config.residual,
             "undecided": config.undecided,
-            **(critics if self.critic is not None else {}),
+            **(discriminator_terms if self.discriminator is not None else {}),
         }
-        self.faster = dict.fromkeys(HEAD, config.head_rate)
+        self.lr_multipliers = dict.fromkeys(HEAD, config.head_rate)
 
     def weights_at(self, step: int) -> dict[str, float]:
         ramp = min(1.0, step / max(1, self.config.ramp))
         return {
-            name: ramp * weight if name in ("adversarial", "match") else weight for name, weight in self.weights.items()
+            name: ramp * weight if name in ("adversarial", "feature_matching") else weight
+            for name, weight in self.weights.items()
         }
 
     def draw(self, rng: np.random.Generator) -> Item:
@@ -98,7 +110,7 @@ class PictureStage(Stage):
             "same": (slots[:, None] == slots).astype(np.float32),
             "faces": faces[REGION_RGB],
             "mouths": mouths,
-            "asked": mouths + np.float32(self.config.shape_noise) * _normal(rng, len(mouths), 1, 2),
+            "requested": mouths + np.float32(self.config.landmark_noise) * _normal(rng, len(mouths), 1, 2),
             "gain": (1 + GAIN * _normal(rng, 1, 1, 1, 1) + TINT * _normal(rng, 1, 3, 1, 1)),
             "lift": LIFT * _normal(rng, 1, 1, 1, 1),
         }
@@ -106,29 +118,37 @@ class PictureStage(Stage):
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         gain, lift = batch["gain"], batch["lift"]
         stills = pixels(batch["stills"]) * gain + lift
-        fields, undecided, made = _generate(network, stills, batch["still_mouths"], batch["same"], batch["asked"])
-        true = (pixels(batch["faces"]) * gain + lift).flatten(0, 1)
+        fields, undecided, generated = _generate(
+            network, stills, batch["still_mouths"], batch["same"], batch["requested"]
+        )
+        target = (pixels(batch["faces"]) * gain + lift).flatten(0, 1)
         mouths = batch["mouths"].flatten(0, 1)
-        weight, between = emphasis(mouths), between_lips(mouths)
-        error = (made - true) * weight
-        terms = {"l1": error.abs().mean(), "gradient": _edge_error(made - true, weight)}
-        if self.reader is not None:
-            ours = self.reader.features(made.clamp(0, 1))
+        weight, inner_mouth_mask = emphasis(mouths), inner_mouth(mouths)
+        error = (generated - target) * weight
+        terms = {"l1": error.abs().mean(), "gradient": _edge_error(generated - target, weight)}
+        if self.landmark_network is not None:
+            ours = self.landmark_network.features(generated.clamp(0, 1))
             with torch.no_grad():
-                theirs = self.reader.features(true.clamp(0, 1))
-            read = self.reader.read(ours[-1])
+                theirs = self.landmark_network.features(target.clamp(0, 1))
+            read = self.landmark_network.read(ours[-1])
             terms["features"] = torch.stack(
                 [(a - b).abs().mean() for a, b in zip(ours[:3], theirs[:3], strict=True)]
             ).sum()
-            terms["shape"] = (read - mouths).abs().mean() + (opening(read) - opening(mouths)).abs().mean()
+            terms["landmarks"] = (read - mouths).abs().mean() + (opening(read) - opening(mouths)).abs().mean()
         terms["smooth"] = fields.flow.diff(dim=-1).abs().mean() + fields.flow.diff(dim=-2).abs().mean()
-        terms["residual"] = ((fields.residual - true).abs() * between).mean() / self.between_mean
+        terms["residual"] = ((fields.residual - target).abs() * inner_mouth_mask).mean() / self.between_mean
         terms["undecided"] = undecided.mean()
-        return terms if self.critic is None else terms | self._contest(self.critic, made, true, between)
+        return (
+            terms
+            if self.discriminator is None
+            else terms | self._adversarial_losses(self.discriminator, generated, target, inner_mouth_mask)
+        )
 
-    def _contest(self, critic: MouthCritic, made: Tensor, true: Tensor, between: Tensor) -> dict[str, Tensor]:
-        counts = patch_weight(between) / self.patch_mean
-        return contest(critic, made, true, between, counts)
+    def _adversarial_losses(
+        self, discriminator: MouthDiscriminator, generated: Tensor, target: Tensor, inner_mouth_mask: Tensor
+    ) -> dict[str, Tensor]:
+        counts = patch_weight(inner_mouth_mask) / self.patch_mean
+        return adversarial_losses(discriminator, generated, target, inner_mouth_mask, counts)
 
     def validate(self, network: nn.Module) -> Validation:
         by_speaker, rows, videos = {}, [], []
@@ -136,62 +156,65 @@ class PictureStage(Stage):
             measured = []
             for track in own[:VALIDATE_TRACKS]:
                 source = next((each for each in own if each is not track), track)
-                pictures, video, measures = self._measure(network, track, source)
+                images, video, measures = self._measure(network, track, source)
                 measured.append(measures)
-                rows.append(pictures)
+                rows.append(images)
             videos.append(video)
             by_speaker[speaker] = speaker_mean(measured)
-        return Validation(by_speaker, "lack", sheet=contact_sheet(rows), video=contact_video(videos))
+        return Validation(by_speaker, "relative_error", sheet=contact_sheet(rows), video=contact_video(videos))
 
     def _measure(
         self, network: nn.Module, track: TrainingTrack, source: TrainingTrack
     ) -> tuple[list[Image], list[Frames], dict[str, float]]:
         """Generate the first second of a track from five stills and from one; what to look at, and measures.
 
-        ``lack``, which decides, is the error over that of a still, and with a reader how far the lips disobey: a mouth
-        that hardly moves has a small error.
+        ``relative_error``, which decides, is the error relative to that of a still; with a landmark network it adds how
+        far the lips miss the target, since a mouth that hardly moves has a small error.
         """
         frames = min(len(track), VALIDATE_FRAMES)
-        true = pixels(torch.from_numpy(track.frames[:frames][REGION_RGB]).to(self.device))
+        target = pixels(torch.from_numpy(track.frames[:frames][REGION_RGB]).to(self.device))
         mouths = torch.from_numpy(track.landmarks[:frames, MOUTH_POINTS]).to(self.device)
         box = mouth_box(mouths)
 
-        def error(made: Tensor) -> float:
-            return float(((made - true).abs() * box).sum() / (3 * box.sum()))
+        def error(generated: Tensor) -> float:
+            return float(((generated - target).abs() * box).sum() / (3 * box.sum()))
 
         count = self.config.network.stills
         five = percentile_stills(source.opening, np.random.default_rng(0))[:count]
         one = int(np.argsort(source.opening, kind="stable")[int(ONE_STILL_QUANTILE * len(source))])
         measures: dict[str, float] = {}
-        lacks: list[float] = []
-        pictures, video = [source.frames[one][REGION_RGB]], [track.frames[:frames][REGION_RGB]]
+        relative_errors: list[float] = []
+        images, video = [source.frames[one][REGION_RGB]], [track.frames[:frames][REGION_RGB]]
         for name, slots in (("", five), ("_one_still", np.full(count, one))):
             stills = pixels(torch.from_numpy(source.frames[slots]).to(self.device))[None]
             still_mouths = torch.from_numpy(source.landmarks[slots][:, MOUTH_POINTS]).to(self.device)[None]
             same = torch.from_numpy((slots[:, None] == slots).astype(np.float32)).to(self.device)[None]
-            _, _, made = _generate(network, stills, still_mouths, same, mouths[None])
-            measures[f"error{name}"] = error(made)
+            _, _, generated = _generate(network, stills, still_mouths, same, mouths[None])
+            measures[f"error{name}"] = error(generated)
             measures[f"still_error{name}"] = min(error(still[REGION]) for still in stills[0])
-            lacks.append(measures[f"error{name}"] / max(LEAST_ERROR, measures[f"still_error{name}"]))
-            if self.reader is not None:
-                read, asked = opening(self.reader(made.clamp(0, 1))).cpu().numpy(), opening(mouths).cpu().numpy()
-                measures[f"opening_correlation{name}"] = correlation(read, asked)
-                measures[f"opening_ratio{name}"] = float(read.std() / max(1e-3, asked.std()))
-                lacks[-1] += 1 - measures[f"opening_correlation{name}"]
-            shown = frames_of(made)
+            relative_errors.append(measures[f"error{name}"] / max(LEAST_ERROR, measures[f"still_error{name}"]))
+            if self.landmark_network is not None:
+                read, requested = (
+                    opening(self.landmark_network(generated.clamp(0, 1))).cpu().numpy(),
+                    opening(mouths).cpu().numpy(),
+                )
+                measures[f"opening_correlation{name}"] = correlation(read, requested)
+                measures[f"opening_ratio{name}"] = float(read.std() / max(1e-3, requested.std()))
+                relative_errors[-1] += 1 - measures[f"opening_correlation{name}"]
+            shown = frames_of(generated)
             video.append(shown)
             for frame in np.linspace(0, frames - 1, SHEET_FRAMES).astype(int):
                 if not name:
-                    pictures.append(video[0][frame])
-                pictures.append(shown[frame])
-        return pictures, video, {"lack": float(np.mean(lacks)), **measures}
+                    images.append(video[0][frame])
+                images.append(shown[frame])
+        return images, video, {"relative_error": float(np.mean(relative_errors)), **measures}
 
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()
 
 
 def _generate(
-    network: nn.Module, stills: Tensor, still_mouths: Tensor, same: Tensor, asked: Tensor
+    network: nn.Module, stills: Tensor, still_mouths: Tensor, same: Tensor, requested: Tensor
 ) -> tuple[WarpFields, Tensor, Tensor]:
     """Fields, how undecided they are, and pictures, for B·T mouths.
 
@@ -199,23 +222,23 @@ def _generate(
         stills: (B, K, 3, 112, 112) in [0, 1].
         still_mouths: (B, K, 20, 2) px.
         same: (B, K, K), 1 where two slots hold the same still.
-        asked: (B, T, 20, 2) px, T mouths of each person.
+        requested: (B, T, 20, 2) px, T mouths of each person.
     """
-    frames = asked.shape[1]
-    predicted = network(stills[REGION], still_mouths, asked)
+    frames = requested.shape[1]
+    predicted = network(stills[REGION], still_mouths, requested)
     fields, undecided = merge_copies(predicted, same.repeat_interleave(frames, 0))
-    return fields, undecided, compose(fields, stills.repeat_interleave(frames, 0))
+    return fields, undecided, compose_output(fields, stills.repeat_interleave(frames, 0))
 
 
 def _inner_mouth(train: TrackSet, rng: np.random.Generator) -> tuple[float, float]:
-    """Mean of :func:`between_lips` and of :func:`patch_weight` in the training data.
+    """Mean of :func:`inner_mouth` and of :func:`patch_weight` in the training data.
 
     What is divided by these, not by those of a batch, is a mean over items and can be averaged over processes.
     """
     tracks = [train[number] for number in rng.permutation(len(train.tracks))[:STATISTICS_MOUTHS]]
     mouths = np.stack([track.landmarks[rng.integers(len(track)), MOUTH_POINTS] for track in tracks])
-    between = between_lips(torch.from_numpy(mouths))
-    return float(between.mean()), float(patch_weight(between).mean())
+    inner_mouth_mask = inner_mouth(torch.from_numpy(mouths))
+    return float(inner_mouth_mask.mean()), float(patch_weight(inner_mouth_mask).mean())
 
 
 def _edge_error(error: Tensor, weight: Tensor) -> Tensor:
