@@ -39,7 +39,7 @@ def random_talker(seed: int, **settings: object) -> PaperTalker:
 
 
 def export(folder: Path, network: PaperTalker, *, half: bool) -> tuple[Path, Path, Path]:
-    weights = folder / "talker.safetensors"
+    weights = folder / "paper_talker.safetensors"
     checkpoint.save(network, weights, half=half)
     identity, frames = export_graphs(weights, PaperTalker)
     return weights, identity, frames

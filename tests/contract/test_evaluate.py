@@ -157,8 +157,8 @@ def compared(
     """Two sets of weights side by side, in two processes: what was printed, and the folder of the report."""
     paper = tmp_path_factory.mktemp("paper") / "weights"
     talker = PaperTalker(PaperTalkerConfig(size="compact", identity_images=1)).eval()
-    save(talker, paper / "talker.safetensors")
-    export_graphs(paper / "talker.safetensors", PaperTalker)
+    save(talker, paper / "paper_talker.safetensors")
+    export_graphs(paper / "paper_talker.safetensors", PaperTalker)
     out = paper.parent / "out"
     options = ("--weights", drawn_weights, "--weights", paper, "--stills", "1", "--jobs", "2", "--json")
     result = speech2vid("evaluate", "--data", store, "--out", out, *options, timeout_s=600)
@@ -189,8 +189,8 @@ def test_several_weights_have_rows_of_their_own(compared: tuple[dict[str, Any], 
     rows = record["metrics"]["one_still"]
     ours, paper = drawn_weights.name, out.parent.name
     assert record["settings"]["generators"] == [ours, paper]
-    assert {f"generated: {ours}", f"generated: {paper}", f"true_shapes: {ours}", f"other_sound: {paper}"} <= set(rows)
-    assert f"true_shapes: {paper}" not in rows  # the paper's talker has no mouth shapes
+    assert {f"generated: {ours}", f"generated: {paper}", f"target_motion: {ours}", f"other_audio: {paper}"} <= set(rows)
+    assert f"target_motion: {paper}" not in rows  # the paper's talker has no mouth shapes
     assert rows[f"generated: {paper}"]["mse"]["value"] > rows[f"generated: {ours}"]["mse"]["value"]  # it is not trained
     assert rows["truth"]["mse"]["value"] == 0.0
     assert rows["chance"]["mse"]["value"] > rows["best_still"]["mse"]["value"]
@@ -203,7 +203,7 @@ def test_clips_are_re_dubbed_and_what_is_lacking_is_said(
     section = (compared[1] / "report.html").read_text().partition("<h2>Re-dubbing</h2>")[2]
     assert section.count("<p>") == 2
     assert f"Made with {drawn_weights.name}. The blending network is not shown: " in section  # these weights have none
-    assert "redubber.frames.onnx does not exist" in section
+    assert "warp_redubber.frames.onnx does not exist" in section
     assert "speaker3-0 with the sound of speaker4-0" in section
     assert "speaker4-0 with the sound of speaker3-0" in section
 

@@ -8,20 +8,22 @@ from math import floor
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from speech2vid.audio.mfcc import logmel, mfcc, silent_features
 from speech2vid.audio.windows import (
     FrameWindows,
     RowWindows,
-    WindowStream,
     frame_count,
     frame_windows,
-    latency_s,
-    logmel_windows,
     mfcc_windows,
     windows,
 )
 from speech2vid.types import Waveform
+
+
+def logmel_windows(rows: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    return frame_windows(rows, steps, silent_features().logmel[0])
 
 
 def noise(samples: int, seed: int = 0) -> Waveform:
@@ -77,19 +79,6 @@ def test_outside_the_sound_is_digital_silence() -> None:
     assert np.abs(found[24, 0, :, 19]).max() > 1e-3
 
 
-@pytest.mark.parametrize("longest", [50, 700, 5000, 60_000])
-def test_streaming_gives_the_same_bits(longest: int) -> None:
-    for seed, samples in enumerate((100, 321, 20_000, 50_123)):
-        wave, random = noise(samples, seed), np.random.default_rng(seed)
-        stream, parts, start = WindowStream(), [], 0
-        while start < samples:
-            size = int(random.integers(0, longest + 1))
-            parts.append(stream.push(wave[start : start + size]))
-            start += size
-        parts.append(stream.flush())
-        np.testing.assert_array_equal(np.concatenate(parts), windows(wave))
-
-
 @pytest.mark.parametrize("steps", [1, 2, 8, 35, 50])
 def test_streamed_frame_windows_of_any_length(steps: int) -> None:
     rows, random = logmel(noise(30_000)), np.random.default_rng(steps)
@@ -100,22 +89,6 @@ def test_streamed_frame_windows_of_any_length(steps: int) -> None:
         start += size
     parts.append(stream.flush())
     np.testing.assert_array_equal(np.concatenate(parts), logmel_windows(rows, steps))
-
-
-def test_latency_is_as_stated() -> None:
-    assert latency_s() == 0.1825
-    stream, wave = WindowStream(), noise(16000)
-    needed = 320 + round(latency_s() * 16000)  # the middle of frame 0, and the latency
-    assert len(stream.push(wave[: needed - 1])) == 0
-    assert len(stream.push(wave[needed - 1 : needed])) == 1
-    assert len(stream.push(wave[needed : needed + 639])) == 0
-    assert len(stream.push(wave[needed + 639 : needed + 640])) == 1
-
-
-def test_a_flushed_stream_begins_anew() -> None:
-    stream, wave = WindowStream(), noise(7000)
-    for _ in range(2):
-        np.testing.assert_array_equal(np.concatenate([stream.push(wave), stream.flush()]), windows(wave))
 
 
 def test_row_windows_of_scalars() -> None:
@@ -130,7 +103,7 @@ def test_frame_windows_count_follows_from_the_rows() -> None:
 
 
 def test_memory_does_not_grow_with_the_sound() -> None:
-    stream, chunk = WindowStream(), noise(6400)
+    stream, chunk = FrameWindows(35, silent_features().mfcc[0]), mfcc(noise(6400))
     for _ in range(5):
         stream.push(chunk)
     tracemalloc.start()

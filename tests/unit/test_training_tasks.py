@@ -156,13 +156,13 @@ def test_the_picture_stage_learns_from_its_shapes(train: TrackSet, val: TrackSet
     assert target < 0.9 * wrong
 
 
-def test_the_reader_judges_but_does_not_learn(tasks: dict[str, Task]) -> None:
+def test_the_landmark_network_gives_gradients_but_is_frozen(tasks: dict[str, Task]) -> None:
     task = tasks["warp_talker"]
     assert isinstance(task, WarpTalkerTask)
     assert task.landmark_network is not None
     assert not any(weight.requires_grad for weight in task.landmark_network.parameters())
     before = {key: value.clone() for key, value in task.landmark_network.state_dict().items()}
-    task.terms(task.network.train(), batch_of(task))["shape"].backward()
+    task.terms(task.network.train(), batch_of(task))["landmarks"].backward()
     assert all(torch.equal(value, before[key]) for key, value in task.landmark_network.state_dict().items())
     task.network.zero_grad()
 

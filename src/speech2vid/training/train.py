@@ -102,7 +102,7 @@ def train_tasks(
         landmark_network = _landmark_network(config.mouth_landmarks, best.get("mouth_landmarks"))
         if isinstance(task_config, RedubberTaskConfig):
             if data is None:
-                raise ConfigError("stage redubber needs a store, not tracks in memory alone", "use train redubber")
+                raise ConfigError("training a redubber needs a store, not tracks in memory alone", "use train redubber")
             task: Task = redubber_task(task_config, train, val, data, out / name, dist)
         else:
             task = _task(task_config, train, val, dist.device, landmark_network)
