@@ -44,7 +44,7 @@ class Page:
 
 SERVE = """
 import contextlib
-from speech2vid.app.limits import Limits
+from speech2vid.app.settings import Limits
 from speech2vid.app.server import serve
 with contextlib.suppress(KeyboardInterrupt):
     serve("127.0.0.1", 0, Limits({limits}), ready=lambda url: print(url, flush=True))

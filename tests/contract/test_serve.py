@@ -99,8 +99,8 @@ def test_post_gives_a_marked_video(
 @pytest.mark.parametrize(
     ("change", "status", "says"),
     [
-        ({"audio": b"RIFF, but no sound"}, 422, "the sound"),
-        ({"face": b"no picture"}, 422, "the photo"),
+        ({"audio": b"RIFF, but no sound"}, 422, "the audio"),
+        ({"face": b"no picture"}, 422, "the face"),
         ({"silence": "loud"}, 422, "silence cannot be 'loud'"),
         ({"quality": "3"}, 422, "no setting 'quality'"),
         ({"audio": None}, 400, "no file 'audio'"),
@@ -130,7 +130,7 @@ def test_a_face_must_be_there(client: TestClient, wav: bytes, tmp_path: Path, no
     PIL.Image.new("RGB", (256, 256), "grey").save(blank)
     answer = post(client, blank, wav)
     assert answer.status_code == 422
-    assert "the photo" in answer.json()["error"]
+    assert "the face" in answer.json()["error"]
 
 
 def test_too_long_a_sound_is_stopped(client: TestClient, small_photo: Path, pcm: bytes, nothing_left: Path) -> None:

@@ -24,8 +24,6 @@ def libraries() -> None:
     import cv2  # noqa: F401
     import PIL.Image
 
-    import speech2vid.engine.onnx
-    import speech2vid.media  # noqa: F401
 
     PIL.Image.init()
 

@@ -1,6 +1,6 @@
 """The endpoint for programs: ``POST /talk`` for whole videos, the WebSocket ``/live`` for pictures as sound comes in.
 
-``POST /talk`` takes a form (multipart/form-data) with the files ``photo`` and ``audio`` and, if wanted, the fields
+``POST /talk`` takes a form (multipart/form-data) with the files ``face`` and ``audio`` and, if wanted, the fields
 ``silence`` and ``crop``; the answer is the video (video/mp4), or ``{"error": …, "hint": …}`` with a status of 400 and
 more. ``GET /health`` answers ``{"version": …}``. For ``/live`` see :mod:`speech2vid.app.live`.
 

@@ -19,7 +19,7 @@ from speech2vid.files import atomic_write
 from speech2vid.training.task import Validation
 from speech2vid.types import Frames
 
-LOSSES, LOG, IMAGES = "losses.tsv", "log.txt", "pictures"
+LOSSES, LOG, IMAGES = "losses.tsv", "log.txt", "images"
 FRAME_MS = exact_div(1000, FRAME_RATE_HZ)
 
 
