@@ -119,7 +119,7 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def face_clip(photo: Path, speech: Path) -> Callable[..., Path]:
-    """Write a small video of a face that drifts, with sound: ``face_clip(path, frames=30)``."""
+    """Write a small video of a face that drifts, with audio: ``face_clip(path, frames=30)``."""
     import cv2
     import numpy as np
 

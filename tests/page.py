@@ -128,7 +128,7 @@ class Browser:
 
 
 def talk(photo: str | None, audio: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
-    """What the tab Talk sends: photo, more photos, sound, face, faces found, crop, silence, label, consent."""
+    """What the tab Talk sends: photo, more photos, audio, face, faces found, crop, silence, label, consent."""
     return (file(photo), None, file(audio), None, None, True, "Keep the mouth closed", False, agreed)
 
 

@@ -79,10 +79,10 @@ def total(terms: Mapping[str, Tensor], weights: Mapping[str, float] | None = Non
 def matching_loss(similarity: Tensor, scale: Tensor, known: Tensor, neighbour: float = 0.2) -> Tensor:
     """Multi-way matching (Sect. 8; Chung, Chung & Kang 2019): every time step of the clip is a candidate.
 
-    Softmax cross-entropy over scaled similarities, from picture to sound and from sound to picture, averaged.
+    Softmax cross-entropy over scaled similarities, from image to audio and from audio to image, averaged.
 
     Args:
-        similarity: (N, T, T) cosines of picture t with sound u.
+        similarity: (N, T, T) cosines of image t with audio u.
         scale: factor on the cosines, a scalar.
         known: (N, T, T) bool, which pairs count.
         neighbour: share of the target on each step beside the true one; the paper has 0.
@@ -99,7 +99,7 @@ def matching_loss(similarity: Tensor, scale: Tensor, known: Tensor, neighbour: f
 
 
 def offset_scores(similarity: Tensor, known: Tensor, reach: int) -> Tensor:
-    """How well each offset −reach … reach of a clip's sound fits: (N, T, T) → (N, 2 reach + 1).
+    """How well each offset −reach … reach of a clip's audio fits: (N, T, T) → (N, 2 reach + 1).
 
     Mean along the diagonal by the square root of its length, after the clip's own mean similarity is taken out: without
     that, the longest diagonal (offset 0) would win whatever the network says.

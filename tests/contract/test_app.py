@@ -114,7 +114,7 @@ def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
     assert preview["visible"]
     assert not radio["visible"], "one person is no choice"
     assert not message["visible"]
-    options = ["As long as the shorter", "Follow every sound", "By Poisson blending", "Lower half of the face"]
+    options = ["As long as the shorter", "Follow all audio", "By Poisson blending", "Lower half of the face"]
     messages = browser.run("redub", pages.file(video), pages.file(audio), None, None, *options, True)
     assert "Making the video: " in json.dumps(messages)
     assert "Looking at the video: " not in json.dumps(messages)
@@ -147,7 +147,7 @@ def test_what_is_missing_is_said(pages: ModuleType, browser: Any, photo: Path, s
     shown = browser.upload(photo, short_speech)
     for arguments, says in (
         (pages.talk(None, shown[1]), "no photo"),
-        (pages.talk(shown[0], None), "no sound"),
+        (pages.talk(shown[0], None), "no audio"),
         (pages.talk(*shown, agreed=False), "consent"),
     ):
         assert says in pages.last(browser.run("talk", *arguments))[0]

@@ -1,4 +1,4 @@
-"""``evaluate``: the figures are right on clips whose truth is known, wrong sound is seen, and the report is whole."""
+"""``evaluate``: the figures are right on clips whose truth is known, wrong audio is seen, and the report is whole."""
 
 from __future__ import annotations
 
@@ -204,8 +204,8 @@ def test_clips_are_re_dubbed_and_what_is_lacking_is_said(
     assert section.count("<p>") == 2
     assert f"Made with {drawn_weights.name}. The blending network is not shown: " in section  # these weights have none
     assert "warp_redubber.frames.onnx does not exist" in section
-    assert "speaker3-0 with the sound of speaker4-0" in section
-    assert "speaker4-0 with the sound of speaker3-0" in section
+    assert "speaker3-0 with the audio of speaker4-0" in section
+    assert "speaker4-0 with the audio of speaker3-0" in section
 
 
 def test_clips_too_short_for_sync_are_named_and_left_out(compared: tuple[dict[str, Any], Path]) -> None:

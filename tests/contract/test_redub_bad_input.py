@@ -55,7 +55,7 @@ Maker = Callable[[Path, Path, Path], dict[str, object]]
 BAD: dict[str, tuple[Maker, str, str]] = {
     "no face": (lambda at, clip, audio: {"--video": grey(at / "grey.mp4")}, "no face was found in", "from the front"),
     "no pictures": (lambda at, clip, audio: {"--video": audio}, "has no video stream", "video file"),
-    "no sound": (lambda at, clip, audio: {"--audio": grey(at / "mute.mp4")}, "mute.mp4 has no sound", "with sound"),
+    "no audio": (lambda at, clip, audio: {"--audio": grey(at / "mute.mp4")}, "mute.mp4 has no audio", "with audio"),
     "video cut short": (
         lambda at, clip, audio: {"--video": cut_short(at / "cut.mp4", clip, 0.02)},
         "cut.mp4 has a video stream, but no picture in it can be decoded",
@@ -119,7 +119,7 @@ def test_ctrl_c_midway(folder: Path, clip: Path, speech: Path, drawn_weights: Pa
 
 def test_sound_that_fails_halfway(tmp_path: Path, clip: Path, face_clip: FaceClip, drawn_weights: Path) -> None:
     half = cut_short(tmp_path / "half.mp4", face_clip(tmp_path / "whole.mp4", frames=60), 0.4)
-    with pytest.raises(MediaError, match=r"only \d\.\d of the 2\.4 s of sound in .*half\.mp4 can be decoded"):
+    with pytest.raises(MediaError, match=r"only \d\.\d of the 2\.4 s of audio in .*half\.mp4 can be decoded"):
         redub(clip, half, tmp_path / "a.mp4", weights=drawn_weights)
     assert not (tmp_path / "a.mp4").exists()
 

@@ -1,4 +1,4 @@
-"""A video and a new sound become a video in which only the mouth is new."""
+"""A video and new audio become a video in which only the mouth is new."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_mouth_is_new_and_the_rest_is_as_it_was(clip: Path, generated: Redub
 
 @pytest.fixture(scope="module")
 def programme(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three shots at 29.97 pictures a second: a face, a slide, two faces of which the left one is larger. No sound."""
+    """Three shots at 29.97 pictures a second: a face, a slide, two faces of which the left one is larger. No audio."""
     path = tmp_path_factory.mktemp("programme") / "programme.mp4"
     portrait = load_photo(photo)[:300, 60:360]
     near, far = (cv2.resize(portrait, (px, px), interpolation=cv2.INTER_AREA) for px in (200, 160))

@@ -1,4 +1,4 @@
-"""Photo and sound in, video out, with weights that follow loudness by geometry alone: the whole path, no training."""
+"""Photo and audio in, video out, with weights that follow loudness by geometry alone: the whole path, no training."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def in_chunks(wave: Waveform, seed: int, longest: int) -> AudioFeatures:
 
 
 def librosa_logmel(wave: Waveform) -> np.ndarray:
-    """The same settings in librosa: symmetric Hamming, HTK mel, no area normalisation, zeros around the sound."""
+    """The same settings in librosa: symmetric Hamming, HTK mel, no area normalisation, zeros around the audio."""
     padded = np.pad(wave.astype(np.float64), (256, 512))
     emphasised = librosa.effects.preemphasis(padded, coef=0.97, zi=[0.0])
     energies = librosa.feature.melspectrogram(
@@ -161,7 +161,7 @@ def test_fast_and_flat_in_memory() -> None:
     wave = audio(16000 * 60)
     start = time.perf_counter()
     audio_features(wave)
-    assert time.perf_counter() - start < 3.0  # a minute of sound; typically 0.1 s
+    assert time.perf_counter() - start < 3.0  # a minute of audio; typically 0.1 s
     stream = FeatureStream()
     tracemalloc.start()
     for begin in range(0, len(wave), 16000):

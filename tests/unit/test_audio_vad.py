@@ -75,9 +75,9 @@ def test_speech_is_1_at_any_loudness(level_db: float, pitch_hz: float) -> None:
 def test_speech_between_silences_in_noise(speech_db: float, noise_db: float) -> None:
     wave = np.concatenate([np.zeros(16000), speech(4, speech_db), np.zeros(32000)]).astype(np.float32)
     activity = waveform_activity(wave + white(7, noise_db))
-    assert activity[:20].max() == 0.0  # until 0.2 s before the first sound
+    assert activity[:20].max() == 0.0  # until 0.2 s before the first audio
     assert activity[25:124].mean() > 0.97
-    assert activity[134:].max() == 0.0  # from 0.36 s after the last sound
+    assert activity[134:].max() == 0.0  # from 0.36 s after the last audio
 
 
 def test_it_rises_and_falls_about_the_speech() -> None:

@@ -1,4 +1,4 @@
-"""The contact sheet shows many speakers; files whose sound was moved are listed with how sure that is."""
+"""The contact sheet shows many speakers; files whose audio was moved are listed with how sure that is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pieces of a sample: pictures as JPEG, sound cut out of a file, time charged to stages."""
+"""The pieces of a sample: pictures as JPEG, audio cut out of a file, time charged to stages."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_track_gets_the_sound_that_is_so_much_later(speech: Path, start: int, 
     whole = load_audio(speech)
     given = track(start, 40)
     kept, audio = join_audio(given, hear(given, AudioCutter(speech)), offset / 25)
-    missing = max(0, -math.floor(start + offset))  # before the sound begins
+    missing = max(0, -math.floor(start + offset))  # before the audio begins
     assert (kept.start, len(kept)) == (start + missing, 40 - missing)
     begin = round((start + missing + offset - audio.lead_frames) * SAMPLES_PER_FRAME)
     assert audio.samples / 32767 == pytest.approx(whole[begin : begin + len(audio.samples)], abs=1 / 32767)

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
     talker = PaperTalker(PaperTalkerConfig(size="compact")).eval()
     with torch.no_grad():
-        talker.face_decoder.conv9[1].weight.mul_(30)  # far enough from grey to tell sounds apart
+        talker.face_decoder.conv9[1].weight.mul_(30)  # far enough from grey to tell recordings apart
     for place in (run / "weights" / "paper_talker.safetensors", run / "paper_talker" / "best.safetensors"):
         place.parent.mkdir()
         save(talker, place)
@@ -62,7 +62,7 @@ def test_both_engines_say_the_same_in_the_frame_of_the_face(folder: Path, track:
     onnx, torched = generated.values()
     assert onnx.shape == track.frames.shape
     assert np.abs(onnx.astype(int) - torched).max() <= 1
-    assert np.abs(onnx[0].astype(int) - onnx[-1]).max() > 0  # the sound is heard
+    assert np.abs(onnx[0].astype(int) - onnx[-1]).max() > 0  # the audio is heard
 
 
 def test_the_network_in_training_stays_in_training(track: Track) -> None:

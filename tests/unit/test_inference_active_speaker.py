@@ -18,7 +18,7 @@ AUDIO, VIDEO = Path("audio.wav"), Path("video.mp4")
 def face(
     start: int, person: int, fit: float, *, frames: int = 75, size: float = 100, shot: int = 0, at: int = 0
 ) -> SeenFace:
-    """Somebody whose lips fit the sound by so much at offset ``at``."""
+    """Somebody whose lips fit the audio by so much at offset ``at``."""
     frames = 75
     landmarks = np.tile(np.linspace(0, size, 68, dtype=np.float32)[:, None], (frames, 1, 2))
     fits = np.zeros((frames, len(OFFSETS)), np.float32)

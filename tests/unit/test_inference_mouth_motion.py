@@ -1,4 +1,4 @@
-"""Sound → mouth movement: one for each frame, the same however the sound is cut, none in silence."""
+"""Audio → mouth movement: one for each frame, the same however the audio is cut, none in silence."""
 
 from __future__ import annotations
 

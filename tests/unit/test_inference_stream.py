@@ -1,4 +1,4 @@
-"""Sound in, pictures out, live: those of the whole sound at once, as early as promised, in bounded memory."""
+"""Audio in, pictures out, live: those of the whole audio at once, as early as promised, in bounded memory."""
 
 from __future__ import annotations
 

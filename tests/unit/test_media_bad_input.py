@@ -17,7 +17,7 @@ READERS = {"probe": probe, "video": VideoReader, "audio": load_audio, "mark": re
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("text.wav", b"This is a letter, not a sound.\n" * 50, "not a media file"),
+        ("text.wav", b"This is a letter, not a recording.\n" * 50, "not a media file"),
         ("text.mp4", b"This is a letter, not a video.\n" * 50, "not a media file"),
         ("noise.mp4", bytes(range(256)) * 40, "not a media file"),
         ("empty.wav", b"", "is empty"),

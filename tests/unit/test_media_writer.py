@@ -1,4 +1,4 @@
-"""One encode, playable while it loads, marked, with the given sound; a whole file or nothing."""
+"""One encode, playable while it loads, marked, with the given audio; a whole file or nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def packets(path: Path, kind: str) -> list[bytes]:
 
 
 def ends_s(path: Path) -> tuple[float, float]:
-    """Ends of picture and sound, decoded."""
+    """Ends of picture and audio, decoded."""
     frames = list(VideoReader(path, None))
     return float(frames[-1].time_s) + 1 / 25, len(load_audio(path, 48_000)) / 48_000
 
@@ -130,7 +130,7 @@ def test_sound_keeps_rate_and_channels(tmp_path, chirp, rate_hz, channels):
     assert abs(len(found) - len(wanted)) <= 1
     middle = slice(1000, 14_000)
     errors = [np.square(np.roll(found, lag)[middle] - wanted[middle]).mean() ** 0.5 for lag in range(-3, 4)]
-    assert errors[3] == min(errors) < 0.01, "same sound, not shifted"
+    assert errors[3] == min(errors) < 0.01, "same audio, not shifted"
 
 
 def test_bit_rate_of_noise(tmp_path):
@@ -142,7 +142,7 @@ def test_bit_rate_of_noise(tmp_path):
 
 @pytest.fixture
 def aac(tmp_path, chirp):
-    """A second of AAC sound in an mp4."""
+    """A second of AAC audio in an mp4."""
     wavfile.write(tmp_path / "a.wav", 48_000, chirp(1.0, 48_000))
     return write(tmp_path / "source.mp4", audio_source=tmp_path / "a.wav")
 
@@ -184,7 +184,7 @@ def test_sound_ends_with_the_picture(tmp_path, aac, source, limit_s):
 
 
 def test_sound_is_counted_like_read_audio(tmp_path, make_clip, chirp):
-    """Sound that starts half a second after the first picture of its own file starts there in the output too."""
+    """Audio that starts half a second after the first picture of its own file starts there in the output too."""
     pts = [1000 + 40 * k for k in range(50)]
     source = make_clip(tmp_path / "a.mkv", pts, Fraction(1, 1000), audio=chirp(1.0, 16_000), audio_start=24_000)
     found, wanted = load_audio(write(tmp_path / "out.mp4", frames=50, audio_source=source)), load_audio(source)
@@ -206,7 +206,7 @@ def test_copied_sound_keeps_its_start(tmp_path, make_clip, chirp):
 
 def test_source_without_sound(tmp_path, make_clip):
     source = make_clip(tmp_path / "mute.mp4", [0, 3600], Fraction(1, 90_000))
-    with pytest.raises(MediaError, match=r"mute\.mp4 has no sound stream"):
+    with pytest.raises(MediaError, match=r"mute\.mp4 has no audio stream"):
         VideoWriter(tmp_path / "out.mp4", 64, 48, audio_source=source)
     assert {p.name for p in tmp_path.iterdir()} == {"mute.mp4"}
 

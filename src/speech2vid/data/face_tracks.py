@@ -23,7 +23,7 @@ from speech2vid.types import Points
 
 @dataclass(frozen=True)
 class _Face:
-    """A frame of a track without its source picture."""
+    """A frame of a track without its source image."""
 
     jpeg: bytes
     context: bytes

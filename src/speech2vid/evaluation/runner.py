@@ -103,7 +103,7 @@ class ClipTask:
         trial: what is generated.
         truth: of the clip.
         source: the clip that the stills come from.
-        other: of the clip whose sound and picture say what chance is.
+        other: of the clip whose audio and image say what chance is.
         columns: sets of stills.
         seed: chooses the one still.
         in_silence: whether the mouth is tried in silence too.

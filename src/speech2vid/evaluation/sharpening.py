@@ -56,7 +56,7 @@ class SharpenedGenerator:
 
 
 class SharpenedSpeaker:
-    """See :class:`speech2vid.evaluation.generation.Speaker`. Another sound is not tried: sharpening costs too much."""
+    """See :class:`speech2vid.evaluation.generation.Speaker`. Another recording is not tried: sharpening costs too much."""
 
     for_chance = False
 

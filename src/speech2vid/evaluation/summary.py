@@ -126,7 +126,7 @@ class Summary:
     Attributes:
         rows: row → metric → estimate.
         lag_curves: row → mean over clips of the correlation at lags −10 … 10.
-        sync_curves: row → mean over clips of the similarity of picture and sound at offsets −15 … 15.
+        sync_curves: row → mean over clips of the similarity of image and audio at offsets −15 … 15.
         silence: row → metric → estimate, in digital silence.
     """
 

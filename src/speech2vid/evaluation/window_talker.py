@@ -1,4 +1,4 @@
-"""The paper's talker (Sect. 3.1) as a generator: windows of sound and stills → whole faces, on either engine."""
+"""The paper's talker (Sect. 3.1) as a generator: windows of audio and stills → whole faces, on either engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How open the mouth is, how far the head is turned, how sharp the picture is: what stills are chosen by."""
+"""How open the mouth is, how far the head is turned, how sharp the image is: what stills are chosen by."""
 
 from __future__ import annotations
 

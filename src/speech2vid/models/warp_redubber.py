@@ -40,7 +40,7 @@ class BlendFields:
         flow: (N, 2, 32, 40): an output pixel is sampled from this far away in the painted face; x, y, px of the 224 px
             face.
         tint: (N, 3, 32, 40) RGB, added to it.
-        share: (N, 1, 128, 160) in [0, 1], how much of the picture is ``fresh`` instead.
+        share: (N, 1, 128, 160) in [0, 1], how much of the image is ``fresh`` instead.
         fresh: (N, 3, 128, 160) RGB in [0, 1].
     """
 

@@ -12,10 +12,10 @@ from speech2vid.models.mouth_discriminator import MouthDiscriminator
 def adversarial_losses(
     discriminator: MouthDiscriminator, generated: Tensor, target: Tensor, inner_mouth_mask: Tensor, counts: Tensor
 ) -> dict[str, Tensor]:
-    """``discriminator``: what the critic pays, with gradient for it; the others: what the picture does, with its own.
+    """``discriminator``: what the critic pays, with gradient for it; the others: what the image does, with its own.
 
     Args:
-        generated, target: (N, 3, H, W) pictures, 0–1.
+        generated, target: (N, 3, H, W) images, 0–1.
         inner_mouth_mask: (N, 1, H, W) what lies between the lips.
         counts: how much each score of the critic counts.
     """

@@ -78,7 +78,7 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
             if task not in EXPORTED:
                 continue
             network, header = load(source, _class_of(source))
-            if isinstance(network, AudioToMouth):  # what is predicted from sound moves less than the truth
+            if isinstance(network, AudioToMouth):  # what is predicted from audio moves less than the truth
                 network.basis.mul_(OPENING_RATIO / max(LEAST_RATIO, header.metrics["opening_ratio"]))
             target = out / f"{task}.safetensors"
             save(network, target, data=data, metrics=header.metrics, licence=licence, half=True)

@@ -1,4 +1,4 @@
-"""What a training writes down: every step's losses as text, scalars and pictures for TensorBoard, a log in words."""
+"""What a training writes down: every step's losses as text, scalars and images for TensorBoard, a log in words."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TrainingLogger:
             self._board.add_scalar(f"{group}/{name}", value, step)
 
     def validation(self, step: int, judged: Validation) -> None:
-        """Measures, each speaker's too, the sheet of pictures and the short video."""
+        """Measures, each speaker's too, the sheet of images and the short video."""
         self.scalars(step, "val", judged.metrics)
         self.say(f"step {step}: val " + _listed(judged.metrics))
         for speaker, measures in judged.by_speaker.items():

@@ -37,7 +37,7 @@ def train_task(
     """Train a stage to its end.
 
     Args:
-        folder: for checkpoint, best weights, log and pictures of this stage.
+        folder: for checkpoint, best weights, log and images of this stage.
         resume: carry on from the checkpoint there, if there is one.
         on_step: called after each step.
 

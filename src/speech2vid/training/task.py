@@ -34,7 +34,7 @@ class Validation:
         by_speaker: speaker → measure → value.
         choose_by: the measure that decides which weights are kept.
         higher_is_better: of that measure.
-        sheet: pictures to look at, (H, W, 3) uint8 RGB, or None.
+        sheet: images to look at, (H, W, 3) uint8 RGB, or None.
         video: a short one to look at, (T, H, W, 3) uint8 RGB at 25 Hz, or None.
     """
 

@@ -38,7 +38,7 @@ class TaskConfig(Settings):
     Attributes:
         steps: how many updates. 0: as many as ``epochs`` need.
         epochs: passes over the training samples, where ``steps`` is 0.
-        batch: people, or stretches of sound, in an update, over all processes.
+        batch: people, or stretches of audio, in an update, over all processes.
         accumulate: parts in which a batch is computed, one after the other; batch norm sees one part at a time.
         optimiser: AdamW, or SGD with momentum 0.9.
         learning_rate: the highest; reached after ``warmup`` steps, held, and over the last ``decay`` of the steps

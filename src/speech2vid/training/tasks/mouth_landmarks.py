@@ -1,4 +1,4 @@
-"""Stage ``landmark_network``: mouth shapes off true frames. Its network then judges what the picture stage paints."""
+"""Stage ``landmark_network``: mouth shapes off true frames. Its network then judges what the image stage paints."""
 
 from __future__ import annotations
 

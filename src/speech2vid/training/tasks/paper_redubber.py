@@ -1,4 +1,4 @@
-"""Stage ``redubber``, generation ``audio``: the paper's network, sound and stills and a hidden face → that face."""
+"""Stage ``redubber``, generation ``audio``: the paper's network, audio and stills and a hidden face → that face."""
 
 from __future__ import annotations
 

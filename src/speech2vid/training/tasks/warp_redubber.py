@@ -171,7 +171,7 @@ def _mirrored(points: Points) -> Points:
 
 
 def _laid_in() -> Floats:
-    """(128, 160, 1) how much of the generated picture a painted face shows: beyond, it is the source."""
+    """(128, 160, 1) how much of the generated image a painted face shows: beyond, it is the source."""
     y, x = np.mgrid[:BLEND_HEIGHT, :BLEND_WIDTH]
     points = np.stack([x + BLEND_LEFT, y + BLEND_TOP], axis=-1)
     return blend_mask(transform_points(invert(context_from_face()), points))[..., None]
