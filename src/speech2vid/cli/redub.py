@@ -27,7 +27,8 @@ def redub(
         Literal["audio", "video", "shortest"],
         typer.Option(
             "--length",
-            help="Output duration: audio, video or shortest. Past its end the video's last moments play back and forth.",
+            help="Output duration: audio, video or shortest. "
+            "Past its end the video's last moments are played back and forth.",
         ),
     ] = "audio",
     face_index: Annotated[
@@ -35,7 +36,8 @@ def redub(
         typer.Option(
             "--face-index",
             min=0,
-            help="The person who speaks, numbered from 0 by appearance and from left to right (default: detected from the audio).",
+            help="The person who speaks, numbered from 0 by appearance and from left to right "
+            "(default: detected from the audio).",
         ),
     ] = None,
     speakers: Annotated[

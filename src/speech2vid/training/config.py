@@ -288,7 +288,7 @@ class PaperRedubberTaskConfig(RedubberTaskConfig):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole training: the stages that are in it, in their order."""
+    """A whole training: the tasks that are in it, in their order."""
 
     mouth_landmarks: MouthLandmarksTaskConfig | None = None
     warp_talker: WarpTalkerTaskConfig | None = None
@@ -311,13 +311,13 @@ class TrainConfig:
 
     @property
     def tasks(self) -> dict[str, TaskConfig]:
-        """Stage → settings, in the order in which they are trained."""
+        """Task → settings, in the order in which they are trained."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: config for name, config in found.items() if config is not None}
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Self:
-        """Build from stage → settings. ConfigError names the nearest key where one is unknown."""
+        """Build from task → settings. ConfigError names the nearest key where one is unknown."""
         _Tables.from_dict(dict.fromkeys(tables, ""))
         built: dict[str, Any] = {name: TASKS[name].from_dict(table) for name, table in tables.items()}
         return cls(**built)

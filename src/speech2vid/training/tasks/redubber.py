@@ -1,4 +1,4 @@
-"""What both generations of the stage ``redubber`` share: painted faces to learn from, and how it is judged."""
+"""What both generations of the task ``redubber`` share: painted faces to learn from, and how it is judged."""
 
 from __future__ import annotations
 
