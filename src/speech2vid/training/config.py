@@ -86,7 +86,7 @@ class AudioToMouthTaskConfig(TaskConfig):
             targets; measured with the packaged audio-to-mouth network, which needs the phone model.
         earlier_frames: how much earlier than the training speakers' the mouth is to move.
         silent: share of stretches that are silence or noise, for which the mouth is to rest.
-        degraded: share of stretches whose sound has noise, another level and microphone, sometimes a room.
+        degraded: share of stretches whose audio has noise, another level and microphone, sometimes a room.
         voice, room, noise, speed: share of stretches with another vocal tract and colour, with echo, with noise, faster
             or slower.
         hide: share of stretches with bands or moments hidden.
@@ -127,15 +127,15 @@ class AudioToMouthTaskConfig(TaskConfig):
 
 @dataclass(frozen=True)
 class PaperTalkerTaskConfig(TaskConfig):
-    """Task ``paper_talker``: the paper's own network (Sect. 3.1), sound and stills to picture.
+    """Task ``paper_talker``: the paper's own network (Sect. 3.1), audio and stills to image.
 
     Attributes:
         frames: target frames a person.
         single: share of people whose slots all hold one still; the paper has 0.
-        loss: ``l1``, or ``content``: L1 on the picture and on what a face-recognition network sees in it (Sect. 3.2).
-        l1, content, gradient: weights of the picture's L1, of each of the five activations', and of the edges'; the
+        loss: ``l1``, or ``content``: L1 on the image and on what a face-recognition network sees in it (Sect. 3.2).
+        l1, content, gradient: weights of the image's L1, of each of the five activations', and of the edges'; the
             paper has 1, 1 and 0.
-        mouth: weight of an L1 of the mouth's pixels alone, a twelfth of the picture; the paper has 0.
+        mouth: weight of an L1 of the mouth's pixels alone, a twelfth of the image; the paper has 0.
         identity_init: file that the identity encoder's convolutions start from: of ``train identity``, or VGG-M's.
     """
 
@@ -172,7 +172,7 @@ class SharpenerTaskConfig(TaskConfig):
     """Task ``sharpener``: takes a Gaussian's blur off aligned faces; alone, never end-to-end (Sect. 3.3).
 
     Attributes:
-        frames: pictures a batch item, of one track.
+        frames: images a batch item, of one track.
         size_px: side of the pieces of a face that are learnt from; 0 for whole faces.
         least_blur_px, most_blur_px: standard deviation of the Gaussian, drawn evenly between them.
         gradient: weight of the edges in addition to that of the image.
@@ -202,16 +202,16 @@ class SharpenerTaskConfig(TaskConfig):
 
 @dataclass(frozen=True)
 class SyncTaskConfig(TaskConfig):
-    """Task ``sync``: which sound belongs to which mouth.
+    """Task ``sync``: which audio belongs to which mouth.
 
     Attributes:
         frames: length of a stretch; every one of them is a candidate.
         loss: multi-way matching, or SyncNet's contrastive loss.
         offset: weight of the cross-entropy of the whole stretch's offset, in addition to that of its steps.
-        hearing: the layers for sound: those of the package's voice weights, kept as they are, or trained from nothing
+        hearing: the layers for audio: those of the package's voice weights, kept as they are, or trained from nothing
             without phone likelihoods.
-        degraded: share of stretches whose sound has noise, another level and microphone.
-        one_view: share of stretches seen by pictures alone or by landmarks alone.
+        degraded: share of stretches whose audio has noise, another level and microphone.
+        one_view: share of stretches seen by images alone or by landmarks alone.
     """
 
     network: SyncConfig = field(default_factory=SyncConfig)
@@ -288,7 +288,7 @@ class PaperRedubberTaskConfig(RedubberTaskConfig):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole training: the stages that are in it, in their order."""
+    """A whole training: the tasks that are in it, in their order."""
 
     mouth_landmarks: MouthLandmarksTaskConfig | None = None
     warp_talker: WarpTalkerTaskConfig | None = None
@@ -311,13 +311,13 @@ class TrainConfig:
 
     @property
     def tasks(self) -> dict[str, TaskConfig]:
-        """Stage → settings, in the order in which they are trained."""
+        """Task → settings, in the order in which they are trained."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: config for name, config in found.items() if config is not None}
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Self:
-        """Build from stage → settings. ConfigError names the nearest key where one is unknown."""
+        """Build from task → settings. ConfigError names the nearest key where one is unknown."""
         _Tables.from_dict(dict.fromkeys(tables, ""))
         built: dict[str, Any] = {name: TASKS[name].from_dict(table) for name, table in tables.items()}
         return cls(**built)
