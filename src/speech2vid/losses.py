@@ -43,7 +43,7 @@ def gradient_l1(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def hinge(target_scores: Tensor, generated_scores: Tensor) -> Tensor:
-    """Return the discriminator's hinge loss of each score: at least 1 is wanted for target, at most −1 for generated."""
+    """Return the hinge loss of each score: at least 1 is wanted for target, at most −1 for generated images."""
     _same_shape(target_scores, generated_scores)
     return (1.0 - target_scores).relu() + (1.0 + generated_scores).relu()
 
