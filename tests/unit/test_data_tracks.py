@@ -43,7 +43,7 @@ def test_red_stays_red() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_another_number_of_images_is_an_error(face: Image, count: int) -> None:
-    with pytest.raises(DataError, match="2 pictures instead of"):
+    with pytest.raises(DataError, match="2 images instead of"):
         decode_jpegs(encode_jpeg(face) * 2, count)
 
 

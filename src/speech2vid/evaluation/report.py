@@ -55,9 +55,9 @@ SILENCE_TITLES = {
 SHARES = ("gain_over_other_audio", "gain_over_best_still", "retrieval_accuracy", "retrieval_accuracy_windows")
 FINE = ("lmd_mouth_nme", "lmd_face_nme", "sync_confidence", "identity_similarity", "ssim")  # three decimals
 NOTES = (
-    "Each figure: value [95 % interval, bootstrap over clips] (mean over speakers); n is given where not every clip has "
-    f"a value. {LOWER}: lower is better; {HIGHER}: higher is better; {NEAR_1}: best at the real video's value. Landmarks "
-    "of generated and real frames are measured by the same landmarker on the 112 px aligned face; the real video's own "
+    "Each figure: value [95 % interval, bootstrap over clips] (mean over speakers); n is given if clips lack a "
+    f"value. {LOWER}: lower is better; {HIGHER}: higher is better; {NEAR_1}: best at the real value. Landmarks "
+    "of generated and real frames are measured by the same landmarker on the 112 px face; the real video's own "
     "correlation is with the landmarks of the source video, and is the upper limit of this measurement. Retrieval, "
     "confidence, distance and offset come from our own sync network over ±15 frames in windows of 25, and are not "
     f"comparable with SyncNet's. Chance level of retrieval: {100 * RETRIEVAL_CHANCE:.1f} %."

@@ -32,7 +32,7 @@ TITLE_PX = 220  # left of a strip
 
 REDUB_NOTES = (
     "As in the paper's Fig. 16: the beginning of a real clip, re-dubbed with another person's audio; that person's own "
-    "face is shown on top. Mouth motion comes from the audio-to-mouth network and every step is that of redub; the rows "
+    "face is shown on top. Mouth motion comes from the audio-to-mouth network and all steps are as in redub; the rows "
     "differ only in how the generated mouth is blended into the face: pasted, Poisson editing, blending network."
 )
 
@@ -65,7 +65,7 @@ def page(
         parts += ["<h2>Videos</h2>", *map(_video, examples)]
         parts += ["<h2>Weights, number of stills, sharpening</h2>"]
         parts += [
-            _paragraph("As in the paper's Figs. 11 and 12: the same frames of a clip, generated with each of the weights and settings evaluated.")
+            _paragraph("As in the paper's Figs. 11 and 12: the same frames of a clip, generated in each way evaluated.")
         ]
         parts += map(_strips, examples)
     if grid is not None:
@@ -141,7 +141,7 @@ def _grid(grid: Grid) -> str:
     header = line(None, grid.header)
     between = np.full((GAP_PX, header.shape[1], 3), 255, np.uint8)
     caption = (
-        "Top row: real frames of other people's clips, with lips wide open and closed in turn. Left column: the photos. "
+        "Top row: real frames of other people's clips, lips wide open and closed in turn. Left column: the photos. "
         "Every other cell: that person speaking that clip's audio, at the same frame."
     )
     return _figure(_image(np.vstack([header, between, *(line(row.photo, row.frames) for row in grid.rows)])), caption)
