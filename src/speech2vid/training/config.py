@@ -13,8 +13,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from speech2vid.constants import TARGET_PX
+from speech2vid.constants import SAMPLE_EVERY_FRAMES, TARGET_PX
 from speech2vid.errors import ConfigError
+from speech2vid.models.audio_trunk import AudioTrunkConfig
 from speech2vid.models.config import NetworkConfig
 from speech2vid.models.identity_trunk import IdentityTrunkConfig
 from speech2vid.models.redubber import RedubberConfig
@@ -129,22 +130,63 @@ class TalkerStageConfig(StageConfig):
     Attributes:
         frames: target frames a person.
         single: share of people whose slots all hold one still; the paper has 0.
+        other_track: share of people whose stills come from another of their tracks; the paper has 0.
+        every: targets are every so many frames of a track; the paper has 5.
+        speaker_power: a speaker with n frames is drawn with weight n ** power; the paper draws by frames: 1.
         loss: ``l1``, or ``content``: L1 on the picture and on what a face-recognition network sees in it (Sect. 3.2).
         l1, content, gradient: weights of the picture's L1, of each of the five activations', and of the edges'; the
             paper has 1, 1 and 0.
         mouth: weight of an L1 of the mouth's pixels alone, a twelfth of the picture; the paper has 0.
-        identity_init: file that the identity encoder's convolutions start from: of ``train identity``, or VGG-M's.
+        difference: weight of the within-person difference loss on the mouth box: L1 between generated and target
+            frames after each person's mean frame is subtracted from both, so that identity, pose and light drop out;
+            the paper has 0.
+        keypoints: weight of the mouth motion that the task ``reader`` reads off generated frames, against that of the
+            target's keypoints; within a person, as ``difference``. The paper has 0.
+        identity_init: initial weights of the identity encoder's convolutions: a file of ``train identity`` or VGG-M's,
+            or ``identity``, the task of that name in the same config.
+        audio_init: initial weights of the audio encoder: a file of the task ``audio_encoder``, or ``audio_encoder``,
+            the task of that name in the same config. Empty: random.
+        audio_rate: learning-rate multiplier of the audio encoder.
+        choose_by: the validation metric that selects the best weights.
     """
 
     network: TalkerConfig = field(default_factory=TalkerConfig)
     frames: int = 4
     single: float = 0.0
+    other_track: float = 0.0
+    every: int = SAMPLE_EVERY_FRAMES
+    speaker_power: float = 1.0
     loss: Literal["l1", "content"] = "l1"
     l1: float = 1.0
     content: float = 1.0
     gradient: float = 0.0
     mouth: float = 0.0
+    difference: float = 0.0
+    keypoints: float = 0.0
     identity_init: str = ""
+    audio_init: str = ""
+    audio_rate: float = 1.0
+    choose_by: Literal["l1", "mouth_correlation"] = "l1"
+
+
+@dataclass(frozen=True)
+class AudioEncoderConfig(StageConfig):
+    """Task ``audio_encoder``: the talker's audio encoder learns mouth motion before the talker is trained.
+
+    Attributes:
+        teacher: targets: the mouth motion predicted by the shipped audio-to-mouth network, or that of the filmed
+            keypoints.
+        frames: audio windows a batch item, of one track.
+        copies: augmented copies of each track's audio, at another speed, level and noise; only with a teacher.
+    """
+
+    network: AudioTrunkConfig = field(default_factory=AudioTrunkConfig)
+    batch: int = 16
+    decay: float = 1.0
+    average: float = 0.99
+    teacher: Literal["package", "keypoints"] = "package"
+    frames: int = 24
+    copies: int = 2
 
 
 @dataclass(frozen=True)
@@ -269,6 +311,7 @@ class TrainConfig:
     picture: PictureConfig | None = None
     sound: SoundConfig | None = None
     identity: IdentityStageConfig | None = None
+    audio_encoder: AudioEncoderConfig | None = None
     talker: TalkerStageConfig | None = None
     sharpener: SharpenerStageConfig | None = None
     sync: SyncStageConfig | None = None
@@ -277,6 +320,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.stages:
             raise ConfigError("the config trains nothing", f"give at least one table of {', '.join(STAGES)}")
+        if self.talker and self.talker.keypoints and not self.reader:
+            raise ConfigError(
+                "task talker is judged by the reader, which the config does not train",
+                "add a table [reader], or set talker.keypoints to 0",
+            )
         if self.picture and not self.reader and (self.picture.features or self.picture.shape):
             raise ConfigError(
                 "stage picture is judged by the reader, which the config does not train",
@@ -302,6 +350,7 @@ STAGES: dict[str, type[StageConfig]] = {
     "picture": PictureConfig,
     "sound": SoundConfig,
     "identity": IdentityStageConfig,
+    "audio_encoder": AudioEncoderConfig,
     "talker": TalkerStageConfig,
     "sharpener": SharpenerStageConfig,
     "sync": SyncStageConfig,
@@ -317,6 +366,7 @@ class _Tables(NetworkConfig):
     picture: str = ""
     sound: str = ""
     identity: str = ""
+    audio_encoder: str = ""
     talker: str = ""
     sharpener: str = ""
     sync: str = ""

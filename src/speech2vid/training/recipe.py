@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,7 +11,9 @@ import torch
 from speech2vid.errors import ConfigError
 from speech2vid.models.checkpoint import fill
 from speech2vid.models.shape_reader import ShapeReader
+from speech2vid.training.audio_encoder import AudioEncoderTask
 from speech2vid.training.config import (
+    AudioEncoderConfig,
     IdentityStageConfig,
     PictureConfig,
     ReaderConfig,
@@ -95,6 +99,8 @@ def train_stages(
     """
     best: dict[str, Path] = {}
     for name, stage_config in config.stages.items():
+        if isinstance(stage_config, TalkerStageConfig):
+            stage_config = _initialised(stage_config, best)
         reader = _reader(config.reader, best.get("reader"))
         if isinstance(stage_config, RedubberStageConfig):
             if data is None:
@@ -109,6 +115,16 @@ def train_stages(
 def described(train: TrackSet) -> str:
     """What weights were trained on, for their header."""
     return f"{len(train.tracks):,} tracks of {len(train.by_speaker)} speakers, {train.hours:.2f} hours"
+
+
+def _initialised(config: TalkerStageConfig, best: Mapping[str, Path]) -> TalkerStageConfig:
+    """Return the config with task names in ``identity_init`` and ``audio_init`` replaced by those tasks' weights."""
+    named = {"identity": config.identity_init, "audio_encoder": config.audio_init}
+    for task, init in named.items():
+        if init == task and task not in best:
+            raise ConfigError(f"talker starts from the task {task}, which the config does not train", f"add [{task}]")
+    found = {task: str(best[task]) if init == task else init for task, init in named.items()}
+    return replace(config, identity_init=found["identity"], audio_init=found["audio_encoder"])
 
 
 def _reader(config: ReaderConfig | None, best: Path | None) -> ShapeReader | None:
@@ -132,10 +148,12 @@ def _stage(
             return SoundStage(config, train, val, device)
         case IdentityStageConfig():
             return IdentityStage(config, train, val, device)
+        case AudioEncoderConfig():
+            return AudioEncoderTask(config, train, val, device)
         case SharpenerStageConfig():
             return SharpenerStage(config, train, val, device)
         case TalkerStageConfig():
-            return TalkerStage(config, train, val, device)
+            return TalkerStage(config, train, val, device, reader)
         case SyncStageConfig():
             return SyncStage(config, train, val, device)
     raise ValueError(f"there is no stage for {type(config).__name__}")
