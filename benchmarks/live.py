@@ -43,24 +43,24 @@ def one_run(
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sound = load_audio(setting.make_sound(folder / "sound.wav", seconds))
+        audio = load_audio(setting.make_audio(folder / "sound.wav", seconds))
         stream = TalkStream.of(setting.make_photo(folder / "photo.png", photo_px), device=device)
-    for picture in [*stream.push(np.zeros(2 * SAMPLE_RATE_HZ, np.float32)), *stream.flush()]:  # warm
-        assert picture.shape == (photo_px, photo_px, 3)
-    encode = _jpeg if jpeg else (lambda picture: None)
+    for frame in [*stream.push(np.zeros(2 * SAMPLE_RATE_HZ, np.float32)), *stream.flush()]:  # warm
+        assert frame.shape == (photo_px, photo_px, 3)
+    encode = _jpeg if jpeg else (lambda frame: None)
     size = SAMPLE_RATE_HZ * chunk_ms // 1000
     latencies, behind, pushes = [], 0.0, []
     memory_mib, cpu_s, given = setting.peak_mib(), setting.cpu_s(), 0
     start = time.perf_counter()
-    for at in range(0, len(sound), size):
-        due = start + min(at + size, len(sound)) / SAMPLE_RATE_HZ
+    for at in range(0, len(audio), size):
+        due = start + min(at + size, len(audio)) / SAMPLE_RATE_HZ
         wait = due - time.perf_counter()
         if wait > 0:
             time.sleep(wait)
         began = time.perf_counter()
         behind = max(behind, began - due)
-        for picture in stream.push(sound[at : at + size]):
-            encode(picture)
+        for frame in stream.push(audio[at : at + size]):
+            encode(frame)
             latencies.append(time.perf_counter() - start - (given + 0.5) / FRAME_RATE_HZ)
             given += 1
         pushes.append(time.perf_counter() - began)
@@ -76,7 +76,7 @@ def one_run(
         "jpeg": jpeg,
         "device": device,
         "pictures": given,
-        "pictures_expected": round(len(sound) / SAMPLE_RATE_HZ * FRAME_RATE_HZ),
+        "pictures_expected": round(len(audio) / SAMPLE_RATE_HZ * FRAME_RATE_HZ),
         "dropped": sum(each > budget_ms / 1000 for each in late),
         "look_ahead_ms": 1000 * look_ahead_s,
         "latency_ms": _spread(latencies),
@@ -119,10 +119,10 @@ def _spread(seconds: list[float]) -> dict[str, float]:
     return {"median": float(np.median(values)), "p99": float(np.percentile(values, 99)), "most": float(values.max())}
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
+def _jpeg(frame: np.ndarray) -> bytes:
     from speech2vid.app.live import to_jpeg
 
-    return to_jpeg(picture, 85)
+    return to_jpeg(frame, 85)
 
 
 def main() -> None:

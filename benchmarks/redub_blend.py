@@ -35,17 +35,17 @@ from skimage.metrics import structural_similarity
 from speech2vid.constants import CONTEXT_FACE_PX, MOUTH_POINTS
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
+from speech2vid.evaluation.protocol import still_of_context
 from speech2vid.evaluation.redubbing import Blend, paste
 from speech2vid.evaluation.statistics import mean_estimate
-from speech2vid.evaluation.trials import still_of_context
-from speech2vid.frontend import Still, lip_opening
-from speech2vid.inference.blending import PoissonBlender
-from speech2vid.inference.compose import Composer
-from speech2vid.inference.fields import TalkerNetworks
+from speech2vid.faces import Still, lip_opening
+from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import identity_of
-from speech2vid.inference.network_blend import NetworkBlender
 from speech2vid.inference.occlusion import PART, Floats, hide, mouth_areas
-from speech2vid.records import Frames, Image, Points
+from speech2vid.inference.redubbers.poisson import PoissonBlender
+from speech2vid.inference.redubbers.warp import NetworkBlender
+from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.types import Frames, Image, Points
 
 APART = 5  # frames
 OPEN_QUANTILE = 0.9
@@ -75,7 +75,7 @@ def shapes(track: Track, targets: range, kind: str) -> Points:
 def painted(track: Track, targets: range, mouths: Points, kind: str, networks: TalkerNetworks) -> Frames:
     """The target frames with new mouths."""
     openings = lip_opening(track.landmarks)
-    made: list[Image] = []
+    generated: list[Image] = []
     for target, mouth in zip(targets, mouths, strict=True):
         others = np.setdiff1d(np.arange(len(track)), np.arange(target - 3, target + 4))
         if kind != "five":
@@ -91,16 +91,16 @@ def painted(track: Track, targets: range, mouths: Points, kind: str, networks: T
             canvas = stills[STILLS // 2]
         identity = replace(identity_of(canvas, stills, networks), canvas=track.context[target])
         fields = networks.frames(identity.features, identity.mouths, mouth[None])
-        made += Composer(identity).frames(fields)
-    return np.stack(made)
+        generated += Composer(identity).frames(fields)
+    return np.stack(generated)
 
 
-def measures(made: Frames, true: Frames, landmarks: Points) -> dict[str, float]:
+def measures(generated: Frames, target: Frames, landmarks: Points) -> dict[str, float]:
     """Of consecutive frames of a clip."""
     hidden = hide(landmarks, landmarks[:, MOUTH_POINTS])
     inner = mouth_areas(landmarks[:, MOUTH_POINTS])[:, 0]
     border = (hidden.region > 0.02) & (hidden.region < 0.6)
-    ours, theirs = made[PART].astype(np.float32), true[PART].astype(np.float32)
+    ours, theirs = generated[PART].astype(np.float32), target[PART].astype(np.float32)
     difference = ours - theirs
     weight = hidden.region[..., None]
 
@@ -118,18 +118,18 @@ def measures(made: Frames, true: Frames, landmarks: Points) -> dict[str, float]:
         "error": mean(np.abs(difference), weight),
         "seam": mean(_steepness(difference), border[..., None].astype(np.float32)),
         "flicker": mean(np.abs(np.diff(difference, axis=0)), weight[1:]),
-        "sharpness": _detail(made[PART], inner) / max(1e-3, _detail(true[PART], inner)),
+        "sharpness": _detail(generated[PART], inner) / max(1e-3, _detail(target[PART], inner)),
     }
 
 
-def changes(made: Frames, source: Frames, landmarks: Points, mouths: Points) -> dict[str, float]:
+def changes(generated: Frames, source: Frames, landmarks: Points, mouths: Points) -> dict[str, float]:
     """What was done to the source's surroundings and at the border."""
     hidden = hide(landmarks, mouths)
     border = (hidden.region > 0.02) & (hidden.region < 0.6)
     around = np.stack([cv2.dilate(area, np.ones((2 * AROUND_PX + 1,) * 2)) for area in hidden.area]) * (
         hidden.area == 0
     )
-    ours, theirs = made[PART].astype(np.float32), source[PART].astype(np.float32)
+    ours, theirs = generated[PART].astype(np.float32), source[PART].astype(np.float32)
 
     def mean(values: Floats, of: Floats) -> float:
         return float((values * of[..., None]).sum() / (3 * of.sum()))
@@ -160,14 +160,14 @@ def _detail(faces: Frames, inner: Floats) -> float:
 def seamless(source: Frames, painted: Frames, landmarks: Points, targets: Points) -> Frames:
     """Poisson editing by OpenCV in the network's own region."""
     area = hide(landmarks, targets).area
-    made = source.copy()
+    generated = source.copy()
     for index in range(len(source)):
         mask = np.zeros((CONTEXT_FACE_PX, CONTEXT_FACE_PX), np.uint8)
         mask[..., None][PART] = 255 * (area[index] > 0.99)[..., None]
         left, top, width, height = cv2.boundingRect(mask)
         centre = left + width // 2, top + height // 2
-        made[index] = cv2.seamlessClone(painted[index], source[index], mask, centre, cv2.NORMAL_CLONE)
-    return made
+        generated[index] = cv2.seamlessClone(painted[index], source[index], mask, centre, cv2.NORMAL_CLONE)
+    return generated
 
 
 def main() -> None:
@@ -198,7 +198,7 @@ def main() -> None:
         if first < 0:
             continue
         targets = range(first, first + options.frames)
-        true, landmarks = track.context[first : targets.stop], track.landmarks[first : targets.stop]
+        target, landmarks = track.context[first : targets.stop], track.landmarks[first : targets.stop]
         shown = []
         for kind in KINDS:
             mouths = shapes(track, targets, kind)
@@ -206,13 +206,17 @@ def main() -> None:
             faces += len(laid)
             for name, method in methods.items():
                 start = time.process_time()
-                made = method(true, laid, landmarks, mouths)
+                generated = method(target, laid, landmarks, mouths)
                 seconds[name] += time.process_time() - start
-                judge = changes(made, true, landmarks, mouths) if kind == "swap" else measures(made, true, landmarks)
+                judge = (
+                    changes(generated, target, landmarks, mouths)
+                    if kind == "swap"
+                    else measures(generated, target, landmarks)
+                )
                 found[kind, name].append(judge)
-                shown.append(made[0][PART])
+                shown.append(generated[0][PART])
         if track.record.speaker not in speakers:
-            rows.append(np.hstack([*shown, true[0][PART]]))
+            rows.append(np.hstack([*shown, target[0][PART]]))
         speakers.append(track.record.speaker)
     for (kind, name), values in found.items():
         cells = []

@@ -32,27 +32,21 @@ from speech2vid.constants import (
     REGION_WIDTH,
     REGISTRATION_POINTS,
 )
-from speech2vid.evaluation.measures import correlation, jitter, measure_landmarks, mouth_boxes
+from speech2vid.evaluation.mouth_metrics import correlation, jitter, measure_landmarks, mouth_boxes
 from speech2vid.evaluation.statistics import mean_estimate
-from speech2vid.face.detector import box_of_landmarks
-from speech2vid.face.registration import (
-    canonical_points,
-    compose,
-    context_from_face,
-    similarity,
-    transform_points,
-    warp,
-)
-from speech2vid.frontend import SyncNetworks, lip_opening, turn
-from speech2vid.frontend.lip_sync import measure_tracks, similarities
-from speech2vid.frontend.mouth_views import mouth_pictures
-from speech2vid.frontend.people import mean_embedding
-from speech2vid.inference.blending import DOMAINS
-from speech2vid.inference.mouths import SMOOTHING_S, smoothed
+from speech2vid.faces import SyncNetworks, lip_opening, turn
+from speech2vid.faces.align import canonical_points, context_from_face, warp
+from speech2vid.faces.cluster import mean_embedding
+from speech2vid.faces.landmarks import box_of_landmarks
+from speech2vid.faces.mouth_crops import mouth_crops
+from speech2vid.faces.sync import measure_tracks, similarities
+from speech2vid.geometry import compose, similarity, transform_points
+from speech2vid.inference.mouth_geometry import SMOOTHING_S, smoothed
 from speech2vid.inference.redub import redub
+from speech2vid.inference.redubbers.poisson import DOMAINS
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import SeenFace, on_grid
-from speech2vid.media import NativeReader, read_audio
+from speech2vid.media import RawVideoReader, read_audio
 
 RINGS = 6  # contours between the inner and the outer border of the blended region
 VARIANTS = {
@@ -68,10 +62,10 @@ class Seen:
 
     def __init__(self, video: Path, face: SeenFace, transforms: list[NDArray[np.float64]], frames: int) -> None:
         self.faces, self.canvases = [], []
-        for picture in NativeReader(video):
-            at = picture.index - face.start
+        for frame in RawVideoReader(video):
+            at = frame.index - face.start
             if 0 <= at < min(len(face), frames):
-                image = picture.shown()
+                image = frame.shown()
                 self.faces.append(warp(image, transforms[at], FACE_PX))
                 self.canvases.append(warp(image, compose(context_from_face(), transforms[at]), CONTEXT_FACE_PX))
         self.frames = np.stack(self.faces)
@@ -80,24 +74,24 @@ class Seen:
         self.opening = lip_opening(self.landmarks)
 
 
-def measure(source: Seen, made: Seen) -> dict[str, float]:
+def measure(source: Seen, generated: Seen) -> dict[str, float]:
     """A self re-dub against its source."""
-    count = min(len(source.frames), len(made.frames))
+    count = min(len(source.frames), len(generated.frames))
     boxes = mouth_boxes(source.landmarks[:count])
     psnr, ssim = [], []
-    for a, b, (left, top, right, bottom) in zip(made.frames, source.frames, boxes, strict=False):
+    for a, b, (left, top, right, bottom) in zip(generated.frames, source.frames, boxes, strict=False):
         x, y = a[top:bottom, left:right], b[top:bottom, left:right]
         psnr.append(10 * np.log10(255**2 / max(0.01, float(np.mean((x.astype(float) - y) ** 2)))))
         ssim.append(structural_similarity(x, y, channel_axis=2, win_size=7))
     spread = float(source.opening.std())
     return {
-        "opening_r": correlation(made.opening[:count], source.opening[:count]),
-        "amplitude": float(made.opening.std()) / max(spread, 1e-6),
+        "opening_r": correlation(generated.opening[:count], source.opening[:count]),
+        "amplitude": float(generated.opening.std()) / max(spread, 1e-6),
         "mouth_psnr": float(np.mean(psnr)),
         "mouth_ssim": float(np.mean(ssim)),
-        "seam": seam(made.canvases) / seam(source.canvases),
-        "jitter": jitter(made.landmarks) / jitter(source.landmarks),
-        "identity": identity_distance(source, made),
+        "seam": seam(generated.canvases) / seam(source.canvases),
+        "jitter": jitter(generated.landmarks) / jitter(source.landmarks),
+        "identity": identity_distance(source, generated),
     }
 
 
@@ -126,19 +120,19 @@ def _across(canvas: NDArray[np.float32], left: int, top: int, right: int, bottom
     return float(np.abs(np.concatenate(steps)).mean())
 
 
-def identity_distance(source: Seen, made: Seen) -> float:
+def identity_distance(source: Seen, generated: Seen) -> float:
     """Distance of the mean face embeddings of three frames each."""
-    at = np.linspace(0, min(len(source.faces), len(made.faces)) - 1, 5)[1:-1].astype(int)
-    a, b = (mean_embedding([seen.faces[i] for i in at], list(source.landmarks[at])) for seen in (source, made))
+    at = np.linspace(0, min(len(source.faces), len(generated.faces)) - 1, 5)[1:-1].astype(int)
+    a, b = (mean_embedding([seen.faces[i] for i in at], list(source.landmarks[at])) for seen in (source, generated))
     return float(np.linalg.norm(a - b))
 
 
 def sync_of(
-    seen: Seen, sound: NDArray[np.float32], first: int, picks: NDArray[np.int64], sync: SyncNetworks
+    seen: Seen, audio: NDArray[np.float32], first: int, picks: NDArray[np.int64], sync: SyncNetworks
 ) -> dict[str, float]:
     """Offset and confidence of a face against a sound."""
     picks = picks[picks < len(seen.frames)]
-    values = similarities(sync.video(mouth_pictures(seen.frames[picks]), seen.landmarks[picks]), sound, first)
+    values = similarities(sync.video(mouth_crops(seen.frames[picks]), seen.landmarks[picks]), audio, first)
     found = measure_tracks([(first, values)])
     if found is None:
         return {}
@@ -183,7 +177,7 @@ def clip_results(
     video = root / clip["path"]
     tracks = known_tracks(video)
     face = max(tracks.faces, key=len)
-    tick_s = float(NativeReader(video).format.tick_s)
+    tick_s = float(RawVideoReader(video).format.tick_s)
     times_s = tracks.ticks[face.start : face.stop] * tick_s
     frames = int((times_s < arguments.most).sum())
     anchors = smoothed(face.landmarks[:, REGISTRATION_POINTS], times_s, SMOOTHING_S)
@@ -191,19 +185,19 @@ def clip_results(
     transforms = [similarity(points, goal) for points in anchors]
     source = Seen(video, face, transforms, frames)
     first, picks = on_grid(times_s[:frames])
-    sound = sync.sound(read_audio(other))
+    audio = sync.audio(read_audio(other))
     turned = float(np.mean([turn(points) for points in source.landmarks]))
     for name in wanted:
         row: dict[str, Any] = {"clip": clip["path"], "speaker": clip["speaker"], "variant": name, "turn": turned}
         if (settings := VARIANTS[name]) is None:
-            row |= measure(source, source) | sync_of(source, sound, first, picks, sync) | {"source_r": 1.0}
+            row |= measure(source, source) | sync_of(source, audio, first, picks, sync) | {"source_r": 1.0}
         else:
             own, dubbed = arguments.out / "self.mp4", arguments.out / "cross.mp4"
             redub(video, video, own, length="video", **settings)  # type: ignore[arg-type]
             row |= measure(source, Seen(own, face, transforms, frames))
             redub(video, other, dubbed, length="shortest", **settings)  # type: ignore[arg-type]
             crossed = Seen(dubbed, face, transforms, frames)
-            row |= sync_of(crossed, sound, first, picks, sync)
+            row |= sync_of(crossed, audio, first, picks, sync)
             row["source_r"] = correlation(crossed.opening, source.opening[: len(crossed.opening)])
         yield row
 

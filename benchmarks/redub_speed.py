@@ -19,20 +19,20 @@ import numpy as np
 import setting
 
 from speech2vid.media import VideoWriter, load_photo
-from speech2vid.records import Image
+from speech2vid.types import Image
 
 WIDTH_PX, HEIGHT_PX, FACE_SHARE = 1920, 1080, 0.9
 RUN = "import json, sys, redub_speed; print(json.dumps(redub_speed.one_run(*sys.argv[1:])))"
 
 
-def one_run(video: str, sound: str, outfile: str, cache: str) -> dict[str, object]:
+def one_run(video: str, audio: str, outfile: str, cache: str) -> dict[str, object]:
     """``redub`` in this process."""
     import time
 
     from speech2vid.inference.redub import redub
 
     cpu_s, start = setting.cpu_s(), time.perf_counter()
-    result = redub(video, sound, outfile, length="video", cache=cache == "cache")
+    result = redub(video, audio, outfile, length="video", cache=cache == "cache")
     return {
         "frames": result.frames,
         "wall_s": time.perf_counter() - start,
@@ -42,7 +42,7 @@ def one_run(video: str, sound: str, outfile: str, cache: str) -> dict[str, objec
     }
 
 
-def pictures(portrait: Image, seconds: float) -> Iterator[Image]:
+def images(portrait: Image, seconds: float) -> Iterator[Image]:
     """A portrait that drifts, nods and comes nearer over a grey room."""
     scale = FACE_SHARE * HEIGHT_PX / portrait.shape[0]
     for number in range(round(seconds * 25)):
@@ -66,13 +66,13 @@ def main() -> None:
         portrait = load_photo(setting.make_photo(folder / "photo.png", HEIGHT_PX))
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         for length in arguments.lengths:
-            sound = setting.make_sound(folder / f"{length:g}.wav", length)
+            audio = setting.make_audio(folder / f"{length:g}.wav", length)
             video = folder / f"{length:g}.mp4"
-            with VideoWriter(video, WIDTH_PX, HEIGHT_PX, audio_source=sound, audio_limit_s=length) as writer:
-                for image in pictures(portrait, length):
+            with VideoWriter(video, WIDTH_PX, HEIGHT_PX, audio_source=audio, audio_limit_s=length) as writer:
+                for image in images(portrait, length):
                     writer.write(image)
             for cache in ("no cache", "cache", "cache"):  # the second one fills it
-                run = setting.child(RUN, str(video), str(sound), str(folder / "out.mp4"), cache)
+                run = setting.child(RUN, str(video), str(audio), str(folder / "out.mp4"), cache)
                 per_frame = {stage: round(1000 * s / run["frames"], 1) for stage, s in run["stage_s"].items()}
                 print(
                     f"{length:g} s, {cache}: {run['frames'] / run['wall_s']:.1f} frames/s, "

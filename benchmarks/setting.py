@@ -30,7 +30,7 @@ def make_photo(path: Path, side_px: int) -> Path:
     return path
 
 
-def make_sound(path: Path, seconds: float) -> Path:
+def make_audio(path: Path, seconds: float) -> Path:
     """The bundled speech, said again and again."""
     assets = Path(str(resources.files("speech2vid") / "assets"))
     with wave.open(str(assets / "demo_speech.wav")) as source:

@@ -18,15 +18,15 @@ import numpy as np
 from table2 import choose, interval, middle, some_tracks
 
 from speech2vid.data.store import SampleStore
-from speech2vid.evaluation.measures import measure_landmarks, mouth_boxes
-from speech2vid.evaluation.metrics import Meters, Truth, embed_still, evaluate_frames
+from speech2vid.evaluation.metrics import Scorers, Truth, embed_still, evaluate_frames
+from speech2vid.evaluation.mouth_metrics import measure_landmarks, mouth_boxes
+from speech2vid.evaluation.protocol import five_stills, stills_at
 from speech2vid.evaluation.sharpening import mouth_part, sharpened, sharpened_part
 from speech2vid.evaluation.statistics import mean_estimate
 from speech2vid.evaluation.summary import summarise
-from speech2vid.evaluation.trials import five_stills, stills_at
 from speech2vid.evaluation.weights import load_generator, load_sharpener
-from speech2vid.training.tracks import VAL
-from speech2vid.weightfile import write_whole
+from speech2vid.files import atomic_write
+from speech2vid.training.dataset import VAL
 
 METRICS = {"sharpness_ratio": 2, "embedding_distance": 3, "identity_distance": 3, "mse": 0, "mouth_error": 2, "ssim": 3}
 AS_IT_IS = "as it is"
@@ -40,31 +40,31 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("."))
     parser.add_argument("--long", type=int, default=20, help="clips of 3 s or more")
     parser.add_argument("--short", type=int, default=12, help="clips of 1 to 3 s")
-    told = parser.parse_args()
-    known = {track.record.key: track for track in some_tracks(SampleStore(told.data), VAL, 0)}
-    generator, sharpen = load_generator(told.weights, threads=1), load_sharpener(told.sharpener, threads=1)
-    meters = Meters.load(threads=1)
+    args = parser.parse_args()
+    known = {track.record.key: track for track in some_tracks(SampleStore(args.data), VAL, 0)}
+    generator, sharpen = load_generator(args.weights, threads=1), load_sharpener(args.sharpener, threads=1)
+    scorers = Scorers.load(threads=1)
     values: dict[str, list[tuple[str, dict[str, float]]]] = {}
     seconds: dict[str, float] = {}
     frames = pixels = 0
-    for trial in choose(known, told.long, told.short):
-        truth, source = Truth.of(middle(known[trial.clip.key]), meters), known[trial.stills_of.key]
+    for trial in choose(known, args.long, args.short):
+        truth, source = Truth.of(middle(known[trial.clip.key]), scorers), known[trial.stills_of.key]
         stills = stills_at(source, five_stills(source))
-        made = generator.speaker(stills).says(truth.track)
-        part = mouth_part(mouth_boxes(measure_landmarks(made, truth.box)))
+        generated = generator.speaker(stills).says(truth.track)
+        part = mouth_part(mouth_boxes(measure_landmarks(generated, truth.box)))
         pixels += (part.right - part.left) * (part.bottom - part.top)
         ways = {
-            AS_IT_IS: lambda made=made: made,
-            "sharpened, all of the face": lambda made=made: sharpened(made, sharpen),
-            "sharpened, the mouth": lambda made=made, part=part: sharpened_part(made, part, sharpen),
+            AS_IT_IS: lambda generated=generated: generated,
+            "sharpened, all of the face": lambda generated=generated: sharpened(generated, sharpen),
+            "sharpened, the mouth": lambda generated=generated, part=part: sharpened_part(generated, part, sharpen),
         }
         for name, way in ways.items():
             start = time.perf_counter()
             result = way()
             seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
-            found = evaluate_frames(truth, result, meters, photo=embed_still(stills[0]))
+            found = evaluate_frames(truth, result, scorers, photo=embed_still(stills[0]))
             values.setdefault(name, []).append((trial.clip.speaker, found))
-        frames += len(made)
+        frames += len(generated)
     clips = len(values[AS_IT_IS])
     print(f"{clips} clips, {frames} frames; the mouth is a box of {pixels / clips:.0f} px on average, the face 11,881")
     print("| | " + " | ".join(METRICS) + " | ms a frame |\n|---|" + "---|" * (len(METRICS) + 1))
@@ -88,8 +88,8 @@ def main() -> None:
             changes.append(interval(dataclasses.asdict(change), digits + 1))
         print("| – change | " + " | ".join(changes) + " | |")
     record["boxes"] = {"mouth_px": float(np.mean(pixels / clips)), "clips": clips, "frames": frames}
-    told.out.mkdir(parents=True, exist_ok=True)
-    write_whole(told.out / "sharpening.json", (json.dumps(record, indent=1) + "\n").encode())
+    args.out.mkdir(parents=True, exist_ok=True)
+    atomic_write(args.out / "sharpening.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

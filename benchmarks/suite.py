@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import floor
+import compute_floor
 import live
 import setting
 import tables
@@ -32,7 +32,7 @@ ONE_RUN = "import json, sys, suite; print(json.dumps(suite.one_run(*sys.argv[1:]
 FIRST_FRAME = "import json, sys, suite; print(json.dumps(suite.first_frame(*sys.argv[1:])))"
 
 
-def one_run(command: str, face: str, sound: str, video: str, device: str) -> dict[str, Any]:
+def one_run(command: str, face: str, audio: str, video: str, device: str) -> dict[str, Any]:
     """``talk`` or ``redub`` in this process."""
     from speech2vid.inference.talk import talk
 
@@ -43,7 +43,7 @@ def one_run(command: str, face: str, sound: str, video: str, device: str) -> dic
 
         options["cache"] = False
     imports_mib, cpu_s, start = setting.peak_mib(), setting.cpu_s(), time.perf_counter()
-    result = make(face, sound, video, **options)
+    result = make(face, audio, video, **options)
     wall_s = time.perf_counter() - start
     return {
         "frames": result.frames,
@@ -56,7 +56,7 @@ def one_run(command: str, face: str, sound: str, video: str, device: str) -> dic
     }
 
 
-def first_frame(photo: str, sound: str, video: str, started: str, device: str) -> dict[str, Any]:
+def first_frame(photo: str, audio: str, video: str, started: str, device: str) -> dict[str, Any]:
     """Seconds from the start of this process, imports included, to the first frame handed to the encoder."""
     from speech2vid import talk
 
@@ -66,7 +66,7 @@ def first_frame(photo: str, sound: str, video: str, started: str, device: str) -
     def note(done: int, total: int | None) -> None:
         first_s.append(time.time() - float(started)) if done == 1 else None
 
-    talk(photo, sound, video, device=device, progress=note)
+    talk(photo, audio, video, device=device, progress=note)
     return {"imports_s": imported_s, "first_frame_s": first_s[0]}
 
 
@@ -78,9 +78,9 @@ def measure_talk(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     runs = []
     for length, size in wanted:
         photo = setting.make_photo(folder / f"{size}.png", size)
-        sound = setting.make_sound(folder / f"{length:g}.wav", length)
+        audio = setting.make_audio(folder / f"{length:g}.wav", length)
         repeats = given.repeats if length <= LENGTH_S else 1
-        words = ("talk", str(photo), str(sound), str(folder / "talk.mp4"), given.device)
+        words = ("talk", str(photo), str(audio), str(folder / "talk.mp4"), given.device)
         tried = [setting.child(ONE_RUN, *words) for _ in range(repeats)]
         middle = sorted(tried, key=lambda each: each["fps"])[len(tried) // 2]
         all_fps = [round(each["fps"], 1) for each in tried]
@@ -90,13 +90,13 @@ def measure_talk(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def measure_start(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """``--help``, and the first frame of ``talk``, from a cold process (the files may be in the system's cache)."""
-    photo, sound = setting.make_photo(folder / "photo.png", SIZE_PX), setting.make_sound(folder / "sound.wav", 10)
+    photo, audio = setting.make_photo(folder / "photo.png", SIZE_PX), setting.make_audio(folder / "sound.wav", 10)
     helps, firsts = [], []
     for _ in range(2 * given.repeats - 1):
         start = time.perf_counter()
         subprocess.run([sys.executable, "-c", "from speech2vid.cli import main; main()", "--help"], capture_output=True)
         helps.append(time.perf_counter() - start)
-        words = (str(photo), str(sound), str(folder / "talk.mp4"), str(time.time()), given.device)
+        words = (str(photo), str(audio), str(folder / "talk.mp4"), str(time.time()), given.device)
         firsts.append(setting.child(FIRST_FRAME, *words))
     middle = sorted(firsts, key=lambda each: each["first_frame_s"])[len(firsts) // 2]
     return {"help_s": statistics.median(helps), **middle, "runs": len(firsts)}
@@ -106,16 +106,16 @@ def measure_redub(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """A talking-face video made by ``talk``, its faces not known from before, with another sound."""
     length = min(LENGTH_S, max(given.lengths))
     photo = setting.make_photo(folder / "photo.png", SIZE_PX)
-    sound = setting.make_sound(folder / "sound.wav", length)
-    setting.child(ONE_RUN, "talk", str(photo), str(sound), str(folder / "source.mp4"), given.device)
-    words = ("redub", str(folder / "source.mp4"), str(sound), str(folder / "redub.mp4"), given.device)
+    audio = setting.make_audio(folder / "sound.wav", length)
+    setting.child(ONE_RUN, "talk", str(photo), str(audio), str(folder / "source.mp4"), given.device)
+    words = ("redub", str(folder / "source.mp4"), str(audio), str(folder / "redub.mp4"), given.device)
     return {"length_s": length, "photo_px": SIZE_PX, **setting.child(ONE_RUN, *words)}
 
 
 PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
     "talk": measure_talk,
     "start": measure_start,
-    "floor": lambda given, folder: floor.measure(given.device),
+    "floor": lambda given, folder: compute_floor.measure(given.device),
     "live": lambda given, folder: live.measure(given.live_s, device=given.device),
     "redub": measure_redub,
 }

@@ -25,9 +25,9 @@ from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAM
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.evaluation.statistics import Estimate, mean_estimate, ratio_estimate
-from speech2vid.frontend import SyncNetworks, lip_opening
-from speech2vid.frontend.lip_sync import OFFSETS, Floats, offset_of, similarities, window_means
-from speech2vid.frontend.mouth_views import mouth_pictures, without_mean
+from speech2vid.faces import SyncNetworks, lip_opening
+from speech2vid.faces.mouth_crops import mouth_crops, without_mean
+from speech2vid.faces.sync import OFFSETS, Floats, offset_of, similarities, window_means
 
 CONTEXTS = (5, 9, 15, 25, 50)
 LEAST_S = 2.0
@@ -44,7 +44,7 @@ class Clip:
     key: str
     speaker: str
     video: Floats
-    sound: Floats
+    audio: Floats
     opening: Floats
     energy: Floats
     first: int
@@ -52,7 +52,7 @@ class Clip:
     def network(self, other: Clip | None = None) -> Floats:
         """Similarities (T, 31) with the clip's own or another one's sound."""
         heard = other or self
-        return similarities(self.video, heard.sound, heard.first)
+        return similarities(self.video, heard.audio, heard.first)
 
     def baseline(self, other: Clip | None = None) -> Floats:
         """The same, of lip opening and energy."""
@@ -87,17 +87,17 @@ def clip_of(track: Track, networks: SyncNetworks) -> Clip:
     late_s = record.offset_s or record.offset_frames / FRAME_RATE_HZ  # taken out by preparation
     shift = round(late_s * SAMPLE_RATE_HZ)
     front = np.zeros(max(0, shift), np.float32)
-    waveform = np.concatenate([front, track.sound_with_context[max(0, -shift) :]])
+    waveform = np.concatenate([front, track.audio_with_context[max(0, -shift) :]])
     energy = frame_energy(waveform)
     opening = without_mean(lip_opening(track.landmarks)[:, None])[:, 0]
     return Clip(
         record.key,
         record.speaker,
-        networks.video(mouth_pictures(track.frames), track.landmarks),
-        networks.sound([waveform]),
+        networks.video(mouth_crops(track.frames), track.landmarks),
+        networks.audio([waveform]),
         opening / (opening.std() + 1e-6),
         energy / (energy.std() + 1e-6),
-        record.sound_lead_frames,
+        record.audio_lead_frames,
     )
 
 

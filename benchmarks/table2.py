@@ -30,19 +30,19 @@ from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import ConfigError, DataError, Speech2VidError
-from speech2vid.evaluation.metrics import Meters, Truth, embed_still, evaluate_frames
+from speech2vid.evaluation.metrics import Scorers, Truth, embed_still, evaluate_frames
+from speech2vid.evaluation.protocol import Trial, five_stills, plan_trials, stills_at
 from speech2vid.evaluation.sharpening import sharpened
 from speech2vid.evaluation.statistics import Estimate, mean_estimate
 from speech2vid.evaluation.summary import summarise
-from speech2vid.evaluation.trials import Trial, five_stills, plan_trials, stills_at
 from speech2vid.evaluation.weights import load_generator, load_sharpener
+from speech2vid.files import atomic_write
 from speech2vid.training.config import TrainConfig
-from speech2vid.training.journal import LOG
-from speech2vid.training.pack import pack
-from speech2vid.training.processes import Processes, processes
-from speech2vid.training.recipe import described, train_stages
-from speech2vid.training.tracks import TRAIN, VAL, TrackSet
-from speech2vid.weightfile import write_whole
+from speech2vid.training.dataset import TRAIN, VAL, TrackSet
+from speech2vid.training.distributed import Distributed, start_distributed
+from speech2vid.training.export import pack
+from speech2vid.training.logger import LOG
+from speech2vid.training.train import described, train_tasks
 
 # Row → what it is called, and its settings of the stage `talker`. `five` is what the others differ from in one thing.
 FIVE = {"skips": "paper", "identity_images": 5, "generation": "upsample"}
@@ -99,10 +99,10 @@ COLUMNS = {
     "mouth_error": ("mouth error", 1),
     "ssim": ("SSIM", 3),
 }
-PLAIN = dict.fromkeys(("features", "shape", "adversarial", "match"), 0.0)
-WARP_STAGES: dict[str, dict[str, Any]] = {
-    "picture": {"network": {"width": 16}, "frames": 4, **PLAIN},
-    "sound": {"batch": 16, "learning_rate": 2e-3},
+PLAIN = dict.fromkeys(("features", "landmarks", "adversarial", "feature_matching"), 0.0)
+WARP_TASKS: dict[str, dict[str, Any]] = {
+    "warp_talker": {"network": {"width": 16}, "frames": 4, **PLAIN},
+    "audio_to_mouth": {"batch": 16, "learning_rate": 2e-3},
 }
 LONG_FRAMES = 75  # clips this long are measured with retrieval; of each so many frames from its middle:
 MEASURED_FRAMES = 50
@@ -128,49 +128,49 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), help="rows to train")
     parser.add_argument("--note", default="", help="a sentence at the end of the table, as on what else was running")
     parser.add_argument("--toy", action="store_true", help="everything as small as it goes")
-    told = parser.parse_args()
-    if told.toy:
-        vars(told).update(TOY)
-    settings = {name: getattr(told, name) for name in (*TOY, "precision")}
-    same_study(told.out, settings)
+    args = parser.parse_args()
+    if args.toy:
+        vars(args).update(TOY)
+    settings = {name: getattr(args, name) for name in (*TOY, "precision")}
+    same_study(args.out, settings)
 
     # 1. The data: the same for every row.
-    store = SampleStore(told.data)
-    train, val = (TrackSet(some_tracks(store, split, told.tracks)) for split in (TRAIN, VAL))
+    store = SampleStore(args.data)
+    train, val = (TrackSet(some_tracks(store, split, args.tracks)) for split in (TRAIN, VAL))
     print(f"training on {described(train)}; judged on {len(val.by_speaker)} other speakers", flush=True)
 
     # 2. Every row, and what rows need: a face network to start from, a sharpener.
-    with processes("cpu") as here:
-        common = {"batch": told.batch, "steps": told.steps, "validate_every": told.steps, "warmup": told.steps // 10}
-        common |= {"precision": told.precision, "average": AVERAGE}
-        size = {"size": told.size}
+    with start_distributed("cpu") as here:
+        common = {"batch": args.batch, "steps": args.steps, "validate_every": args.steps, "warmup": args.steps // 10}
+        common |= {"precision": args.precision, "ema": AVERAGE}
+        size = {"size": args.size}
         train_row(
-            "identity", {"identity": {**common, "batch": 4 * told.batch, "network": size}}, train, val, told, here
+            "identity", {"identity": {**common, "batch": 4 * args.batch, "network": size}}, train, val, args, here
         )
-        width = {"channels": told.sharpener}
-        train_row("sharpener", {"sharpener": {**common, "batch": 16, "network": width}}, train, val, told, here)
-        for row in told.rows:
+        width = {"channels": args.sharpener}
+        train_row("sharpener", {"sharpener": {**common, "batch": 16, "network": width}}, train, val, args, here)
+        for row in args.rows:
             if row == "warp":
-                tables = {stage: {**common, **changes} for stage, changes in WARP_STAGES.items()}
+                tables = {task: {**common, **changes} for task, changes in WARP_TASKS.items()}
             else:
                 changes = dict(ROWS[row][1])
                 changes["network"] = {**changes["network"], **size}
                 if "identity_init" in changes:
-                    changes["identity_init"] = str(trained(told.out, "identity") / "identity" / "best.safetensors")
-                tables = {"talker": {**common, "frames": told.frames, **changes}}
-            train_row(f"row-{row}", tables, train, val, told, here)
+                    changes["identity_init"] = str(trained(args.out, "identity") / "identity" / "best.safetensors")
+                tables = {"paper_talker": {**common, "frames": args.frames, **changes}}
+            train_row(f"row-{row}", tables, train, val, args, here)
 
     # 3. Each row measured on the same clips, raw and sharpened.
-    measure(told, store)
+    measure(args, store)
 
     # 4. The table.
-    record = tabulate(told, settings, described(train))
+    record = tabulate(args, settings, described(train))
     text = markdown(record)
-    write_whole(told.out / "table2.json", (json.dumps(record, indent=1) + "\n").encode())
-    write_whole(told.out / "table2.md", text.encode())
-    if told.doc:
-        write_whole(told.doc, text.encode())
-        write_whole(told.doc.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
+    atomic_write(args.out / "table2.json", (json.dumps(record, indent=1) + "\n").encode())
+    atomic_write(args.out / "table2.md", text.encode())
+    if args.doc:
+        atomic_write(args.doc, text.encode())
+        atomic_write(args.doc.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
     print(text)
 
 
@@ -180,7 +180,7 @@ def same_study(out: Path, settings: dict[str, Any]) -> None:
     file = out / "settings.json"
     if file.is_file() and (then := json.loads(file.read_text())) != settings:
         raise ConfigError(f"{out} holds a study with other settings: {then}", "use them again, or another --out")
-    write_whole(file, json.dumps(settings).encode())
+    atomic_write(file, json.dumps(settings).encode())
 
 
 def some_tracks(store: SampleStore, split: str, most: int) -> Iterator[Track]:
@@ -197,24 +197,24 @@ def trained(out: Path, name: str) -> Path:
 
 
 def train_row(
-    name: str, tables: dict[str, Any], train: TrackSet, val: TrackSet, told: argparse.Namespace, here: Processes
+    name: str, tables: dict[str, Any], train: TrackSet, val: TrackSet, args: argparse.Namespace, here: Distributed
 ) -> None:
     """Train what a row consists of and note what it cost; nothing is done where that note is."""
-    folder = trained(told.out, name)
+    folder = trained(args.out, name)
     note = folder / "cost.json"
     if note.is_file():
         return
     print(f"{time.strftime('%H:%M:%S')} training {name}", flush=True)
     wall, work = time.perf_counter(), time.process_time()
-    best = train_stages(train, val, folder, TrainConfig.from_dict(tables), here, resume=True)
+    best = train_tasks(train, val, folder, TrainConfig.from_dict(tables), here, resume=True)
     cost = {
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - work,
-        "stages": {stage: speed(folder / stage / LOG) for stage in best},
+        "stages": {task: speed(folder / task / LOG) for task in best},
     }
-    if "picture" in best or "sharpener" in best:
+    if "warp_talker" in best or "sharpener" in best:
         pack(best, folder / "weights", data=described(train))
-    write_whole(note, json.dumps(cost).encode())
+    atomic_write(note, json.dumps(cost).encode())
 
 
 def speed(log: Path) -> dict[str, float]:
@@ -223,23 +223,23 @@ def speed(log: Path) -> dict[str, float]:
     return {"items_a_second": float(found[-1][0]), "waiting": float(found[-1][1]) / 100} if found else {}
 
 
-def measure(told: argparse.Namespace, store: SampleStore) -> None:
+def measure(args: argparse.Namespace, store: SampleStore) -> None:
     """Write ``measured/ROW.json``: clip → version → metric → value, for each row that is not measured yet."""
-    folder = told.out / "measured"
+    folder = args.out / "measured"
     folder.mkdir(exist_ok=True)
-    missing = [row for row in (TRUTH, STILL, SHUFFLED, *told.rows) if not (folder / f"{row}.json").is_file()]
+    missing = [row for row in (TRUTH, STILL, SHUFFLED, *args.rows) if not (folder / f"{row}.json").is_file()]
     if not missing:
         return
     known = {track.record.key: track for track in some_tracks(store, VAL, 0)}
-    chosen = choose(known, told.long, told.short)
-    meters = Meters.load(threads=1)
-    truths = {trial.clip.key: Truth.of(middle(known[trial.clip.key]), meters) for trial in chosen}
-    sharpen = load_sharpener(trained(told.out, "sharpener") / "weights", threads=1)
+    chosen = choose(known, args.long, args.short)
+    scorers = Scorers.load(threads=1)
+    truths = {trial.clip.key: Truth.of(middle(known[trial.clip.key]), scorers) for trial in chosen}
+    sharpen = load_sharpener(trained(args.out, "sharpener") / "weights", threads=1)
     for row in missing:
         print(f"{time.strftime('%H:%M:%S')} measuring {row}", flush=True)
         source = "five" if row in (TRUTH, STILL, SHUFFLED) else row
-        weights = trained(told.out, f"row-{source}")
-        path = weights / "weights" if source == "warp" else weights / "talker" / "best.safetensors"
+        weights = trained(args.out, f"row-{source}")
+        path = weights / "weights" if source == "warp" else weights / "paper_talker" / "best.safetensors"
         generator = load_generator(path, threads=1)
         clips, seconds = {}, {RAW: 0.0, SHARP: 0.0}
         for trial in chosen:
@@ -255,17 +255,17 @@ def measure(told: argparse.Namespace, store: SampleStore) -> None:
             else:
                 start = time.perf_counter()
                 versions = {RAW: generator.speaker(stills).says(truth.track)}
-                between = time.perf_counter()
+                inner_mouth_mask = time.perf_counter()
                 versions[SHARP] = sharpened(versions[RAW], sharpen)
-                seconds[RAW] += between - start
-                seconds[SHARP] += time.perf_counter() - between
+                seconds[RAW] += inner_mouth_mask - start
+                seconds[SHARP] += time.perf_counter() - inner_mouth_mask
             clips[trial.clip.key] = {
                 "speaker": trial.clip.speaker,
-                **{name: evaluate_frames(truth, frames, meters, photo=photo) for name, frames in versions.items()},
+                **{name: evaluate_frames(truth, frames, scorers, photo=photo) for name, frames in versions.items()},
             }
         frames = sum(len(truth.frames) for truth in truths.values())
         costs = {name: 1000 * value / frames for name, value in seconds.items()}
-        write_whole(folder / f"{row}.json", json.dumps({"ms_a_frame": costs, "clips": clips}).encode())
+        atomic_write(folder / f"{row}.json", json.dumps({"ms_a_frame": costs, "clips": clips}).encode())
 
 
 def choose(known: dict[str, Track], long: int, short: int) -> list[Trial]:
@@ -293,10 +293,10 @@ def middle(track: Track) -> Track:
     first = max(0, (len(track) - MEASURED_FRAMES) // 2)
     part = slice(first, first + MEASURED_FRAMES)
     frames = track.frames[part]
-    lead = track.record.sound_lead_frames + first
+    lead = track.record.audio_lead_frames + first
     return dataclasses.replace(
         track,
-        record=dataclasses.replace(track.record, frames=len(frames), sound_lead_frames=lead),
+        record=dataclasses.replace(track.record, frames=len(frames), audio_lead_frames=lead),
         frames=frames,
         landmarks=track.landmarks[part],
         source_landmarks=track.source_landmarks[part],
@@ -304,9 +304,9 @@ def middle(track: Track) -> Track:
     )
 
 
-def tabulate(told: argparse.Namespace, settings: dict[str, Any], data: str) -> dict[str, Any]:
+def tabulate(args: argparse.Namespace, settings: dict[str, Any], data: str) -> dict[str, Any]:
     """Everything that the table says, as JSON values."""
-    measured = {path.stem: json.loads(path.read_text()) for path in sorted((told.out / "measured").glob("*.json"))}
+    measured = {path.stem: json.loads(path.read_text()) for path in sorted((args.out / "measured").glob("*.json"))}
     rows: dict[str, dict[str, dict[str, Estimate]]] = {}
     for row, found in measured.items():
         versions = [name for name in (RAW, SHARP) if name in next(iter(found["clips"].values()))]
@@ -321,7 +321,7 @@ def tabulate(told: argparse.Namespace, settings: dict[str, Any], data: str) -> d
             luck = 0.0 if by_seed is None or ours[0] == theirs[0] else abs(by_seed.value)
             record = {"claim": text, "metric": metric, "gain": dataclasses.asdict(gain)}
             claims.append({**record, "verdict": "" if ours[0] == "seed" else verdict(gain, luck)})
-    trainings = {path.parent.name: json.loads(path.read_text()) for path in trained(told.out, "").glob("*/cost.json")}
+    trainings = {path.parent.name: json.loads(path.read_text()) for path in trained(args.out, "").glob("*/cost.json")}
     return {
         "version": __version__,
         "date": time.strftime("%Y-%m-%d"),
@@ -329,7 +329,7 @@ def tabulate(told: argparse.Namespace, settings: dict[str, Any], data: str) -> d
         + " ".join(f"--{name} {value}" for name, value in settings.items()),
         "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} used by the networks",
         "settings": settings,
-        "note": told.note,
+        "note": args.note,
         "data": data,
         "clips": len(next(iter(measured.values()))["clips"]),
         "speakers": len({clip["speaker"] for clip in next(iter(measured.values()))["clips"].values()}),
@@ -374,7 +374,7 @@ def verdict(gain: Estimate, luck: float) -> str:
 
 def markdown(record: dict[str, Any]) -> str:
     """The document."""
-    told = record["settings"]
+    args = record["settings"]
     lines = [
         "# Table 2, with our own numbers",
         "",
@@ -384,9 +384,9 @@ def markdown(record: dict[str, Any]) -> str:
         record["command"],
         "```",
         "",
-        f"Every row: {told['steps']} updates of {told['batch']} people with {told['frames']} frames each, networks of "
-        f"size `{told['size']}`, AdamW, {told['precision']}, one seed, trained on {record['data']}; `warp` with "
-        f"{WARP_STAGES['picture']['network']['width']} channels, without reader and critic, its sound side in as "
+        f"Every row: {args['steps']} updates of {args['batch']} people with {args['frames']} frames each, networks of "
+        f"size `{args['size']}`, AdamW, {args['precision']}, one seed, trained on {record['data']}; `warp` with "
+        f"{WARP_TASKS['picture']['network']['width']} channels, without reader and critic, its sound side in as "
         f"many updates. Measured on {record['clips']} clips of {record['speakers']} speakers that no row has seen, "
         "from five stills of another clip where there is one; of clips of "
         f"{LONG_FRAMES / FRAME_RATE_HZ:.0f} s or more the {MEASURED_FRAMES} frames in the middle. Retrieval (of ±15 "
@@ -418,8 +418,8 @@ def markdown(record: dict[str, Any]) -> str:
     lines.append("|---|---|---|---|---|")
     for name, cost in sorted(record["trainings"].items()):
         times = [f"{cost['cpu_s']:.0f}", f"{cost['wall_s']:.0f}"]  # of all its stages
-        for stage, found in cost["stages"].items():
-            label = name if len(cost["stages"]) == 1 else f"{name}, {stage}"
+        for task, found in cost["stages"].items():
+            label = name if len(cost["stages"]) == 1 else f"{name}, {task}"
             pace = [f"{found['items_a_second']:.1f}", f"{found['waiting']:.1%}"] if found else ["–", "–"]
             lines.append(f"| {label} | " + " | ".join([*times, *pace]) + " |")
             times = ["with the line above", ""]
@@ -430,7 +430,7 @@ def markdown(record: dict[str, Any]) -> str:
         lines += [
             "",
             f"Milliseconds a frame, median over the rows, on the wall: the paper's talker {raw:.0f}, the sharpener of "
-            f"{told['sharpener']} channels {sharp:.0f}.",
+            f"{args['sharpener']} channels {sharp:.0f}.",
         ]
     if record["note"]:
         lines += ["", record["note"]]

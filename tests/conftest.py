@@ -62,22 +62,22 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from torch import Tensor, nn
 
-    from speech2vid.audio.logmel import SILENT_ROW
+    from speech2vid.audio.logmel import silent_row
     from speech2vid.constants import FACE_PX, MOUTH_COUNT, MOUTH_POINTS
-    from speech2vid.models.checkpoint import save
     from speech2vid.models.config import NetworkConfig
-    from speech2vid.models.export import export_graphs
     from speech2vid.models.network import Graph, Network
     from speech2vid.models.warp_talker import WarpTalker, WarpTalkerConfig
+    from speech2vid.runtime.torch import save
+    from speech2vid.training.export import export_graphs
 
-    bands = len(SILENT_ROW)
+    bands = len(silent_row())
 
     @dataclass(frozen=True)
     class VoiceConfig(NetworkConfig):
         window_rows: int = 13
 
     class Voice(Network):
-        architecture = "voice"
+        architecture = "drawn_audio_to_mouth"
         Config = VoiceConfig
 
         def __init__(self, config: VoiceConfig | None = None) -> None:
@@ -85,18 +85,18 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             self.sum = nn.Conv1d(bands, 2 * MOUTH_COUNT, 13, 4)
 
         def graphs(self) -> tuple[Graph, ...]:
-            free = {"logmel": {1: "rows"}, "deltas": {1: "frames"}}
-            return (Graph("shapes", self.run, {"logmel": torch.zeros(1, 45, bands)}, free),)
+            free = {"logmel": {1: "rows"}, "mouth_motion": {1: "frames"}}
+            return (Graph("mouth_motion", self.run, {"logmel": torch.zeros(1, 45, bands)}, free),)
 
         def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
             moved = torch.relu(self.sum(inputs["logmel"].transpose(1, 2)).transpose(1, 2))
-            return {"deltas": moved.unflatten(2, (MOUTH_COUNT, 2))}
+            return {"mouth_motion": moved.unflatten(2, (MOUTH_COUNT, 2))}
 
     folder = tmp_path_factory.mktemp("drawn_weights")
     torch.manual_seed(0)
     talker = WarpTalker(WarpTalkerConfig(width=8)).eval()
     with torch.no_grad():
-        last = [layer for layer in talker.decoder.paint.modules() if isinstance(layer, nn.Conv2d)][-1]
+        last = [layer for layer in talker.decoder.build_dataset.modules() if isinstance(layer, nn.Conv2d)][-1]
         last.weight.zero_()
         last.bias.zero_()
         last.bias[talker.config.stills] = -20.0  # the residual's mask
@@ -133,12 +133,12 @@ def face_clip(photo: Path, speech: Path) -> Callable[..., Path]:
         frames: int = 30,
         hidden: range = range(0),  # frames that show no face
         rate_hz: int = 25,
-        sound: Path | None = speech,
+        audio: Path | None = speech,
         shift_px: float = 0.0,  # makes another clip of it
     ) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with VideoWriter(
-            path, 200, 200, rate_hz, audio_source=sound, audio_limit_s=frames / rate_hz, preset="ultrafast", crf=10
+            path, 200, 200, rate_hz, audio_source=audio, audio_limit_s=frames / rate_hz, preset="ultrafast", crf=10
         ) as writer:
             for index in range(frames):
                 move = np.array([[1, 0, shift_px + 6 * np.sin(index / 9)], [0, 1, 0.1 * index]])
@@ -160,10 +160,10 @@ def drawn_tracks() -> Callable[..., list[Track]]:
 
     from speech2vid.constants import FACE_PX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
     from speech2vid.data.records import Track, TrackRecord
-    from speech2vid.face.registration import canonical_points
+    from speech2vid.faces.align import canonical_points
 
     def make(speakers: int = 2, tracks: int = 2, frames: int = 30, first: int = 0, split: str = "train") -> list[Track]:
-        made = []
+        generated = []
         for speaker in range(first, first + speakers):
             for number in range(tracks):
                 rng = np.random.default_rng([speaker, number])
@@ -181,14 +181,14 @@ def drawn_tracks() -> Callable[..., list[Track]]:
                 times = np.arange(frames * SAMPLES_PER_FRAME) / SAMPLE_RATE_HZ
                 hum = sum(np.sin(2 * np.pi * (110 + 20 * speaker) * k * times) / k for k in range(1, 12))
                 loud = np.interp(times * 25 - 0.5, np.arange(frames), bumps)
-                sound = (8000 * loud * hum / 3).clip(-32000, 32000).astype(np.int16)
+                audio = (8000 * loud * hum / 3).clip(-32000, 32000).astype(np.int16)
                 key = f"speaker{speaker}-{number}"
                 record = TrackRecord(
                     key, f"{key}.mp4", "0" * 64, f"speaker{speaker}", split, 0.0, frames, 0, 112.0, 0.0, 0.1, 2.0, {}
                 )
                 transforms = np.repeat(np.eye(2, 3)[None], frames, axis=0)
-                made.append(Track(record, faces, landmarks, landmarks.copy(), transforms, sound))
-        return made
+                generated.append(Track(record, faces, landmarks, landmarks.copy(), transforms, audio))
+        return generated
 
     return make
 
@@ -200,11 +200,11 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[..., Path]
     ``wide``: with the faces at 224 px.
     """
     from speech2vid.constants import CONTEXT_FACE_PX
-    from speech2vid.data.pictures import encode_picture
-    from speech2vid.data.records import FaceTrack, TrackEntry, TrackSound
+    from speech2vid.data.jpeg import encode_jpeg
+    from speech2vid.data.records import FaceTrack, TrackAudio, TrackEntry
     from speech2vid.data.report import PrepareReport
     from speech2vid.data.shards import TarWriter, members_of
-    from speech2vid.face.registration import context_from_face, warp
+    from speech2vid.faces.align import context_from_face, warp
 
     def write(folder: Path, clips: int = 2, wide: bool = True) -> Path:
         folder.mkdir(parents=True)
@@ -213,12 +213,12 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[..., Path]
             with TarWriter(folder / f"{split}-000000.tar") as archive:
                 for track in tracks:
                     record = track.record
-                    pictures = [encode_picture(face) for face in track.frames]
+                    images = [encode_jpeg(face) for face in track.frames]
                     shown = track.frames if wide else ()
-                    contexts = [encode_picture(warp(face, context_from_face(), CONTEXT_FACE_PX)) for face in shown]
+                    contexts = [encode_jpeg(warp(face, context_from_face(), CONTEXT_FACE_PX)) for face in shown]
                     points = (track.landmarks, track.source_landmarks, track.transforms)
-                    face = FaceTrack(0, pictures, *points, 0.1, contexts)
-                    archive.add(record.key, members_of(record, face, TrackSound(track.sound, 0)))
+                    face = FaceTrack(0, images, *points, 0.1, contexts)
+                    archive.add(record.key, members_of(record, face, TrackAudio(track.audio, 0)))
                     facts = [getattr(record, name) for name in ("face_px", "turn", "sharpness", "opening_std")]
                     place = (record.key, archive.path.name, split, record.speaker, record.source, 0.0, record.frames)
                     entries.append(TrackEntry(*place, *facts))

@@ -27,14 +27,14 @@ class Page:
     process: subprocess.Popen[str]
 
     @property
-    def private(self) -> Path:
+    def storage(self) -> Path:
         """Its private folder."""
         (found,) = self.folder.glob("speech2vid-app-*")
         return found
 
-    def made(self) -> list[Path]:
+    def generated(self) -> list[Path]:
         """Files of jobs, done or not."""
-        return [path for path in (self.private / "made").rglob("*") if path.is_file()]
+        return [path for path in (self.storage / "made").rglob("*") if path.is_file()]
 
     def stop(self) -> int:
         if self.process.poll() is None:
@@ -127,9 +127,9 @@ class Browser:
         self.client.close()
 
 
-def talk(photo: str | None, sound: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
+def talk(photo: str | None, audio: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
     """What the tab Talk sends: photo, more photos, sound, face, faces found, crop, silence, label, consent."""
-    return (file(photo), None, file(sound), None, None, True, "Keep the mouth closed", False, agreed)
+    return (file(photo), None, file(audio), None, None, True, "Keep the mouth closed", False, agreed)
 
 
 def last(messages: list[dict[str, Any]]) -> list[Any]:

@@ -17,17 +17,16 @@ Live, while the sound is coming in::
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from speech2vid.errors import Speech2VidError
-    from speech2vid.inference.fields import TalkerNetworks
     from speech2vid.inference.identity import Identity, make_identity
     from speech2vid.inference.redub import RedubResult, redub
     from speech2vid.inference.stream import TalkStream
     from speech2vid.inference.talk import TalkResult, talk
+    from speech2vid.inference.talkers.warp import TalkerNetworks
     from speech2vid.media.credentials import Signer
 
 __version__ = "0.1.0"
@@ -52,15 +51,11 @@ _HOMES = {
     "Speech2VidError": "errors",
     "TalkResult": "inference.talk",
     "TalkStream": "inference.stream",
-    "TalkerNetworks": "inference.fields",
+    "TalkerNetworks": "inference.talkers.warp",
     "make_identity": "inference.identity",
     "redub": "inference.redub",
     "talk": "inference.talk",
 }
-
-# ONNX Runtime's own builds report to their maker when they are loaded, and keep a device number in the user's home.
-# Nothing about our users leaves their machine. Who wants it sets the variable to 0.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

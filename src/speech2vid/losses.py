@@ -42,10 +42,10 @@ def gradient_l1(predicted: Tensor, target: Tensor) -> Tensor:
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
 
 
-def hinge(true_scores: Tensor, made_scores: Tensor) -> Tensor:
+def hinge(target_scores: Tensor, generated_scores: Tensor) -> Tensor:
     """What a critic pays, of each score: it should give at least 1 to what is true and at most −1 to what is made."""
-    _same_shape(true_scores, made_scores)
-    return (1.0 - true_scores).relu() + (1.0 + made_scores).relu()
+    _same_shape(target_scores, generated_scores)
+    return (1.0 - target_scores).relu() + (1.0 + generated_scores).relu()
 
 
 def content_loss(
@@ -93,9 +93,9 @@ def matching_loss(similarity: Tensor, scale: Tensor, known: Tensor, neighbour: f
     target = (target / target.sum(dim=1, keepdim=True)).to(similarity.dtype)
     logits = (similarity * scale).masked_fill(~known, _NEVER)
     counted = torch.diagonal(known, dim1=1, dim2=2).to(similarity.dtype)
-    to_sound = -(target * logits.log_softmax(dim=2)).sum(dim=2)
-    to_picture = -(target * logits.transpose(1, 2).log_softmax(dim=2)).sum(dim=2)
-    return ((to_sound + to_picture) * counted).sum() / (2 * counted.sum().clamp(min=1))
+    to_audio = -(target * logits.log_softmax(dim=2)).sum(dim=2)
+    to_video = -(target * logits.transpose(1, 2).log_softmax(dim=2)).sum(dim=2)
+    return ((to_audio + to_video) * counted).sum() / (2 * counted.sum().clamp(min=1))
 
 
 def offset_scores(similarity: Tensor, known: Tensor, reach: int) -> Tensor:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from speech2vid.media import probe, read_mark
+from speech2vid.media import probe, read_synthetic_metadata
 
 LIMITS = "max_upload_mb=2, max_seconds=3, waiting=3, unheard_s=4, grace_s=0.5"
 
@@ -65,7 +65,7 @@ def test_a_photo_and_a_sound_become_a_video(
     assert answer.headers["content-type"] == "video/mp4"
     (tmp_path / "talk.mp4").write_bytes(answer.content)
     assert probe(tmp_path / "talk.mp4").duration_s == pytest.approx(1.2, abs=0.08)
-    assert read_mark(tmp_path / "talk.mp4") is not None
+    assert read_synthetic_metadata(tmp_path / "talk.mp4") is not None
     part = browser.client.get(f"/gradio_api/file={video['value']['path']}", headers={"range": "bytes=0-99"})
     assert part.content == answer.content[:100]
 
@@ -80,10 +80,10 @@ def test_a_photo_and_a_sound_become_a_video(
 def test_faces_are_found_and_numbered(pages: ModuleType, browser: Any, photo: Path, tmp_path: Path) -> None:
     import PIL.Image
 
-    picture = PIL.Image.open(photo)
+    image = PIL.Image.open(photo)
     both = PIL.Image.new("RGB", (600, 300))
-    both.paste(picture, (0, 0))
-    both.paste(picture, (300, 0))
+    both.paste(image, (0, 0))
+    both.paste(image, (300, 0))
     both.save(tmp_path / "two.png")
     preview, radio, message, _ = pages.last(browser.run("look", pages.file(browser.upload(tmp_path / "two.png")[0])))
     assert preview["visible"]
@@ -106,7 +106,7 @@ def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
     with VideoWriter(tmp_path / "clip.mp4", 200, 200, audio_source=short_speech, preset="ultrafast") as writer:
         for _ in range(30):
             writer.write(image)
-    video, sound = browser.upload(tmp_path / "clip.mp4", short_speech)
+    video, audio = browser.upload(tmp_path / "clip.mp4", short_speech)
     messages = browser.run("look_video", pages.file(video))
     no_leak(json.dumps(messages))
     assert re.search(r"Looking at the video: \d+ of \d+ frames", json.dumps(messages))
@@ -115,7 +115,7 @@ def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
     assert not radio["visible"], "one person is no choice"
     assert not message["visible"]
     options = ["As long as the shorter", "Follow every sound", "By Poisson blending", "Lower half of the face"]
-    messages = browser.run("redub", pages.file(video), pages.file(sound), None, None, *options, True)
+    messages = browser.run("redub", pages.file(video), pages.file(audio), None, None, *options, True)
     assert "Making the video: " in json.dumps(messages)
     assert "Looking at the video: " not in json.dumps(messages)
     status = pages.last(messages)[0]
@@ -213,7 +213,7 @@ def test_no_other_file_is_served(pages: ModuleType, browser: Any, path: str) -> 
 def test_the_folders_own_name_is_not_a_key(page: Any, browser: Any, photo: Path) -> None:
     (shown,) = browser.upload(photo)
     assert browser.client.get(f"/gradio_api/file={shown}").status_code == 200
-    real = shown.replace("/private", str(page.private))
+    real = shown.replace("/private", str(page.storage))
     assert Path(real).exists()
     assert browser.client.get(f"/gradio_api/file={real}").status_code == 404
 
@@ -254,14 +254,14 @@ def test_the_page_itself_tells_nothing_and_asks_nobody(page: Any, browser: Any) 
     for path in ("/", "/config"):
         answer = browser.client.get(path)
         no_leak(answer.text)
-        assert str(page.private) not in answer.text
+        assert str(page.storage) not in answer.text
         assert "default-src 'self'" in answer.headers["content-security-policy"]
     links = re.findall(r"""(?:src|href)=["'](?:https?:)?//([^/"']+)""", browser.client.get("/").text)
     assert not links
     fresh = browser.client.__class__(base_url=page.url).get("/")
     assert "HttpOnly" in fresh.headers["set-cookie"]
     assert "SameSite=Strict" in fresh.headers["set-cookie"]
-    assert stat.S_IMODE(page.private.stat().st_mode) == 0o700
+    assert stat.S_IMODE(page.storage.stat().st_mode) == 0o700
 
 
 def test_live_is_for_those_who_opened_the_page(page: Any, browser: Any, photo: Path) -> None:
@@ -282,14 +282,14 @@ def test_live_is_for_those_who_opened_the_page(page: Any, browser: Any, photo: P
         socket.send(photo.read_bytes())
         assert json.loads(socket.recv())["type"] == "ready"
         socket.send(bytes(2 * 16_000))
-        picture = socket.recv()
-        assert isinstance(picture, bytes)
-        assert picture[8:10] == b"\xff\xd8"
+        image = socket.recv()
+        assert isinstance(image, bytes)
+        assert image[8:10] == b"\xff\xd8"
 
 
-def begin(pages: ModuleType, browser: Any, photo: Path, sound: Path) -> Iterator[dict[str, Any]]:
+def begin(pages: ModuleType, browser: Any, photo: Path, audio: Path) -> Iterator[dict[str, Any]]:
     """Start a job; the messages from when it runs on."""
-    assert browser.join("talk", *pages.talk(*browser.upload(photo, sound))).status_code == 200
+    assert browser.join("talk", *pages.talk(*browser.upload(photo, audio))).status_code == 200
     messages: Iterator[dict[str, Any]] = browser.messages()
     for message in messages:
         if message["msg"] == "process_generating":
@@ -305,25 +305,25 @@ def three_seconds(tmp_path_factory: pytest.TempPathFactory, cut_speech: Callable
 def test_cancel_stops_the_work_and_removes_what_was_begun(
     pages: ModuleType, page: Any, browser: Any, photo: Path, three_seconds: Path
 ) -> None:
-    before = set(page.made())
+    before = set(page.generated())
     messages = begin(pages, browser, photo, three_seconds)
-    assert set(page.made()) - before
+    assert set(page.generated()) - before
     stop = {"fn_index": browser.functions["stop_talk"], "data": [], "session_hash": browser.tab}
     assert browser.client.post("/gradio_api/run/predict", json=stop).status_code == 200
     status, *_ = pages.last(list(messages))
     assert "Stopped." in status
-    assert set(page.made()) == before
+    assert set(page.generated()) == before
 
 
 def test_a_client_that_vanishes_takes_its_work_along(
     pages: ModuleType, page: Any, photo: Path, three_seconds: Path, short_speech: Path
 ) -> None:
-    before = set(page.made())
+    before = set(page.generated())
     gone = pages.Browser(page)
     messages = begin(pages, gone, photo, three_seconds)
     messages.close()  # type: ignore[attr-defined]
     gone.close()
-    assert pages.eventually(lambda: set(page.made()) == before)
+    assert pages.eventually(lambda: set(page.generated()) == before)
     begun = time.monotonic()
     following = pages.Browser(page)
     assert "1.2 s of video" in pages.last(following.run("talk", *pages.talk(*following.upload(photo, short_speech))))[0]
@@ -332,17 +332,17 @@ def test_a_client_that_vanishes_takes_its_work_along(
 
 
 def test_a_closed_page_leaves_nothing(pages: ModuleType, page: Any, photo: Path, tmp_path: Path) -> None:
-    before = {path for path in page.private.rglob("*") if path.is_file()}
+    before = {path for path in page.storage.rglob("*") if path.is_file()}
     visitor = pages.Browser(page)
     (tmp_path / "other.jpg").write_bytes(photo.read_bytes() + b" ")  # nobody else has the same
     (shown,) = visitor.upload(tmp_path / "other.jpg")
-    mine = page.private / shown.removeprefix("/private/")
+    mine = page.storage / shown.removeprefix("/private/")
     with visitor.client.stream("GET", f"/gradio_api/heartbeat/{visitor.tab}") as heartbeat:
         beats = heartbeat.iter_lines()  # dropping it would close the connection
         next(beats)
         pages.last(visitor.run("look", pages.file(shown)))
-        assert {path for path in page.private.rglob("*") if path.is_file()} - before
-    assert pages.eventually(lambda: not {path for path in page.made() if path not in before} and not mine.exists())
+        assert {path for path in page.storage.rglob("*") if path.is_file()} - before
+    assert pages.eventually(lambda: not {path for path in page.generated() if path not in before} and not mine.exists())
     assert not mine.exists()
     visitor.close()
 
@@ -364,10 +364,10 @@ def test_a_hundred_at_once(pages: ModuleType, page: Any, photo: Path, short_spee
 
     with ThreadPoolExecutor(100) as crowd:
         answers = list(crowd.map(visit, range(100)))
-    made = [answer for answer in answers if "1.2 s of video" in answer]
+    generated = [answer for answer in answers if "1.2 s of video" in answer]
     busy = [answer for answer in answers if "The page is busy" in answer]
-    assert len(made) >= 4
-    assert len(made) + len(busy) == 100
+    assert len(generated) >= 4
+    assert len(generated) + len(busy) == 100
     no_leak("".join(answers))
 
 
@@ -385,12 +385,12 @@ def test_the_command_says_where_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     assert found, line
     with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10):
         pass
-    (private,) = tmp_path.glob("speech2vid-app-*")
+    (storage,) = tmp_path.glob("speech2vid-app-*")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert not private.exists()
+    assert not storage.exists()
 
 
 def test_a_taken_port_and_a_missing_extra_are_said(

@@ -109,7 +109,7 @@ def test_info_reads_the_header_of_weights(tmp_path: Path) -> None:
     import numpy as np
 
     from speech2vid.cli.info import describe_weights
-    from speech2vid.weightfile import WeightsHeader, write_weights
+    from speech2vid.runtime.weights import WeightsHeader, write_weights
 
     path = tmp_path / "tiny.safetensors"
     write_weights(path, WeightsHeader("talker", {"size": "compact"}, "made up", licence="none"), {"a": np.zeros(3)})

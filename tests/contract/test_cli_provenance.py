@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from speech2vid.cli.program import program
 from speech2vid.media import VideoReader, VideoWriter
-from speech2vid.media.label import Label
+from speech2vid.media.visible_label import VisibleLabel
 
 pytest.importorskip("c2pa")
 
@@ -76,7 +76,7 @@ def test_marked_stripped_and_unmarked(tmp_path, speech) -> None:
 def test_the_label_is_in_every_frame(signed) -> None:
     for frame in VideoReader(signed):
         height, width = frame.image.shape[:2]
-        drawn = Label(width, height)(np.zeros_like(frame.image))[..., 0] > 200  # where letters are
+        drawn = VisibleLabel(width, height)(np.zeros_like(frame.image))[..., 0] > 200  # where letters are
         seen = frame.image.mean(axis=2)
         assert seen[drawn].mean() > seen[-15:, -60:][~drawn[-15:, -60:]].mean() + 60
 
@@ -112,10 +112,10 @@ def test_a_dubbed_video_is_signed_as_an_edit(dubbed) -> None:
 
 
 def test_the_label_is_in_a_dubbed_video_and_the_rest_stays(dubbed) -> None:
-    left, top, right, bottom = Label(200, 200).box
+    left, top, right, bottom = VisibleLabel(200, 200).box
     for old, new in zip(VideoReader(dubbed / "clip.mp4"), VideoReader(dubbed / "new.mp4"), strict=True):
         apart = np.abs(old.image.astype(float) - new.image)
-        wanted = Label(200, 200)(old.image)[top:bottom, left:right].astype(float)
+        wanted = VisibleLabel(200, 200)(old.image)[top:bottom, left:right].astype(float)
         seen = new.image[top:bottom, left:right]
         assert np.corrcoef(wanted.ravel(), seen.ravel())[0, 1] > 0.9
         assert apart[:20].mean() < 3, "the other end of the picture is as it was"

@@ -13,13 +13,13 @@ import torch
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sync network that knows nothing."""
-    from speech2vid.models.checkpoint import save
-    from speech2vid.models.export import export_graphs
     from speech2vid.models.sync import SyncConfig, SyncNetwork
+    from speech2vid.runtime.torch import save
+    from speech2vid.training.export import export_graphs
 
     folder = tmp_path_factory.mktemp("untrained")
     torch.manual_seed(0)
-    network = SyncNetwork(SyncConfig(width=8, sound_width=16, embedding=8)).eval()
+    network = SyncNetwork(SyncConfig(width=8, audio_width=16, embedding=8)).eval()
     network.likelihoods.weights.fill_(1.0)
     save(network, folder / "sync.safetensors")
     export_graphs(folder / "sync.safetensors", SyncNetwork)
@@ -60,7 +60,7 @@ def test_no_face_and_no_sound_say_so(
     speech2vid, face_clip: Callable[..., Path], untrained: Path, tmp_path: Path
 ) -> None:
     nobody = face_clip(tmp_path / "nobody.mp4", frames=30, hidden=range(30))
-    silent = face_clip(tmp_path / "silent.mp4", frames=30, sound=None)
+    silent = face_clip(tmp_path / "silent.mp4", frames=30, audio=None)
     for path, reason in ((nobody, "no face in"), (silent, "no sound stream"), (tmp_path / "none.mp4", "not exist")):
         result = speech2vid("sync", path, "--weights", untrained)
         assert result.returncode == 1

@@ -11,25 +11,25 @@ import pytest
 import torch
 from torch.nn import functional
 
-from speech2vid.engine.onnx import OnnxNetwork
 from speech2vid.errors import WeightsError
-from speech2vid.models import checkpoint
 from speech2vid.models.config import NetworkConfig
-from speech2vid.models.export import export_graphs
 from speech2vid.models.network import Graph, Network
+from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
 from speech2vid.models.sharpener import Sharpener, SharpenerConfig
-from speech2vid.models.talker import Talker, TalkerConfig
-from speech2vid.models.torch_network import TorchNetwork
+from speech2vid.runtime import torch as checkpoint
+from speech2vid.runtime.onnx import OnnxNetwork
+from speech2vid.runtime.torch import TorchNetwork
+from speech2vid.training.export import export_graphs
 
 RANDOM = np.random.default_rng(0)
 STILLS = RANDOM.random((1, 15, 112, 112), dtype=np.float32)
 WINDOWS = RANDOM.standard_normal((3, 1, 12, 35), dtype=np.float32)
 
 
-def random_talker(seed: int, **settings: object) -> Talker:
+def random_talker(seed: int, **settings: object) -> PaperTalker:
     """Randomly initialised, batch norm statistics too, and far enough from grey to differ visibly."""
     torch.manual_seed(seed)
-    network = Talker(TalkerConfig.from_dict({"size": "compact", **settings})).eval()
+    network = PaperTalker(PaperTalkerConfig.from_dict({"size": "compact", **settings})).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(std=0.2)
@@ -38,10 +38,10 @@ def random_talker(seed: int, **settings: object) -> Talker:
     return network
 
 
-def export(folder: Path, network: Talker, *, half: bool) -> tuple[Path, Path, Path]:
+def export(folder: Path, network: PaperTalker, *, half: bool) -> tuple[Path, Path, Path]:
     weights = folder / "talker.safetensors"
     checkpoint.save(network, weights, half=half)
-    identity, frames = export_graphs(weights, Talker)
+    identity, frames = export_graphs(weights, PaperTalker)
     return weights, identity, frames
 
 
@@ -63,7 +63,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path
 def test_talker(tmp_path: Path, settings: dict[str, object], half: bool) -> None:
     network = random_talker(0, **settings)
     weights, *graphs = export(tmp_path, network, half=half)
-    loaded, _ = checkpoint.load(weights, Talker)
+    loaded, _ = checkpoint.load(weights, PaperTalker)
     stills = STILLS[:, : 3 * loaded.config.identity_images]
     results = []
     for identity, frames in (
@@ -214,7 +214,7 @@ def test_wrong_inputs_are_refused(exported: tuple[Path, Path, Path]) -> None:
         network({"still": STILLS})
     with pytest.raises(ValueError, match="stills must have shape"):
         network({"stills": STILLS[:, :3]})
-    loaded, _ = checkpoint.load(weights, Talker)
+    loaded, _ = checkpoint.load(weights, PaperTalker)
     with pytest.raises(ValueError, match="has no graph"):
         TorchNetwork(loaded, "frame")
     with pytest.raises(ValueError, match="takes"):

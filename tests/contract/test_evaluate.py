@@ -17,19 +17,18 @@ from speech2vid.constants import SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.errors import ConfigError, DataError, OutputError, WeightsError
 from speech2vid.evaluation import Evaluation, evaluate, evaluate_tracks
-from speech2vid.evaluation.bench import Bench
-from speech2vid.evaluation.content import FaceJudge
 from speech2vid.evaluation.generation import WarpGenerator, WarpSpeaker
-from speech2vid.evaluation.measures import measure_landmarks
-from speech2vid.evaluation.metrics import Meters
-from speech2vid.face import align, box_of_landmarks, detect_faces, detector
-from speech2vid.frontend import Still
-from speech2vid.inference.fields import TalkerNetworks
+from speech2vid.evaluation.metrics import Scorers
+from speech2vid.evaluation.mouth_metrics import measure_landmarks
+from speech2vid.evaluation.perceptual import PerceptualMetric
+from speech2vid.evaluation.runner import Runner
+from speech2vid.faces import Still, align, box_of_landmarks, detect, detect_faces
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.media import load_audio, load_photo
-from speech2vid.models.checkpoint import save
-from speech2vid.models.export import export_graphs
-from speech2vid.models.talker import Talker, TalkerConfig
-from speech2vid.records import Waveform
+from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
+from speech2vid.runtime.torch import save
+from speech2vid.training.export import export_graphs
+from speech2vid.types import Waveform
 
 FRAMES = 30
 FILES = {"metrics.json", "table.md", "clips.tsv", "report.html"}
@@ -39,7 +38,7 @@ FILES = {"metrics.json", "table.md", "clips.tsv", "report.html"}
 def one_box() -> Iterator[None]:
     """Landmarks of one box a frame instead of five, in this process: a fifth of the time, and no test minds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detector, "STEADY_SHIFTS", detector.STEADY_SHIFTS[:1])
+        patch.setattr(detect, "STEADY_SHIFTS", detect.STEADY_SHIFTS[:1])
         yield
 
 
@@ -52,35 +51,35 @@ def networks(drawn_weights: Path) -> TalkerNetworks:
 def tracks(drawn_tracks, networks: TalkerNetworks, photo: Path, speech: Path) -> list[Track]:
     """Two people, two clips each: the demo's photo and its mirror image, with mouths that follow the weights' rule."""
     (template,) = drawn_tracks(1, 1, frames=FRAMES)
-    sound = load_audio(speech)
-    assert frame_count(len(sound)) > 5 * FRAMES
-    made = []
-    for person, picture in (("ann", load_photo(photo)), ("bea", load_photo(photo)[:, ::-1].copy())):
-        face = align(picture, detect_faces(picture)[0].landmarks)
+    audio = load_audio(speech)
+    assert frame_count(len(audio)) > 5 * FRAMES
+    generated = []
+    for person, image in (("ann", load_photo(photo)), ("bea", load_photo(photo)[:, ::-1].copy())):
+        face = align(image, detect_faces(image)[0].landmarks)
         still = Still(face.image, replace(face, transform=np.eye(2, 3)), 0.0, 0.0)
         speaker = WarpSpeaker([still], networks)
         for number in range(2):
             key = f"{person}-{number}"
-            start = (20 + FRAMES * len(made)) * SAMPLES_PER_FRAME
-            own = sound[start : start + FRAMES * SAMPLES_PER_FRAME]
+            start = (20 + FRAMES * len(generated)) * SAMPLES_PER_FRAME
+            own = audio[start : start + FRAMES * SAMPLES_PER_FRAME]
             record = replace(template.record, key=key, speaker=person, split="val", frames=FRAMES)
-            track = replace(template, record=record, sound=_int16(own))
+            track = replace(template, record=record, audio=_int16(own))
             frames = speaker.says(track)
             landmarks = measure_landmarks(frames, box_of_landmarks(face.landmarks))
-            made.append(replace(track, frames=frames, landmarks=landmarks, source_landmarks=landmarks))
-    return made
+            generated.append(replace(track, frames=frames, landmarks=landmarks, source_landmarks=landmarks))
+    return generated
 
 
 @pytest.fixture(scope="module")
-def bench(networks: TalkerNetworks) -> Bench:
-    judge = FaceJudge.where_possible()
+def runner(networks: TalkerNetworks) -> Runner:
+    judge = PerceptualMetric.where_possible()
     assert judge is not None
-    return Bench((WarpGenerator(networks),), Meters(embed=judge.embed))  # fast; the clips are too short for sync
+    return Runner((WarpGenerator(networks),), Scorers(embed=judge.embed))  # fast; the clips are too short for sync
 
 
 @pytest.fixture(scope="module")
-def evaluation(tracks: list[Track], bench: Bench) -> Evaluation:
-    return evaluate_tracks(tracks, bench, figures=False)
+def evaluation(tracks: list[Track], runner: Runner) -> Evaluation:
+    return evaluate_tracks(tracks, runner, figures=False)
 
 
 def _int16(wave: Waveform) -> np.ndarray:
@@ -91,13 +90,13 @@ def _int16(wave: Waveform) -> np.ndarray:
 def test_the_true_sound_is_told_from_another_and_from_a_still(evaluation: Evaluation, column: str) -> None:
     rows = evaluation.summaries[column].rows
     assert rows["generated"]["opening_correlation"].value > 0.8
-    assert rows["true_shapes"]["opening_correlation"].value > 0.8
-    assert rows["other_sound"]["opening_correlation"].value < 0.5
+    assert rows["target_motion"]["opening_correlation"].value > 0.8
+    assert rows["other_audio"]["opening_correlation"].value < 0.5
     assert rows["best_still"]["opening_correlation"].value == 0.0
     assert rows["best_still"]["opening_std_ratio"].value == pytest.approx(0.0, abs=1e-6)
     assert 0.6 < rows["generated"]["opening_std_ratio"].value < 1.4
-    assert rows["generated"]["gain_over_other_sound"].value > 0.05
-    assert rows["generated"]["mouth_error"].value < rows["other_sound"]["mouth_error"].value
+    assert rows["generated"]["gain_over_other_audio"].value > 0.05
+    assert rows["generated"]["mouth_error"].value < rows["other_audio"]["mouth_error"].value
     assert evaluation.summaries[column].best_lag_frames("generated") == 0
 
 
@@ -126,12 +125,12 @@ def test_a_silent_sound_gives_a_mouth_that_rests(evaluation: Evaluation) -> None
         assert summary.silence["silence"]["movement_ratio"].value < 0.1
 
 
-def test_sound_that_is_three_frames_early_is_seen(tracks: list[Track], bench: Bench) -> None:
-    early = [replace(track, sound=np.roll(track.sound, -3 * SAMPLES_PER_FRAME)) for track in tracks[::2]]
-    summary = evaluate_tracks(early, bench, columns=["one_still"], figures=False).summaries["one_still"]
+def test_sound_that_is_three_frames_early_is_seen(tracks: list[Track], runner: Runner) -> None:
+    early = [replace(track, audio=np.roll(track.audio, -3 * SAMPLES_PER_FRAME)) for track in tracks[::2]]
+    summary = evaluate_tracks(early, runner, columns=["one_still"], figures=False).summaries["one_still"]
     assert summary.best_lag_frames("generated") == -3
     assert summary.rows["generated"]["opening_correlation"].value < 0.6
-    assert summary.best_lag_frames("true_shapes") == 0
+    assert summary.best_lag_frames("target_motion") == 0
 
 
 def test_the_report_is_whole(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -157,9 +156,9 @@ def compared(
 ) -> tuple[dict[str, Any], Path]:
     """Two sets of weights side by side, in two processes: what was printed, and the folder of the report."""
     paper = tmp_path_factory.mktemp("paper") / "weights"
-    talker = Talker(TalkerConfig(size="compact", identity_images=1)).eval()
+    talker = PaperTalker(PaperTalkerConfig(size="compact", identity_images=1)).eval()
     save(talker, paper / "talker.safetensors")
-    export_graphs(paper / "talker.safetensors", Talker)
+    export_graphs(paper / "talker.safetensors", PaperTalker)
     out = paper.parent / "out"
     options = ("--weights", drawn_weights, "--weights", paper, "--stills", "1", "--jobs", "2", "--json")
     result = speech2vid("evaluate", "--data", store, "--out", out, *options, timeout_s=600)

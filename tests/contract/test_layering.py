@@ -41,17 +41,17 @@ def test_the_source_keeps_the_rules(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line", "rule"),
     [
-        ("media", "import speech2vid.face.detector", "imports go down only"),
+        ("media", "import speech2vid.faces.detect", "imports go down only"),
         ("data", "import speech2vid.inference", "imports go down only"),
         ("inference", "import speech2vid.training", "imports go down only"),
-        ("constants.py", "import speech2vid.records", "imports go down only"),
+        ("constants.py", "import speech2vid.types", "imports go down only"),
         ("app", "import speech2vid.cli", "imports go down only"),
-        ("frontend", "import av", "av only in media"),
-        ("inference", "import dlib", "dlib only in face"),
+        ("faces", "import av", "av only in media"),
+        ("inference", "import dlib", "dlib only in faces"),
         ("inference", "import c2pa", "c2pa only in media"),
-        ("engine", "import torch", "torch only in models, losses, training and evaluation"),
+        ("runtime", "import torch", "torch only in models, losses, runtime.torch, training and evaluation"),
         ("inference", "import gradio", "gradio and web servers only in app"),
-        ("frontend", "import ray", "ray only in data"),
+        ("faces", "import ray", "ray only in data"),
         ("inference", "import rich.console", "typer and rich only in cli"),
     ],
 )

@@ -24,7 +24,8 @@ from speech2vid.data.report import PrepareReport
 from speech2vid.data.shards import MEMBERS
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import DataError, OutputError
-from speech2vid.face.registration import context_from_face, invert, warp
+from speech2vid.faces.align import context_from_face, warp
+from speech2vid.geometry import invert
 from speech2vid.media import load_audio
 
 OUTCOMES = {
@@ -36,9 +37,9 @@ OUTCOMES = {
     "broken/empty.mp4": (0, {"unreadable": 1}),
     "broken/text.mp4": (0, {"unreadable": 1}),
     "broken/cut.mp4": (0, {"unreadable": 1}),
-    "broken/mute.mp4": (0, {"no_sound": 1}),
+    "broken/mute.mp4": (0, {"no_audio": 1}),
     "broken/silent.mp4": (0, {"silent": 1}),
-    "broken/sound.mp4": (0, {"no_picture": 1}),
+    "broken/sound.mp4": (0, {"no_video": 1}),
     "broken/slow.mp4": (0, {"low_frame_rate": 1}),
     "broken/nobody.mp4": (0, {"no_face": 1}),
     "broken/short.mp4": (0, {"too_short": 1}),
@@ -56,8 +57,8 @@ def videos(face_clip: Callable[..., Path], speech: Path, tmp_path_factory: pytes
     face_clip(folder / "ben/glimpse.mp4", frames=50, hidden=range(5, 20), shift_px=8)
     silence = folder / "silence.wav"
     subprocess_free_silence(silence)
-    face_clip(folder / "broken/mute.mp4", sound=None)
-    face_clip(folder / "broken/silent.mp4", sound=silence)
+    face_clip(folder / "broken/mute.mp4", audio=None)
+    face_clip(folder / "broken/silent.mp4", audio=silence)
     face_clip(folder / "broken/slow.mp4", frames=8, rate_hz=5)
     face_clip(folder / "broken/nobody.mp4", hidden=range(30))
     face_clip(folder / "broken/short.mp4", frames=10)
@@ -81,38 +82,38 @@ def subprocess_free_silence(path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def made(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PrepareReport]:
+def generated(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PrepareReport]:
     """A store and the report of the run that made it."""
     out = tmp_path_factory.mktemp("made") / "store"
     return out, prepare([videos], out, shard_bytes=300_000, sync="off")
 
 
 @pytest.fixture
-def store(made: tuple[Path, PrepareReport], tmp_path: Path) -> Path:
+def store(generated: tuple[Path, PrepareReport], tmp_path: Path) -> Path:
     """A copy of the store, elsewhere."""
-    return Path(shutil.copytree(made[0], tmp_path / "elsewhere"))
+    return Path(shutil.copytree(generated[0], tmp_path / "elsewhere"))
 
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_file_has_its_outcome(made: tuple[Path, PrepareReport]) -> None:
-    found = {entry.source: (entry.outcome.tracks, entry.outcome.dropped) for entry in made[1].files}
+def test_every_file_has_its_outcome(generated: tuple[Path, PrepareReport]) -> None:
+    found = {entry.source: (entry.outcome.tracks, entry.outcome.dropped) for entry in generated[1].files}
     assert found == OUTCOMES
-    assert all(entry.outcome.detail for entry in made[1].skipped)
+    assert all(entry.outcome.detail for entry in generated[1].skipped)
 
 
-def test_a_track_ends_with_its_shot(made: tuple[Path, PrepareReport]) -> None:
+def test_a_track_ends_with_its_shot(generated: tuple[Path, PrepareReport]) -> None:
     """The face is gone from frame 30 to 40: another shot."""
-    before, after = [entry for entry in made[1].tracks if entry.source == "ben/hidden.mp4"]
+    before, after = [entry for entry in generated[1].tracks if entry.source == "ben/hidden.mp4"]
     assert (before.start_s, before.frames) == (0, 30)
     assert round(after.start_s * 25) in range(40, 45)
     assert round(after.start_s * 25) + after.frames == 75
 
 
-def test_report_adds_up(made: tuple[Path, PrepareReport]) -> None:
-    out, report = made
+def test_report_adds_up(generated: tuple[Path, PrepareReport]) -> None:
+    out, report = generated
     record = json.loads((out / "report.json").read_text())
     assert record == report.as_dict()
     assert record["tracks_kept"] == 5
@@ -126,8 +127,8 @@ def test_report_adds_up(made: tuple[Path, PrepareReport]) -> None:
     assert PrepareReport.read(out).as_dict() == record
 
 
-def test_the_page_shows_what_the_report_says(made: tuple[Path, PrepareReport]) -> None:
-    out, report = made
+def test_the_page_shows_what_the_report_says(generated: tuple[Path, PrepareReport]) -> None:
+    out, report = generated
     page = (out / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 5
     assert all(entry.key in page for entry in report.tracks)
@@ -135,9 +136,9 @@ def test_the_page_shows_what_the_report_says(made: tuple[Path, PrepareReport]) -
     assert "http" not in page  # needs nothing from elsewhere
 
 
-def test_faces_with_context_show_the_same_face(made: tuple[Path, PrepareReport]) -> None:
+def test_faces_with_context_show_the_same_face(generated: tuple[Path, PrepareReport]) -> None:
     """The middle of the 224 px face, shrunk, is the 112 px face."""
-    for track in SampleStore(made[0]).tracks("train", context=True):
+    for track in SampleStore(generated[0]).tracks("train", context=True):
         assert track.context.shape == (len(track), 224, 224, 3)
         back = invert(context_from_face())
         small = np.stack([warp(image, back) for image in track.context])
@@ -147,8 +148,8 @@ def test_faces_with_context_show_the_same_face(made: tuple[Path, PrepareReport])
         assert error < 0.2 * still
 
 
-def test_stages_are_timed(made: tuple[Path, PrepareReport]) -> None:
-    assert set(made[1].stage_s) == {
+def test_stages_are_timed(generated: tuple[Path, PrepareReport]) -> None:
+    assert set(generated[1].stage_s) == {
         "probe",
         "decode",
         "shots",
@@ -159,17 +160,17 @@ def test_stages_are_timed(made: tuple[Path, PrepareReport]) -> None:
         "speaker",
         "store",
     }
-    assert made[1].frames >= 30 + 40 + 65
+    assert generated[1].frames >= 30 + 40 + 65
 
 
 def test_two_jobs_give_the_same_bytes_wherever_the_files_are(
-    made: tuple[Path, PrepareReport], videos: Path, tmp_path: Path
+    generated: tuple[Path, PrepareReport], videos: Path, tmp_path: Path
 ) -> None:
     moved = Path(shutil.copytree(videos, tmp_path / "moved videos"))
     prepare([moved], tmp_path / "store", jobs=2, shard_bytes=300_000, sync="off")
-    assert content(tmp_path / "store") == content(made[0])
+    assert content(tmp_path / "store") == content(generated[0])
     assert not [
-        name for name, data in content(made[0]).items() if bytes(videos) in data or str(tmp_path).encode() in data
+        name for name, data in content(generated[0]).items() if bytes(videos) in data or str(tmp_path).encode() in data
     ]
 
 
@@ -181,16 +182,16 @@ def test_run_again_works_on_nothing(store: Path, videos: Path) -> None:
 
 
 @pytest.mark.slow
-def test_only_what_is_new_is_worked_on(made: tuple[Path, PrepareReport], videos: Path, tmp_path: Path) -> None:
+def test_only_what_is_new_is_worked_on(generated: tuple[Path, PrepareReport], videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
     for name in ("ann", "broken"):
         shutil.copytree(videos / name, tmp_path / "growing" / name)
     first = prepare([tmp_path / "growing"], out, shard_bytes=300_000, sync="off")
     shutil.copytree(videos / "ben", tmp_path / "growing" / "ben")
     second = prepare([tmp_path / "growing"], out, shard_bytes=300_000, sync="off")
-    assert first.frames + second.frames == made[1].frames
+    assert first.frames + second.frames == generated[1].frames
     assert min(first.frames, second.frames) > 0
-    assert content(out) == content(made[0])
+    assert content(out) == content(generated[0])
     (tmp_path / "growing/ann/1.mp4").unlink()
     smaller = prepare([tmp_path / "growing"], out, shard_bytes=300_000, sync="off")
     assert smaller.frames == 0
@@ -199,7 +200,9 @@ def test_only_what_is_new_is_worked_on(made: tuple[Path, PrepareReport], videos:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_killed_at_any_moment_it_carries_on(made: tuple[Path, PrepareReport], videos: Path, tmp_path: Path) -> None:
+def test_killed_at_any_moment_it_carries_on(
+    generated: tuple[Path, PrepareReport], videos: Path, tmp_path: Path
+) -> None:
     """Five kills, each after a time that is drawn at random, at whatever that hits."""
     out = tmp_path / "store"
     arguments = "sys.argv[1:2], sys.argv[2], jobs=2, sync='off', shard_bytes=300_000"
@@ -214,8 +217,8 @@ def test_killed_at_any_moment_it_carries_on(made: tuple[Path, PrepareReport], vi
         with pytest.raises(DataError, match="not a whole sample store"):
             SampleStore(out)
     report = prepare([videos], out, shard_bytes=300_000, sync="off")
-    assert report.frames < made[1].frames
-    assert content(out) == content(made[0])
+    assert report.frames < generated[1].frames
+    assert content(out) == content(generated[0])
 
 
 def wait_for(process: subprocess.Popen[bytes], out: Path, done: int) -> None:
@@ -246,7 +249,7 @@ def group_alive(group: int) -> bool:
 
 @pytest.mark.slow
 def test_ray_gives_the_same_bytes_though_a_worker_is_killed(
-    made: tuple[Path, PrepareReport], videos: Path, tmp_path: Path
+    generated: tuple[Path, PrepareReport], videos: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray")
     killed: list[int] = []
@@ -261,7 +264,7 @@ def test_ray_gives_the_same_bytes_though_a_worker_is_killed(
 
     prepare([videos], tmp_path / "store", jobs=2, engine="ray", shard_bytes=300_000, sync="off", on_progress=kill_one)
     assert killed
-    assert content(tmp_path / "store") == content(made[0])
+    assert content(tmp_path / "store") == content(generated[0])
 
 
 def is_ours(process: int) -> bool:
@@ -280,8 +283,8 @@ def test_a_store_that_cannot_be_written_is_an_error(videos: Path, tmp_path: Path
         prepare([videos], tmp_path / "file", sync="off")
 
 
-def test_shards_hold_nothing_but_names_and_content(made: tuple[Path, PrepareReport]) -> None:
-    out, report = made
+def test_shards_hold_nothing_but_names_and_content(generated: tuple[Path, PrepareReport]) -> None:
+    out, report = generated
     assert len(report.shards) > len({entry.split for entry in report.tracks})  # several of a split
     for shard in report.shards:
         with tarfile.open(out / shard.name) as archive:
@@ -291,9 +294,9 @@ def test_shards_hold_nothing_but_names_and_content(made: tuple[Path, PrepareRepo
         assert {info.name for info in infos} == {f"{key}.{member}" for key in keys for member in MEMBERS}
 
 
-def test_webdataset_reads_it(made: tuple[Path, PrepareReport]) -> None:
+def test_webdataset_reads_it(generated: tuple[Path, PrepareReport]) -> None:
     webdataset = pytest.importorskip("webdataset")
-    out, report = made
+    out, report = generated
     shards = [str(out / shard.name) for shard in report.shards]
     samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode())
     assert {sample["__key__"] for sample in samples} == {entry.key for entry in report.tracks}
@@ -305,8 +308,8 @@ def all_tracks(path: Path) -> list[Track]:
     return [track for split in store.splits for track in store.load(split)]
 
 
-def test_the_store_gives_what_was_seen_and_heard(made: tuple[Path, PrepareReport], videos: Path) -> None:
-    tracks = all_tracks(made[0])
+def test_the_store_gives_what_was_seen_and_heard(generated: tuple[Path, PrepareReport], videos: Path) -> None:
+    tracks = all_tracks(generated[0])
     assert len(tracks) == 5
     for track in tracks:
         count = len(track)
@@ -320,28 +323,32 @@ def test_the_store_gives_what_was_seen_and_heard(made: tuple[Path, PrepareReport
         assert track.waveform[: len(heard)] == pytest.approx(heard, abs=1 / 32767)
 
 
-def test_windows_at_the_ends_of_a_track_hear_what_is_around_it(made: tuple[Path, PrepareReport], videos: Path) -> None:
-    (track,) = [each for each in all_tracks(made[0]) if each.record.source == "ben/hidden.mp4" and each.record.start_s]
-    start, lead = round(track.record.start_s * 25), track.record.sound_lead_frames
-    true = windows(load_audio(videos / "ben/hidden.mp4"))[start : start + 8]
-    with_context = windows(track.sound_with_context)[lead : lead + 8]
+def test_windows_at_the_ends_of_a_track_hear_what_is_around_it(
+    generated: tuple[Path, PrepareReport], videos: Path
+) -> None:
+    (track,) = [
+        each for each in all_tracks(generated[0]) if each.record.source == "ben/hidden.mp4" and each.record.start_s
+    ]
+    start, lead = round(track.record.start_s * 25), track.record.audio_lead_frames
+    target = windows(load_audio(videos / "ben/hidden.mp4"))[start : start + 8]
+    with_context = windows(track.audio_with_context)[lead : lead + 8]
     alone = windows(track.waveform)[:8]
-    assert np.abs(with_context - true).mean() < 0.02 * np.abs(alone - true).mean()
+    assert np.abs(with_context - target).mean() < 0.02 * np.abs(alone - target).mean()
 
 
-def test_splits_never_share_a_speaker(made: tuple[Path, PrepareReport]) -> None:
-    store = SampleStore(made[0])
+def test_splits_never_share_a_speaker(generated: tuple[Path, PrepareReport]) -> None:
+    store = SampleStore(generated[0])
     assert store.splits == ["train", "val"]
     assert not set(store.speakers("train")) & set(store.speakers("val"))
 
 
-def test_without_pictures_the_rest_is_the_same(made: tuple[Path, PrepareReport]) -> None:
-    store = SampleStore(made[0])
-    for full, bare in zip(store.tracks("train"), store.tracks("train", pictures=False), strict=True):
+def test_without_pictures_the_rest_is_the_same(generated: tuple[Path, PrepareReport]) -> None:
+    store = SampleStore(generated[0])
+    for full, bare in zip(store.tracks("train"), store.tracks("train", images=False), strict=True):
         assert bare.frames.shape == (0, 112, 112, 3)
         assert bare.record == full.record
         assert (bare.landmarks == full.landmarks).all()
-        assert (bare.sound == full.sound).all()
+        assert (bare.audio == full.audio).all()
 
 
 def test_a_whole_store_is_valid(store: Path) -> None:

@@ -22,7 +22,7 @@ from speech2vid.data.store import SampleStore
 from speech2vid.media import load_audio, load_photo
 
 TICK = Fraction(1, 90_000)
-Pictures = Iterator[tuple[int, NDArray[np.uint8]]]  # time stamp in ticks, picture
+PillowImage = Iterator[tuple[int, NDArray[np.uint8]]]  # time stamp in ticks, picture
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def write(speech: Path) -> Callable[..., Path]:
 
     def make(
         path: Path,
-        pictures: Pictures,
+        images: PillowImage,
         *,
         rate: Fraction | int = 25,
         pix_fmt: str = "yuv420p",
@@ -49,8 +49,8 @@ def write(speech: Path) -> Callable[..., Path]:
             stream = output.add_stream("libx264", rate=rate, options={"crf": "12", "preset": "ultrafast", **options})
             stream.pix_fmt = pix_fmt
             stream.codec_context.time_base = stream.time_base = TICK
-            sound = output.add_stream("aac", rate=16_000, layout="mono")
-            for pts, image in pictures:
+            audio = output.add_stream("aac", rate=16_000, layout="mono")
+            for pts, image in images:
                 if not stream.codec_context.is_open:
                     stream.height, stream.width = image.shape[:2]
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")
@@ -62,14 +62,14 @@ def write(speech: Path) -> Callable[..., Path]:
             output.mux(stream.encode(None))
             block = av.AudioFrame.from_ndarray(voice[None], "s16", "mono")
             block.sample_rate, block.pts, block.time_base = 16_000, 0, Fraction(1, 16_000)
-            output.mux(sound.encode(block))
-            output.mux(sound.encode(None))
+            output.mux(audio.encode(block))
+            output.mux(audio.encode(None))
         return path
 
     return make
 
 
-def drifting(image: NDArray[np.uint8], frames: int, rate: Fraction | int = 25) -> Pictures:
+def drifting(image: NDArray[np.uint8], frames: int, rate: Fraction | int = 25) -> PillowImage:
     """The picture, moved a little from frame to frame."""
     for index in range(frames):
         yield round(index / rate / TICK), np.roll(image, round(3 * np.sin(3 * float(index / rate))), axis=1)
@@ -150,15 +150,15 @@ def black_hours(path: Path, hours: float) -> None:
         stream = output.add_stream("libx264", rate=25, options={"preset": "ultrafast", "g": "250", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 25)
-        sound = output.add_stream("flac", rate=16_000, layout="mono")
+        audio = output.add_stream("flac", rate=16_000, layout="mono")
         block = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.int16), "s16", "mono")
         block.sample_rate, block.pts, block.time_base = 16_000, 0, Fraction(1, 16_000)
-        output.mux(sound.encode(block))
-        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        output.mux(audio.encode(block))
+        image = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
         packets = []
         for index in range(250):
-            picture.pts, picture.time_base = index, Fraction(1, 25)
-            packets += stream.encode(picture)
+            image.pts, image.time_base = index, Fraction(1, 25)
+            packets += stream.encode(image)
         packets += stream.encode(None)
         encoded = [(bytes(packet), packet.is_keyframe) for packet in packets]
         for repeat in range(round(hours * 360)):
@@ -168,7 +168,7 @@ def black_hours(path: Path, hours: float) -> None:
                 packet.pts = packet.dts = 250 * repeat + index
                 packet.duration, packet.is_keyframe = 1, is_key
                 output.mux(packet)
-        output.mux(sound.encode(None))
+        output.mux(audio.encode(None))
 
 
 def test_a_wrong_extension(write, face, outcome, tmp_path) -> None:
@@ -232,6 +232,6 @@ def test_what_may_not_be_read_is_named(write, face, tmp_path, caplog: pytest.Log
 @pytest.mark.slow
 def test_eight_k(write, face, outcome, tmp_path) -> None:
     """7680 × 4320; the face is 700 px wide in it."""
-    picture = np.full((4320, 7680, 3), 90, np.uint8)
-    picture[1000:2344, 3000:4344] = cv2.resize(face, (1344, 1344), interpolation=cv2.INTER_CUBIC)
-    assert outcome(write(tmp_path / "8k.mp4", drifting(picture, 16))).tracks == 1
+    image = np.full((4320, 7680, 3), 90, np.uint8)
+    image[1000:2344, 3000:4344] = cv2.resize(face, (1344, 1344), interpolation=cv2.INTER_CUBIC)
+    assert outcome(write(tmp_path / "8k.mp4", drifting(image, 16))).tracks == 1

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from speech2vid.cli.program import program
 from speech2vid.errors import MediaError
 from speech2vid.inference.redub import redub
-from speech2vid.media import NativeReader, VideoWriter
+from speech2vid.media import RawVideoReader, VideoWriter
 
 BEFORE = b"an older video"
 FaceClip = Callable[..., Path]
@@ -53,27 +53,27 @@ def text(path: Path, content: str) -> Path:
 
 Maker = Callable[[Path, Path, Path], dict[str, object]]
 BAD: dict[str, tuple[Maker, str, str]] = {
-    "no face": (lambda at, clip, sound: {"--video": grey(at / "grey.mp4")}, "no face was found in", "from the front"),
-    "no pictures": (lambda at, clip, sound: {"--video": sound}, "has no video stream", "video file"),
-    "no sound": (lambda at, clip, sound: {"--audio": grey(at / "mute.mp4")}, "mute.mp4 has no sound", "with sound"),
+    "no face": (lambda at, clip, audio: {"--video": grey(at / "grey.mp4")}, "no face was found in", "from the front"),
+    "no pictures": (lambda at, clip, audio: {"--video": audio}, "has no video stream", "video file"),
+    "no sound": (lambda at, clip, audio: {"--audio": grey(at / "mute.mp4")}, "mute.mp4 has no sound", "with sound"),
     "video cut short": (
-        lambda at, clip, sound: {"--video": cut_short(at / "cut.mp4", clip, 0.02)},
+        lambda at, clip, audio: {"--video": cut_short(at / "cut.mp4", clip, 0.02)},
         "cut.mp4 has a video stream, but no picture in it can be decoded",
         "damaged",
     ),
-    "no such person": (lambda at, clip, sound: {"--face-index": 3}, "has no person 3: 1 were found", "numbered 0 to 0"),
+    "no such person": (lambda at, clip, audio: {"--face-index": 3}, "has no person 3: 1 were found", "numbered 0 to 0"),
     "a map that is none": (
-        lambda at, clip, sound: {"--speakers": text(at / "map.toml", "speaker = 3")},
+        lambda at, clip, audio: {"--speakers": text(at / "map.toml", "speaker = 3")},
         "map.toml is not a map of speakers",
         "[[speaker]]",
     ),
     "a map with a misspelling": (
-        lambda at, clip, sound: {"--speakers": text(at / "map.toml", '[[speaker]]\nfase = 0\naudio = "a.wav"')},
+        lambda at, clip, audio: {"--speakers": text(at / "map.toml", '[[speaker]]\nfase = 0\naudio = "a.wav"')},
         "a speaker is not described as expected",
         "face = 0",
     ),
-    "no weights for the network": (lambda at, clip, sound: {"--weights": at}, "does not exist", " "),
-    "another suffix": (lambda at, clip, sound: {"--outfile": at / "a.avi"}, "a.avi does not end in", ".mp4"),
+    "no weights for the network": (lambda at, clip, audio: {"--weights": at}, "does not exist", " "),
+    "another suffix": (lambda at, clip, audio: {"--outfile": at / "a.avi"}, "a.avi does not end in", ".mp4"),
 }
 
 
@@ -144,7 +144,7 @@ def test_a_hole_in_the_video_stays_a_hole(
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(content)
     result = redub(damaged, speech, tmp_path / "a.mp4", weights=drawn_weights, length="video")
-    before, after = [p.ticks for p in NativeReader(damaged)], [p.ticks for p in NativeReader(result.outfile)]
+    before, after = [p.ticks for p in RawVideoReader(damaged)], [p.ticks for p in RawVideoReader(result.outfile)]
     assert after == before
     assert 30 <= len(after) <= 50
 
@@ -156,7 +156,7 @@ def test_disk_full(on_a_full_disk: Callable[..., None], clip: Path, speech: Path
 def test_a_video_without_sound_of_its_own_is_dubbed(
     tmp_path: Path, face_clip: FaceClip, speech: Path, drawn_weights: Path
 ) -> None:
-    mute = face_clip(tmp_path / "mute.mp4", frames=10, sound=None)
+    mute = face_clip(tmp_path / "mute.mp4", frames=10, audio=None)
     result = redub(mute, speech, tmp_path / "a.mp4", weights=drawn_weights, length="video")
     assert result.frames == 10
 
@@ -166,8 +166,8 @@ def test_preview_writes_one_picture_and_no_video(tmp_path: Path, clip: Path, spe
     result = CliRunner().invoke(program, ["redub", *map(str, words), "--preview", str(tmp_path / "p.png"), "--json"])
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "a.mp4").exists()
-    picture = cv2.imread(str(tmp_path / "p.png"))
-    assert picture.shape == (200, 400, 3)
-    before, after = picture[:, :200].astype(int), picture[:, 200:]
+    frame = cv2.imread(str(tmp_path / "p.png"))
+    assert frame.shape == (200, 400, 3)
+    before, after = frame[:, :200].astype(int), frame[:, 200:]
     assert abs(after - before).max() > 10
     assert np.array_equal(before[:60], after[:60])

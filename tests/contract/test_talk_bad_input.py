@@ -50,9 +50,9 @@ def cut_short(path: Path, source: Path, share: float) -> Path:
     return path
 
 
-def video(path: Path, photo: Path, *, sound: Path | None) -> Path:
+def video(path: Path, photo: Path, *, audio: Path | None) -> Path:
     image = load_photo(photo)[:256, :256]
-    with VideoWriter(path, 256, 256, audio_source=sound) as writer:
+    with VideoWriter(path, 256, 256, audio_source=audio) as writer:
         for _ in range(10):
             writer.write(image)
     return path
@@ -74,57 +74,57 @@ def huge_png(path: Path) -> Path:
 Maker = Callable[[Path, Path, Path], dict[str, Path]]
 BAD: dict[str, tuple[Maker, str, str]] = {
     "two equal faces": (
-        lambda at, photo, sound: {"--face": two_faces(at / "two.png", photo)},
+        lambda at, photo, audio: {"--face": two_faces(at / "two.png", photo)},
         "two.png shows 2 faces of nearly equal size",
         "--face-index",
     ),
     "no upright face": (
-        lambda at, photo, sound: {"--face": lying_face(at / "lying.png", photo)},
+        lambda at, photo, audio: {"--face": lying_face(at / "lying.png", photo)},
         "no frontal face was found in",
         "looks at the camera",
     ),
     "unreadable picture": (
-        lambda at, photo, sound: {"--face": cut_short(at / "cut.jpg", photo, 0.3)},
+        lambda at, photo, audio: {"--face": cut_short(at / "cut.jpg", photo, 0.3)},
         "cut.jpg is damaged",
         "save it",
     ),
     "huge picture": (
-        lambda at, photo, sound: {"--face": huge_png(at / "huge.png")},
+        lambda at, photo, audio: {"--face": huge_png(at / "huge.png")},
         "huge.png is too large: ",
         "smaller",
     ),
     "empty file as sound": (
-        lambda at, photo, sound: {"--audio": cut_short(at / "empty.wav", sound, 0)},
+        lambda at, photo, audio: {"--audio": cut_short(at / "empty.wav", audio, 0)},
         "empty.wav is empty",
         "again",
     ),
-    "no samples in the sound": (lambda at, photo, sound: {"--audio": tone(at / "none.wav", 0)}, "none.wav", " "),
+    "no samples in the sound": (lambda at, photo, audio: {"--audio": tone(at / "none.wav", 0)}, "none.wav", " "),
     "sound shorter than a frame": (
-        lambda at, photo, sound: {"--audio": tone(at / "click.wav", 0.01)},
+        lambda at, photo, audio: {"--audio": tone(at / "click.wav", 0.01)},
         "click.wav lasts 10 ms, too short",
         "longer",
     ),
     "video without sound": (
-        lambda at, photo, sound: {"--audio": video(at / "mute.mp4", photo, sound=None)},
+        lambda at, photo, audio: {"--audio": video(at / "mute.mp4", photo, audio=None)},
         "mute.mp4 has no sound stream",
         "with sound",
     ),
     "truncated mp4 as sound": (
-        lambda at, photo, sound: {
-            "--audio": cut_short(at / "cut.mp4", video(at / "whole.mp4", photo, sound=sound), 0.02)
+        lambda at, photo, audio: {
+            "--audio": cut_short(at / "cut.mp4", video(at / "whole.mp4", photo, audio=audio), 0.02)
         },
         "cut.mp4 is not a media file that can be read",
         "damaged",
     ),
     "truncated mp4 as face": (
-        lambda at, photo, sound: {
-            "--face": cut_short(at / "cut.mp4", video(at / "whole.mp4", photo, sound=sound), 0.02)
+        lambda at, photo, audio: {
+            "--face": cut_short(at / "cut.mp4", video(at / "whole.mp4", photo, audio=audio), 0.02)
         },
         "cut.mp4 is not a media file that can be read",
         "damaged",
     ),
     "output in a file": (
-        lambda at, photo, sound: {"--outfile": sound / "a.mp4"},
+        lambda at, photo, audio: {"--outfile": audio / "a.mp4"},
         "folder",
         "create it",
     ),
@@ -134,9 +134,9 @@ BAD: dict[str, tuple[Maker, str, str]] = {
 @pytest.mark.parametrize("what", BAD)
 def test_bad_input(what: str, folder: Path, tmp_path: Path, photo: Path, drawn_weights: Path) -> None:
     make, reason, hint = BAD[what]
-    sound = tone(tmp_path / "good.wav", 0.4)
-    options = {"--face": photo, "--audio": sound, "--outfile": folder / "a.mp4", "--weights": drawn_weights}
-    options |= make(tmp_path, photo, sound)
+    audio = tone(tmp_path / "good.wav", 0.4)
+    options = {"--face": photo, "--audio": audio, "--outfile": folder / "a.mp4", "--weights": drawn_weights}
+    options |= make(tmp_path, photo, audio)
     words = [str(word) for option in options.items() for word in option]
     result = CliRunner().invoke(program, ["talk", *words, "--json"])
     assert result.exit_code == 1, result.output
@@ -180,7 +180,7 @@ def test_ctrl_c_midway(folder: Path, tmp_path: Path, photo: Path, drawn_weights:
 def test_a_failing_network_midway(
     folder: Path, tmp_path: Path, photo: Path, drawn_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from speech2vid.inference.fields import TalkerNetworks
+    from speech2vid.inference.talkers.warp import TalkerNetworks
 
     frames, calls = TalkerNetworks.frames, []
 

@@ -12,26 +12,26 @@ from speech2vid.cli.program import program
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError
 from speech2vid.inference import TalkerNetworks, generate_frames, make_identity
-from speech2vid.inference.shapes import ShapeStream, mouth_movements
+from speech2vid.inference.mouth_motion import MouthMotionStream, predict_mouth_motion
 from speech2vid.media import load_audio, probe
-from speech2vid.models.torch_engine import torch_loader
+from speech2vid.runtime.torch import torch_loader
 
 
 def test_both_engines_give_the_same_fields_and_pictures(photo: Path, speech: Path) -> None:
-    sound = load_audio(speech)[:SAMPLE_RATE_HZ]
-    made = []
+    audio = load_audio(speech)[:SAMPLE_RATE_HZ]
+    generated = []
     for networks in (TalkerNetworks(threads=1), TalkerNetworks(load=torch_loader("cpu"))):
         identity = make_identity([photo], networks, max_size_px=256)
-        movements = np.concatenate(list(mouth_movements([sound], ShapeStream(networks.voice))))
-        fields = networks.frames(identity.features, identity.mouths, np.float32(identity.rest + movements))
-        pictures = np.stack(list(generate_frames(identity, networks, [movements])))
-        made.append((movements, fields, pictures, networks.hashes))
-    (ours, our_fields, our_pictures, our_hashes), (theirs, their_fields, their_pictures, their_hashes) = made
+        motions = np.concatenate(list(predict_mouth_motion([audio], MouthMotionStream(networks.voice))))
+        fields = networks.frames(identity.features, identity.mouths, np.float32(identity.rest + motions))
+        images = np.stack(list(generate_frames(identity, networks, [motions])))
+        generated.append((motions, fields, images, networks.hashes))
+    (ours, our_fields, our_images, our_hashes), (theirs, their_fields, their_images, their_hashes) = generated
     assert np.abs(ours).max() > 1
     assert np.abs(ours - theirs).max() <= 1e-3
     for name in ("flow", "masks", "residual"):
         assert np.abs(getattr(our_fields, name) - getattr(their_fields, name)).max() <= 1e-3
-    assert np.abs(our_pictures.astype(int) - their_pictures).max() <= 1
+    assert np.abs(our_images.astype(int) - their_images).max() <= 1
     assert our_hashes == their_hashes
 
 

@@ -92,8 +92,8 @@ def test_export_of_what_it_cannot(speech2vid, tmp_path: Path, checkpoint_file: P
 
 @pytest.fixture
 def drawn_talker(tmp_path: Path) -> Path:
-    from speech2vid.models.checkpoint import save
     from speech2vid.models.warp_talker import WarpTalker, WarpTalkerConfig
+    from speech2vid.runtime.torch import save
 
     path = tmp_path / "in" / "warp_talker.safetensors"
     save(WarpTalker(WarpTalkerConfig(width=4)).eval(), path)
@@ -104,7 +104,7 @@ def drawn_talker(tmp_path: Path) -> Path:
 def checkpoint_file(tmp_path: Path) -> Path:
     import numpy as np
 
-    from speech2vid.weightfile import WeightsHeader, write_weights
+    from speech2vid.runtime.weights import WeightsHeader, write_weights
 
     path = tmp_path / "in" / "other.safetensors"
     write_weights(path, WeightsHeader("sandwich", {}), {"bread": np.zeros(2, np.float32)})
@@ -114,14 +114,14 @@ def checkpoint_file(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
     """All of it at toy size: a store becomes weights that talk; a training is not overwritten; one stopped goes on."""
-    from speech2vid.inference.fields import TalkerNetworks
+    from speech2vid.inference.talkers.warp import TalkerNetworks
 
     store, out = drawn_store(tmp_path / "store"), tmp_path / "out"
     arguments = ("train", "talker", "--data", store, "--out", out, "--config", "toy", "--device", "cpu")
     result = speech2vid(*arguments, timeout_s=300)
     assert result.returncode == 0, result.stderr
-    made = {Path(line).name for line in result.stdout.splitlines()}
-    assert {"warp_talker.safetensors", "warp_talker.frames.onnx", "voice.safetensors", "voice.shapes.onnx"} <= made
+    generated = {Path(line).name for line in result.stdout.splitlines()}
+    assert {"warp_talker.safetensors", "warp_talker.frames.onnx", "voice.safetensors", "voice.shapes.onnx"} <= generated
     networks = TalkerNetworks(out / "weights", "cpu")
     assert networks.voice.header.data.startswith("6 tracks of 3 speakers")
     assert "opening_correlation" in networks.voice.header.metrics
@@ -130,12 +130,12 @@ def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path],
     assert again.returncode == 1
     assert "holds a training already" in again.stderr
 
-    (out / "sound" / "checkpoint.safetensors").unlink()  # as if it had been stopped before the last stage
-    before = (out / "picture" / "losses.tsv").read_bytes()
+    (out / "audio_to_mouth" / "checkpoint.safetensors").unlink()  # as if it had been stopped before the last stage
+    before = (out / "warp_talker" / "losses.tsv").read_bytes()
     resumed = speech2vid(*arguments, "--resume", timeout_s=300)
     assert resumed.returncode == 0, resumed.stderr
-    assert (out / "picture" / "losses.tsv").read_bytes() == before
-    assert (out / "sound" / "checkpoint.safetensors").is_file()
+    assert (out / "warp_talker" / "losses.tsv").read_bytes() == before
+    assert (out / "audio_to_mouth" / "checkpoint.safetensors").is_file()
 
 
 @pytest.mark.slow

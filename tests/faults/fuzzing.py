@@ -41,12 +41,20 @@ def damaged(content: bytes, seed: int) -> bytes:
 def read_everything(path: Path) -> None:
     """What the commands read of a file: its facts, its mark, every picture and all of its sound."""
     from speech2vid.errors import MediaError
-    from speech2vid.media import VideoReader, is_photo, load_audio, load_photo, probe, read_credentials, read_mark
+    from speech2vid.media import (
+        VideoReader,
+        is_photo,
+        load_audio,
+        load_photo,
+        probe,
+        read_credentials,
+        read_synthetic_metadata,
+    )
 
     if is_photo(path):
         load_photo(path)
         return
-    read_mark(path)
+    read_synthetic_metadata(path)
     read_credentials(path)
     info = probe(path)
     failures = []

@@ -44,7 +44,7 @@ def inputs(tmp_path_factory, samples, photo, face_clip) -> dict[str, Path]:
     with VideoWriter(folder / "no face.mp4", 96, 64, audio_source=_wav(folder, samples)) as writer:
         for _ in range(12):
             writer.write(np.full((64, 96, 3), 90, np.uint8))
-    face_clip(folder / "no sound.mp4", frames=8, sound=None)
+    face_clip(folder / "no sound.mp4", frames=8, audio=None)
     paths = {path.name.split(".")[0]: path for path in folder.iterdir() if path.name != "a.wav"}
     return {**paths, "missing": folder / "missing.mp4", "device": Path("/dev/zero")}
 
@@ -60,7 +60,7 @@ NO_MEDIA = (
 )  # fmt: skip
 KINDS = (*NO_MEDIA, "sound only", "picture", "no face", "no sound")
 BAD_FACES = tuple(kind for kind in KINDS if kind not in ("picture", "no sound"))
-BAD_SOUNDS = (*NO_MEDIA, "picture", "no sound")
+BAD_AUDIO_FILES = (*NO_MEDIA, "picture", "no sound")
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_talk_face(kind: str, inputs, second, out, run) -> None:
     run("talk", "--face", inputs[kind], "--audio", second, "--outfile", out / "a.mp4")
 
 
-@pytest.mark.parametrize("kind", BAD_SOUNDS)
+@pytest.mark.parametrize("kind", BAD_AUDIO_FILES)
 def test_talk_audio(kind: str, inputs, photo, out, run) -> None:
     run("talk", "--face", photo, "--audio", inputs[kind], "--outfile", out / "a.mp4")
 
@@ -90,7 +90,7 @@ def test_redub_video(kind: str, inputs, second, out, run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", BAD_SOUNDS)
+@pytest.mark.parametrize("kind", BAD_AUDIO_FILES)
 def test_redub_audio(kind: str, inputs, out, run) -> None:
     words = ["--video", inputs["no sound"], "--audio", inputs[kind], "--outfile", out / "a.mp4"]
     run("redub", "--no-cache", *words)
@@ -152,7 +152,7 @@ def test_weights_that_are_none(kind: str, inputs, photo, second, out, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["text", "missing", "device", "folder", "zero bytes", "picture"])
+@pytest.mark.parametrize("kind", ["text", "missing", "device", "folder", "zero bytes", "image"])
 def test_configs_that_are_none(kind: str, inputs, drawn_store, tmp_path: Path, run) -> None:
     pytest.importorskip("torch")
     store = drawn_store(tmp_path / "store")

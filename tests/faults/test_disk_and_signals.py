@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from speech2vid.media import VideoReader, read_mark
+from speech2vid.media import VideoReader, read_synthetic_metadata
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="limits and signals")]
 PROGRAM = [sys.executable, "-c", "from speech2vid.cli import main; main()"]
@@ -61,7 +61,7 @@ def test_a_file_that_cannot_grow(name: str, limit_kb: int, commands, tmp_path: P
         [*LIMITED, str(limit_kb * 1000), *words_of(commands[name](out))], capture_output=True, text=True, check=False
     )
     if result.returncode == 0:  # small enough after all
-        assert read_mark(out) is not None or name == "sync"
+        assert read_synthetic_metadata(out) is not None or name == "sync"
     else:
         assert result.returncode == 1, result.stderr
         assert "Traceback" not in result.stderr
@@ -127,7 +127,7 @@ def test_killed_for_good(commands, tmp_path: Path) -> None:
     hidden = [path.name for path in tmp_path.iterdir() if path != out]
     assert all(name.startswith(".a.") for name in hidden)
     subprocess.run([*PROGRAM, *words_of(commands["talk"](out))], check=True, capture_output=True)
-    assert read_mark(out) is not None
+    assert read_synthetic_metadata(out) is not None
 
 
 def test_two_runs_with_one_output(commands, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from fuzzing import damaged, read_everything
 from sandbox import run
 
-VIDEOS, SOUNDS = ("mp4", "mkv", "avi", "mpegts", "webm", "flv"), ("wav", "mp3", "flac", "ipod")
-PICTURES = ("jpg", "png", "webp", "gif", "tiff", "bmp")
-SUFFIXES = (*VIDEOS, *SOUNDS, *PICTURES)
+VIDEOS, AUDIO_FILES = ("mp4", "mkv", "avi", "mpegts", "webm", "flv"), ("wav", "mp3", "flac", "ipod")
+IMAGES = ("jpg", "png", "webp", "gif", "tiff", "bmp")
+SUFFIXES = (*VIDEOS, *AUDIO_FILES, *IMAGES)
 QUICK, MANY = range(5), range(5, 105)
 
 

@@ -30,8 +30,8 @@ import uvicorn
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from speech2vid.app.endpoint import EndpointLimits, create
-from speech2vid.media import read_mark
+from speech2vid.app.api import EndpointLimits, create
+from speech2vid.media import read_synthetic_metadata
 
 LIMITS = EndpointLimits(max_upload_mb=1, max_seconds=5)
 SHORT_S = 0.3
@@ -41,13 +41,13 @@ SHORT_S = 0.3
 def good(photo: Path, cut_speech: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A photo, 0.3 s and two minutes of sound."""
     folder = tmp_path_factory.mktemp("good")
-    picture = io.BytesIO()
+    encoded = io.BytesIO()
     with PIL.Image.open(photo) as image:
-        image.convert("RGB").resize((256, 256)).save(picture, "jpeg")
+        image.convert("RGB").resize((256, 256)).save(encoded, "jpeg")
     long = cut_speech(folder / "long.wav", 120)
     return {
-        "photo": picture.getvalue(),
-        "sound": cut_speech(folder / "short.wav", SHORT_S).read_bytes(),
+        "face": encoded.getvalue(),
+        "audio": cut_speech(folder / "short.wav", SHORT_S).read_bytes(),
         "long": long.read_bytes(),
     }
 
@@ -80,22 +80,22 @@ class Form:
     more: list[tuple[str, tuple[str, bytes]]] = field(default_factory=list)
 
     def files(self, good: dict[str, bytes]) -> list[tuple[str, tuple[str, bytes]]]:
-        given = {name: self.parts.get(name, good[name]) for name in ("photo", "sound")}
+        given = {name: self.parts.get(name, good[name]) for name in ("face", "audio")}
         return [(name, (self.name, content)) for name, content in given.items() if content is not None] + self.more
 
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
 HOSTILE = {
-    "no photo in it": Form({"photo": b""}),
-    "no sound in it": Form({"sound": b""}),
-    "sound as the photo": Form({"photo": b"RIFF\x24\0\0\0WAVEfmt "}),
-    "a picture as the sound": Form({"sound": png_of(8, 8)}),
-    "a picture that wants the memory": Form({"photo": png_of(60_000, 60_000)}),
-    "a picture of no size": Form({"photo": png_of(0, 0)}),
-    "a list of other files as the sound": Form({"sound": PLAYLIST}),
-    "a list of other files as the photo": Form({"photo": PLAYLIST}),
-    "a script as the photo": Form({"photo": b"%!PS-Adobe-3.0\n(/etc/passwd) run\n"}),
-    "too many files": Form(more=[("photo", ("b", b"x"))]),
+    "no photo in it": Form({"face": b""}),
+    "no sound in it": Form({"audio": b""}),
+    "sound as the photo": Form({"face": b"RIFF\x24\0\0\0WAVEfmt "}),
+    "a picture as the sound": Form({"audio": png_of(8, 8)}),
+    "a picture that wants the memory": Form({"face": png_of(60_000, 60_000)}),
+    "a picture of no size": Form({"face": png_of(0, 0)}),
+    "a list of other files as the sound": Form({"audio": PLAYLIST}),
+    "a list of other files as the photo": Form({"face": PLAYLIST}),
+    "a script as the photo": Form({"face": b"%!PS-Adobe-3.0\n(/etc/passwd) run\n"}),
+    "too many files": Form(more=[("face", ("b", b"x"))]),
     "a file where a field belongs": Form(more=[("silence", ("b", b"hold"))]),
     "a field of another type": Form(fields={"crop": "[" * 900}),
     "an unknown field": Form(fields={"outfile": "/etc/passwd"}),
@@ -116,7 +116,7 @@ def test_a_hostile_form_is_refused_in_words(
 )
 def test_a_name_is_only_a_name(name: str, client: TestClient, good: dict[str, bytes], clean_temp: Path) -> None:
     """Names of uploads go nowhere: a bad photo is refused for its content, whatever it is called."""
-    answer = client.post("/talk", files=Form({"photo": b"no picture"}, name=name).files(good))
+    answer = client.post("/talk", files=Form({"face": b"no picture"}, name=name).files(good))
     is_refusal(answer)
     assert not list(clean_temp.parent.rglob("evil*"))
 
@@ -124,7 +124,7 @@ def test_a_name_is_only_a_name(name: str, client: TestClient, good: dict[str, by
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        ("application/json", b'{"photo": "/etc/passwd"}'),
+        ("application/json", b'{"face": "/etc/passwd"}'),
         ("multipart/form-data", b"--x\r\n"),
         ("multipart/form-data; boundary=x", b""),
         (
@@ -142,7 +142,7 @@ def test_what_is_no_form_is_refused_in_words(client: TestClient, kind: str, body
 
 @pytest.mark.parametrize("seed", [*range(4), *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 60))])
 def test_damaged_files(seed: int, client: TestClient, good: dict[str, bytes], clean_temp: Path) -> None:
-    name = ("photo", "sound")[seed % 2]
+    name = ("face", "audio")[seed % 2]
     answer = client.post("/talk", files=Form({name: damaged(good[name], seed)}).files(good))
     if answer.status_code != 200:  # the damage may not matter
         is_refusal(answer)
@@ -187,10 +187,10 @@ def running(limits: EndpointLimits, weights: Path) -> Iterator[int]:
         thread.join()
 
 
-def body_of(photo: bytes, sound: bytes) -> bytes:
+def body_of(photo: bytes, audio: bytes) -> bytes:
     parts = [
         b'--cut\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n%s\r\n' % each
-        for each in ((b"photo", photo), (b"sound", sound))
+        for each in ((b"face", photo), (b"audio", audio))
     ]
     return b"".join(parts) + b"--cut--\r\n"
 
@@ -219,7 +219,7 @@ def is_well(port: int) -> bool:
 def test_clients_that_vanish(drawn_weights: Path, good: dict[str, bytes], clean_temp: Path) -> None:
     """Midway in the upload, in the work, while they wait for their turn, in the answer: each makes room."""
     limits = EndpointLimits(max_seconds=1e6, max_upload_mb=20, waiting=1)
-    long, short = (body_of(good["photo"], good[name]) for name in ("long", "sound"))
+    long, short = (body_of(good["face"], good[name]) for name in ("long", "audio"))
     with running(limits, drawn_weights) as port:
         uploading = begin(port, long, 0.5)
         assert eventually(lambda: list(clean_temp.iterdir()))
@@ -246,7 +246,7 @@ def test_clients_that_vanish(drawn_weights: Path, good: dict[str, bytes], clean_
 def test_clients_that_stay_silent(drawn_weights: Path, good: dict[str, bytes], clean_temp: Path) -> None:
     """Half a request and no more: it is given up, and does not keep others out."""
     limits = EndpointLimits(waiting=1, pause_s=0.5)
-    body = body_of(good["photo"], good["sound"])
+    body = body_of(good["face"], good["audio"])
     with running(limits, drawn_weights) as port:
         silent = [begin(port, body, 0.5) for _ in range(2)]
         answers = [connection.getresponse() for connection in silent]
@@ -281,8 +281,8 @@ def test_a_full_disk(
     tmp_path: Path,
 ) -> None:
     """Nothing of an upload, only some of it, or some of the result can be written."""
-    form = Form({"sound": samples["mp3"]})  # a second, small beside the video that becomes of it
-    assert max(map(len, (good["photo"], samples["mp3"]))) < 30_000
+    form = Form({"audio": samples["mp3"]})  # a second, small beside the video that becomes of it
+    assert max(map(len, (good["face"], samples["mp3"]))) < 30_000
     with started("serve", "--weights", drawn_weights, temp=clean_temp, limit_bytes=limit) as (_, url):
         for _ in range(2):
             answer = httpx.post(f"{url}/talk", files=form.files(good), timeout=120)
@@ -291,7 +291,7 @@ def test_a_full_disk(
                 assert "no room" in answer.json()["error"]
             else:
                 (tmp_path / "a.mp4").write_bytes(answer.content)
-                assert read_mark(tmp_path / "a.mp4") is not None
+                assert read_synthetic_metadata(tmp_path / "a.mp4") is not None
         assert httpx.get(f"{url}/health").status_code == 200
         assert eventually(lambda: not list(clean_temp.iterdir()))
 
@@ -304,12 +304,12 @@ def test_the_end_of_the_server(
 ) -> None:
     from websockets.sync.client import connect
 
-    body = body_of(good["photo"], good["long"])
+    body = body_of(good["face"], good["long"])
     with started("serve", "--weights", drawn_weights, "--max-seconds", 10_000, temp=clean_temp) as (process, url):
         if moment == "live":
             client: Any = connect(f"{url.replace('http', 'ws')}/live")
             client.send("{}")
-            client.send(good["photo"])
+            client.send(good["face"])
             assert json.loads(client.recv())["type"] == "ready"
         elif moment != "idle":
             client = begin(int(url.rsplit(":", 1)[1]), body, 0.5 if moment == "upload" else 1.0)

@@ -54,7 +54,7 @@ def test_a_name_leads_nowhere(name: str, pages: ModuleType, page: Any, browser: 
     if answer.status_code == 200:
         for shown in answer.json():
             assert shown.startswith("/private/")
-            assert (page.private / shown.removeprefix("/private/")).resolve().is_relative_to(page.private.resolve())
+            assert (page.storage / shown.removeprefix("/private/")).resolve().is_relative_to(page.storage.resolve())
             assert '"success": true' in json.dumps(browser.run("look", pages.file(shown)))
     assert not list(page.folder.glob("evil*"))
 
@@ -63,7 +63,7 @@ def test_a_name_leads_nowhere(name: str, pages: ModuleType, page: Any, browser: 
 def test_half_an_upload_does_not_stay(ending: str, pages: ModuleType, page: Any, browser: Any) -> None:
     """It counts for the room that all visitors share."""
     port = int(page.url.rsplit(":", 1)[1])
-    before = set(page.private.iterdir())
+    before = set(page.storage.iterdir())
     head = (
         b"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         b"Content-Length: 1000000\r\n\r\n"
@@ -71,8 +71,8 @@ def test_half_an_upload_does_not_stay(ending: str, pages: ModuleType, page: Any,
     )
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(head + bytes(400_000))
-        assert pages.eventually(lambda: set(page.private.iterdir()) - before)
-        (half,) = set(page.private.iterdir()) - before
+        assert pages.eventually(lambda: set(page.storage.iterdir()) - before)
+        (half,) = set(page.storage.iterdir()) - before
         if ending == "stays silent":
             connection.settimeout(20)
             connection.recv(1000)  # an answer, or the end
@@ -107,7 +107,7 @@ def test_a_full_disk(pages: ModuleType, photo: Path, second: Path, tmp_path: Pat
         let_files_grow(10_000)
         status = pages.last(visitor.run("talk", *pages.talk(*shown)))[0]
         assert "could not be written here" in status
-        assert not page.made()
+        assert not page.generated()
         answer = visitor.client.post("/gradio_api/upload", files={"files": ("other.jpg", bytes(20_000))})
         assert answer.status_code == 507
         assert "no room" in answer.json()["detail"]
@@ -129,7 +129,7 @@ def test_the_end_of_the_server_in_the_middle_of_a_job(
         minute = cut_speech(tmp_path / "minute.wav", 60)
         assert visitor.join("talk", *pages.talk(*visitor.upload(photo, minute))).status_code == 200
         messages = visitor.messages()
-        while not [path for path in page.made() if path.name.startswith(".talk")]:
+        while not [path for path in page.generated() if path.name.startswith(".talk")]:
             next(messages)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from sandbox import run
 
-from speech2vid.engine.onnx import OnnxNetwork
-from speech2vid.inference.fields import TalkerNetworks
-from speech2vid.weightfile import WeightsHeader, digest, read_header, read_weights, tensor_spans, write_weights
+from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.runtime.onnx import OnnxNetwork
+from speech2vid.runtime.weights import WeightsHeader, digest, read_header, read_weights, tensor_spans, write_weights
 
 SHIPPED = Path(str(resources.files("speech2vid") / "weights"))
 ABOUT = {"format_version": "1", "architecture": "voice", "config": "{}", "data": "", "metrics": "{}", "licence": ""}

@@ -13,7 +13,7 @@ from fuzzing import read_everything
 from sandbox import run
 
 from speech2vid.errors import MediaError
-from speech2vid.media import VideoReader, VideoWriter, load_audio, load_photo, probe, read_mark
+from speech2vid.media import VideoReader, VideoWriter, load_audio, load_photo, probe, read_synthetic_metadata
 
 HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{}\n#EXT-X-ENDLIST\n"
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {} RTP/AVP 96\na=rtpmap:96 H264/90000\n"
@@ -105,7 +105,7 @@ def test_names(name: str, samples: dict[str, bytes], tmp_path: Path, monkeypatch
     with VideoWriter(outfile, 128, 128, audio_source=f"{name}.wav", preset="ultrafast") as writer:
         for frame in VideoReader(f"{name}.mp4"):
             writer.write(frame.image)
-    assert read_mark(outfile) is not None
+    assert read_synthetic_metadata(outfile) is not None
     assert sorted(os.listdir(b".")) == sorted([*before, os.fsencode(outfile)])
 
 

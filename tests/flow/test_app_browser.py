@@ -81,17 +81,17 @@ def me(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Path:
     return path
 
 
-def fill(tab: Tab, photo: Path, sound: Path, *, agree: bool = True) -> None:
+def fill(tab: Tab, photo: Path, audio: Path, *, agree: bool = True) -> None:
     """Upload both in the tab Talk, and tick the box."""
     tab.locator("#talk-photo input[type=file]").set_input_files(photo)
     tab.locator(".faces img").wait_for()
-    upload_sound(tab, "talk", sound)
+    upload_audio(tab, "talk", audio)
     if agree:
         tab.locator("#talk-consent input").check()
 
 
-def upload_sound(tab: Tab, name: str, sound: Path) -> None:
-    tab.locator(f"#{name}-sound input[type=file]").set_input_files(sound)
+def upload_audio(tab: Tab, name: str, audio: Path) -> None:
+    tab.locator(f"#{name}-sound input[type=file]").set_input_files(audio)
     tab.locator(f"#{name}-sound [data-testid=waveform-controls]").wait_for()
 
 
@@ -135,7 +135,7 @@ def test_a_photo_and_a_sound_become_a_video_that_plays(
 
 def begun(page: Any) -> list[Path]:
     """Videos that are being written."""
-    return [path for path in page.made() if path.name.startswith(".talk")]
+    return [path for path in page.generated() if path.name.startswith(".talk")]
 
 
 def test_cancel(
@@ -222,7 +222,7 @@ def test_redub_and_sync_of_a_video(
     tab.get_by_role("tab", name="Re-dub").click()
     tab.locator("#redub-video input[type=file]").set_input_files(clip)
     tab.locator("#redub-video video").wait_for()
-    upload_sound(tab, "redub", short_speech)
+    upload_audio(tab, "redub", short_speech)
     tab.locator("#redub-consent input").check()
     tab.locator("#redub-make").click()
     assert playing(tab, "redub")["seconds"] == pytest.approx(1.2, abs=0.1)
@@ -240,12 +240,12 @@ def test_live(visit: Callable[..., Tab]) -> None:
     tab.locator("#live-photo img").wait_for()
     tab.get_by_role("button", name="Start speaking").click()
     tab.wait_for_function("() => document.getElementById('live-status').dataset.frames > 20")
-    picture = "() => document.getElementById('live-canvas').toDataURL()"
-    pictures = set()
+    image = "() => document.getElementById('live-canvas').toDataURL()"
+    images = set()
     for _ in range(5):
-        pictures.add(tab.evaluate(picture))
+        images.add(tab.evaluate(image))
         tab.wait_for_timeout(300)
-    assert len(pictures) > 1
+    assert len(images) > 1
     assert tab.evaluate("() => document.getElementById('live-canvas').width") == 512
     tab.get_by_role("button", name="Stop").click()
     assert "Stopped." in status.inner_text()

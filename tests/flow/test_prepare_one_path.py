@@ -11,8 +11,8 @@ import pytest
 from speech2vid.audio.windows import windows
 from speech2vid.data.prepare import prepare
 from speech2vid.data.store import SampleStore
-from speech2vid.face.detector import detect_boxes
-from speech2vid.frontend import aligned_track, stills_of_video
+from speech2vid.faces import aligned_track, stills_of_video
+from speech2vid.faces.detect import detect_boxes
 from speech2vid.media import VideoReader, load_audio
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from speech2vid.inference.redub import RedubResult, redub
 from speech2vid.inference.talk import talk
-from speech2vid.media import NativeReader, VideoReader, VideoWriter, load_photo, read_mark
+from speech2vid.media import RawVideoReader, VideoReader, VideoWriter, load_photo, read_synthetic_metadata
 from speech2vid.media.container import open_media
 
 FaceClip = Callable[..., Path]
@@ -35,21 +35,21 @@ def clip(face_clip: FaceClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(clip: Path, speech: Path) -> RedubResult:
+def generated(clip: Path, speech: Path) -> RedubResult:
     return redub(clip, speech, clip.with_name("out.mp4"), length="video", crf=4)
 
 
-def test_times_size_and_number_of_pictures_are_those_of_the_source(clip: Path, made: RedubResult) -> None:
-    assert made.frames == 36
-    assert _times(made.outfile) == _times(clip)
-    assert NativeReader(made.outfile).format == NativeReader(clip).format
-    assert read_mark(made.outfile)["command"] == "redub"  # type: ignore[index]
-    assert not made.notes
+def test_times_size_and_number_of_pictures_are_those_of_the_source(clip: Path, generated: RedubResult) -> None:
+    assert generated.frames == 36
+    assert _times(generated.outfile) == _times(clip)
+    assert RawVideoReader(generated.outfile).format == RawVideoReader(clip).format
+    assert read_synthetic_metadata(generated.outfile)["command"] == "redub"  # type: ignore[index]
+    assert not generated.notes
 
 
-def test_the_mouth_is_new_and_the_rest_is_as_it_was(clip: Path, made: RedubResult) -> None:
+def test_the_mouth_is_new_and_the_rest_is_as_it_was(clip: Path, generated: RedubResult) -> None:
     changes = []
-    for before, after in zip(NativeReader(clip), NativeReader(made.outfile), strict=True):
+    for before, after in zip(RawVideoReader(clip), RawVideoReader(generated.outfile), strict=True):
         difference = abs(before.planes[0].astype(int) - after.planes[0])
         assert difference[:60].mean() < 1.0  # the upper half of the face
         assert difference[:, :20].mean() < 1.0
@@ -85,7 +85,7 @@ def test_only_the_speaker_changes_in_a_programme(programme: Path, speech: Path) 
     assert _times(result.outfile) == _times(programme)
     assert any("cannot be heard which of 2 faces speaks" in note for note in result.notes)
     mouths, others = [], []
-    for before, after in zip(NativeReader(programme), NativeReader(result.outfile), strict=True):
+    for before, after in zip(RawVideoReader(programme), RawVideoReader(result.outfile), strict=True):
         difference = abs(before.planes[0].astype(int) - after.planes[0])
         mouths.append(difference[90:150, 60:140].mean())
         others.append(difference[:, 210:].mean())
@@ -102,10 +102,10 @@ def test_who_speaks_is_heard_even_where_the_listener_is_larger(
     portrait = tmp_path / "portrait.png"
     image = load_photo(photo)[:300, 60:360]
     PIL.Image.fromarray(image).save(portrait)
-    sound = cut_speech(tmp_path / "sound.wav", 4.0)
-    talk(portrait, sound, tmp_path / "talk.mp4", max_size_px=300)
+    audio = cut_speech(tmp_path / "sound.wav", 4.0)
+    talk(portrait, audio, tmp_path / "talk.mp4", max_size_px=300)
     listener = cv2.resize(image, (240, 240), interpolation=cv2.INTER_AREA)
-    with VideoWriter(tmp_path / "two.mp4", 440, 240, audio_source=sound, crf=4) as writer:
+    with VideoWriter(tmp_path / "two.mp4", 440, 240, audio_source=audio, crf=4) as writer:
         for frame in VideoReader(tmp_path / "talk.mp4"):
             both = np.full((240, 440, 3), 90, np.uint8)
             both[20:220, :200] = cv2.resize(frame.image, (200, 200), interpolation=cv2.INTER_AREA)
@@ -114,7 +114,7 @@ def test_who_speaks_is_heard_even_where_the_listener_is_larger(
     result = redub(tmp_path / "two.mp4", speech, tmp_path / "a.mp4", length="shortest", crf=4)
     assert not result.notes
     left, right = [], []
-    for before, after in zip(NativeReader(tmp_path / "two.mp4"), NativeReader(result.outfile), strict=True):
+    for before, after in zip(RawVideoReader(tmp_path / "two.mp4"), RawVideoReader(result.outfile), strict=True):
         difference = abs(before.planes[0].astype(int) - after.planes[0])
         left.append(difference[110:170, 60:140].mean())
         right.append(difference[:, 210:].mean())
@@ -123,46 +123,46 @@ def test_who_speaks_is_heard_even_where_the_listener_is_larger(
 
 
 def test_a_second_dub_uses_what_the_first_found_out(
-    clip: Path, speech: Path, own_cache: Path, made: RedubResult
+    clip: Path, speech: Path, own_cache: Path, generated: RedubResult
 ) -> None:
     kept = list((own_cache / "speech2vid" / "tracks").glob("*.npz"))
     assert kept
     again = redub(clip, speech, clip.with_name("again.mp4"), length="video", crf=4)
-    assert again.stage_seconds["track"] < made.stage_seconds["track"] / 2
-    assert _distance(again.outfile, made.outfile) < 0.2  # x264 on several threads is not exact to the bit
+    assert again.stage_seconds["track"] < generated.stage_seconds["track"] / 2
+    assert _distance(again.outfile, generated.outfile) < 0.2  # x264 on several threads is not exact to the bit
     for path in kept:
         path.write_bytes(path.read_bytes()[:-300])  # damaged: found out again
     thrice = redub(clip, speech, clip.with_name("thrice.mp4"), length="video", crf=4)
     assert thrice.stage_seconds["track"] > again.stage_seconds["track"]
-    assert _distance(thrice.outfile, made.outfile) < 0.2
+    assert _distance(thrice.outfile, generated.outfile) < 0.2
 
 
 def test_a_longer_sound_plays_the_end_back_and_forth(
     face_clip: FaceClip, tmp_path: Path, cut_speech: Callable[..., Path]
 ) -> None:
     short = face_clip(tmp_path / "short.mp4", frames=12)
-    sound = cut_speech(tmp_path / "sound.wav", 1.0)
-    result = redub(short, sound, tmp_path / "a.mp4", crf=4)
+    audio = cut_speech(tmp_path / "sound.wav", 1.0)
+    result = redub(short, audio, tmp_path / "a.mp4", crf=4)
     assert result.frames == 25
-    pictures = [picture.planes[0][:60].astype(int) for picture in NativeReader(result.outfile)]
+    frames = [frame.planes[0][:60].astype(int) for frame in RawVideoReader(result.outfile)]
     for forth, back in ((10, 12), (8, 14), (1, 21), (1, 23)):  # … 10 11 10 9 … 1 0 1 2 …
-        assert abs(pictures[forth] - pictures[back]).mean() < 1.0
-    assert abs(pictures[5] - pictures[11]).mean() > 2.0
+        assert abs(frames[forth] - frames[back]).mean() < 1.0
+    assert abs(frames[5] - frames[11]).mean() > 2.0
 
 
 def test_a_shorter_sound_ends_the_video_or_not(
     face_clip: FaceClip, tmp_path: Path, cut_speech: Callable[..., Path]
 ) -> None:
     video = face_clip(tmp_path / "video.mp4", frames=20)
-    sound = cut_speech(tmp_path / "sound.wav", 0.4)
-    assert redub(video, sound, tmp_path / "a.mp4").frames == 10
-    assert redub(video, sound, tmp_path / "b.mp4", length="video").frames == 20
-    assert redub(video, sound, tmp_path / "c.mp4", length="shortest").frames == 10
+    audio = cut_speech(tmp_path / "sound.wav", 0.4)
+    assert redub(video, audio, tmp_path / "a.mp4").frames == 10
+    assert redub(video, audio, tmp_path / "b.mp4", length="video").frames == 20
+    assert redub(video, audio, tmp_path / "c.mp4", length="shortest").frames == 10
 
 
 def _distance(a: Path, b: Path) -> float:
     """Mean difference of the grey levels of two videos."""
-    pairs = zip(NativeReader(a), NativeReader(b), strict=True)
+    pairs = zip(RawVideoReader(a), RawVideoReader(b), strict=True)
     return float(np.mean([abs(x.planes[0].astype(int) - y.planes[0]).mean() for x, y in pairs]))
 
 

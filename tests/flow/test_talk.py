@@ -15,17 +15,17 @@ import pytest
 from typer.testing import CliRunner
 
 import speech2vid
-from speech2vid.audio.silence import waveform_activity
+from speech2vid.audio.vad import waveform_activity
 from speech2vid.cli.program import program
 from speech2vid.constants import SAMPLE_RATE_HZ
-from speech2vid.frontend import aligned_track, choose_face, lip_opening
-from speech2vid.inference.fields import TalkerNetworks
-from speech2vid.inference.shapes import ShapeStream, mouth_movements
-from speech2vid.media import VideoReader, load_audio, load_photo, probe, read_mark
+from speech2vid.faces import aligned_track, choose_face, lip_opening
+from speech2vid.inference.mouth_motion import MouthMotionStream, predict_mouth_motion
+from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.media import VideoReader, load_audio, load_photo, probe, read_synthetic_metadata
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
+def audio(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
     """2.2 s of speech, 1.2 s of digital silence, 1.1 s of speech, at the speech's own rate."""
     path = tmp_path_factory.mktemp("sound") / "pause.wav"
     with wave.open(str(speech)) as source, wave.open(str(path), "wb") as target:
@@ -38,35 +38,35 @@ def sound(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(
-    tmp_path_factory: pytest.TempPathFactory, photo: Path, sound: Path, drawn_weights: Path
+def generated(
+    tmp_path_factory: pytest.TempPathFactory, photo: Path, audio: Path, drawn_weights: Path
 ) -> tuple[Path, dict[str, object]]:
     """The video and what the command says of it."""
     outfile = tmp_path_factory.mktemp("made") / "talk.mp4"
-    words = ["--face", photo, "--audio", sound, "--outfile", outfile, "--weights", drawn_weights, "--json"]
+    words = ["--face", photo, "--audio", audio, "--outfile", outfile, "--weights", drawn_weights, "--json"]
     result = CliRunner().invoke(program, ["talk", *map(str, words)])
     assert result.exit_code == 0, result.output
     return outfile, json.loads(result.stdout)
 
 
-def test_the_video_is_what_was_asked_for(made: tuple[Path, dict[str, object]], sound: Path) -> None:
-    outfile, record = made
+def test_the_video_is_what_was_asked_for(generated: tuple[Path, dict[str, object]], audio: Path) -> None:
+    outfile, record = generated
     info = probe(outfile)
     assert (info.width_px, info.height_px) == (512, 512)
     assert (info.video_codec, info.pixel_format, info.audio_codec) == ("h264", "yuv420p", "aac")
-    assert abs(info.duration_s - probe(sound).duration_s) <= 0.04
-    assert info.audio_rate_hz == probe(sound).audio_rate_hz
+    assert abs(info.duration_s - probe(audio).duration_s) <= 0.04
+    assert info.audio_rate_hz == probe(audio).audio_rate_hz
     with av.open(str(outfile)) as container:
         assert sum(1 for _ in container.decode(video=0)) == record["frames"] == round(4.5 * 25)
     content = outfile.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")  # plays while it loads
-    mark = read_mark(outfile)
+    mark = read_synthetic_metadata(outfile)
     assert mark is not None
     assert mark["synthetic"] is True
 
 
-def test_the_record_accounts_for_the_work(made: tuple[Path, dict[str, object]]) -> None:
-    _, record = made
+def test_the_record_accounts_for_the_work(generated: tuple[Path, dict[str, object]]) -> None:
+    _, record = generated
     assert record["seconds"] == pytest.approx(record["frames"] / 25)  # type: ignore[operator]
     stages = record["stage_seconds"]
     assert isinstance(stages, dict)
@@ -77,25 +77,27 @@ def test_the_record_accounts_for_the_work(made: tuple[Path, dict[str, object]]) 
 
 
 def test_the_mouth_moves_with_the_sound_and_rests_in_silence(
-    made: tuple[Path, dict[str, object]], sound: Path, drawn_weights: Path
+    generated: tuple[Path, dict[str, object]], audio: Path, drawn_weights: Path
 ) -> None:
-    images = [frame.image for frame in VideoReader(made[0])]
+    images = [frame.image for frame in VideoReader(generated[0])]
     start = choose_face(images[0], "made").box
     opening = lip_opening(np.stack([tracked.aligned.landmarks for tracked in aligned_track(images, start)]))
-    waveform = load_audio(sound)
-    stream = ShapeStream(TalkerNetworks(drawn_weights).voice)
-    asked = np.concatenate(list(mouth_movements([waveform], stream)))[:, 18, 1]  # the inner lower lip
-    assert np.corrcoef(opening, asked)[0, 1] > 0.8
+    waveform = load_audio(audio)
+    stream = MouthMotionStream(TalkerNetworks(drawn_weights).voice)
+    requested = np.concatenate(list(predict_mouth_motion([waveform], stream)))[:, 18, 1]  # the inner lower lip
+    assert np.corrcoef(opening, requested)[0, 1] > 0.8
     silent = waveform_activity(waveform)[: len(opening)] == 0
     assert silent[70:80].all()
     assert opening[silent].std() < 0.1 * opening[~silent].std()
     assert opening[silent].mean() < opening[~silent].mean() - 0.5 * opening[~silent].std()
 
 
-def test_outside_the_mouth_region_the_photo_stands_still(made: tuple[Path, dict[str, object]], photo: Path) -> None:
+def test_outside_the_mouth_region_the_photo_stands_still(
+    generated: tuple[Path, dict[str, object]], photo: Path
+) -> None:
     image = load_photo(photo)
     face = choose_face(image, photo)
-    frames = [frame.image.astype(int) for frame in VideoReader(made[0])][::5]
+    frames = [frame.image.astype(int) for frame in VideoReader(generated[0])][::5]
     eyes = face.landmarks[36:48]
     left, top = (eyes.min(axis=0) - 10).astype(int)
     right, bottom = (eyes.max(axis=0) + 10).astype(int)
@@ -107,11 +109,11 @@ def test_outside_the_mouth_region_the_photo_stands_still(made: tuple[Path, dict[
     assert moved.std(axis=0).max() > 10
 
 
-def test_crop_and_odd_sizes(photo: Path, sound: Path, drawn_weights: Path, tmp_path: Path) -> None:
+def test_crop_and_odd_sizes(photo: Path, audio: Path, drawn_weights: Path, tmp_path: Path) -> None:
     odd = tmp_path / "odd.png"
     PIL.Image.fromarray(load_photo(photo)[:301, :333]).save(odd)
-    whole = speech2vid.talk(odd, sound, tmp_path / "whole.mp4", weights=drawn_weights)
-    cropped = speech2vid.talk([odd, odd], sound, tmp_path / "crop.mp4", crop=True, crf=30, weights=drawn_weights)
+    whole = speech2vid.talk(odd, audio, tmp_path / "whole.mp4", weights=drawn_weights)
+    cropped = speech2vid.talk([odd, odd], audio, tmp_path / "crop.mp4", crop=True, crf=30, weights=drawn_weights)
     assert isinstance(whole, speech2vid.TalkResult)
     assert whole.frames == cropped.frames == round(4.5 * 25)
     sizes = [probe(result.outfile) for result in (whole, cropped)]
@@ -121,19 +123,19 @@ def test_crop_and_odd_sizes(photo: Path, sound: Path, drawn_weights: Path, tmp_p
     assert choose_face(first, "crop").box.area > 0.3 * first.shape[0] * first.shape[1]
 
 
-def test_one_result_however_threads_run(photo: Path, sound: Path, drawn_weights: Path, tmp_path: Path) -> None:
-    def pictures(name: str) -> np.ndarray:
-        speech2vid.talk(photo, sound, tmp_path / name, crop=True, crf=0, weights=drawn_weights)
+def test_one_result_however_threads_run(photo: Path, audio: Path, drawn_weights: Path, tmp_path: Path) -> None:
+    def images(name: str) -> np.ndarray:
+        speech2vid.talk(photo, audio, tmp_path / name, crop=True, crf=0, weights=drawn_weights)
         return np.stack([frame.image for frame in VideoReader(tmp_path / name)])
 
-    assert np.array_equal(pictures("a.mkv"), pictures("b.mkv"))
+    assert np.array_equal(images("a.mkv"), images("b.mkv"))
 
 
 def test_a_video_as_face_and_its_own_sound(
-    made: tuple[Path, dict[str, object]], drawn_weights: Path, tmp_path: Path
+    generated: tuple[Path, dict[str, object]], drawn_weights: Path, tmp_path: Path
 ) -> None:
-    result = speech2vid.talk(made[0], made[0], tmp_path / "again.mp4", weights=drawn_weights)
-    assert result.frames == made[1]["frames"]
+    result = speech2vid.talk(generated[0], generated[0], tmp_path / "again.mp4", weights=drawn_weights)
+    assert result.frames == generated[1]["frames"]
     assert probe(result.outfile).width_px == 512
 
 

@@ -50,10 +50,10 @@ def make_clip() -> Callable[..., Path]:
         codec: str = "libx264",
         pix_fmt: str = "yuv444p",
         pixel_aspect: Fraction | None = None,
-        sound: NDArray[np.float32] | None = None,
-        sound_start: int = 0,
-        sound_rate_hz: int = 16_000,
-        sound_codec: str = "pcm_s16le",
+        audio: NDArray[np.float32] | None = None,
+        audio_start: int = 0,
+        audio_rate_hz: int = 16_000,
+        audio_codec: str = "pcm_s16le",
     ) -> Path:
         with av.open(str(path), "w") as output:
             stream = output.add_stream(codec, rate=rate, options={"crf": "1", "preset": "ultrafast"})
@@ -63,20 +63,20 @@ def make_clip() -> Callable[..., Path]:
             stream.time_base = time_base
             if pixel_aspect is not None:
                 stream.codec_context.sample_aspect_ratio = pixel_aspect
-            audio = None
-            if sound is not None:
-                audio = output.add_stream(sound_codec, rate=sound_rate_hz, layout="mono")
+            audio_stream = None
+            if audio is not None:
+                audio_stream = output.add_stream(audio_codec, rate=audio_rate_hz, layout="mono")
             for index, time in enumerate(pts):
                 frame = av.VideoFrame.from_ndarray(numbered(index, *size), format="rgb24")
                 frame.pts, frame.time_base = time, time_base
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
-            if audio is not None and sound is not None:
-                wave = (sound * 32767).astype(np.int16)[None]
+            if audio_stream is not None and audio is not None:
+                wave = (audio * 32767).astype(np.int16)[None]
                 frame = av.AudioFrame.from_ndarray(wave, "s16", "mono")
-                frame.sample_rate, frame.pts, frame.time_base = sound_rate_hz, sound_start, Fraction(1, sound_rate_hz)
-                output.mux(audio.encode(frame))
-                output.mux(audio.encode(None))
+                frame.sample_rate, frame.pts, frame.time_base = audio_rate_hz, audio_start, Fraction(1, audio_rate_hz)
+                output.mux(audio_stream.encode(frame))
+                output.mux(audio_stream.encode(None))
         return path
 
     return make

@@ -11,7 +11,6 @@ import pytest
 
 from speech2vid.audio.mfcc import (
     MEL_FLOOR,
-    SILENT_FEATURES,
     AudioFeatures,
     FeatureStream,
     audio_features,
@@ -19,12 +18,13 @@ from speech2vid.audio.mfcc import (
     logmel,
     mel_filters,
     mfcc,
+    silent_features,
 )
 from speech2vid.errors import MediaError
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 
-def sound(samples: int, seed: int = 0) -> Waveform:
+def audio(samples: int, seed: int = 0) -> Waveform:
     """Noise of changing loudness over a rising tone, with some digital silence."""
     random = np.random.default_rng(seed)
     time_s = np.arange(samples) / 16000
@@ -67,7 +67,7 @@ def librosa_logmel(wave: Waveform) -> np.ndarray:
 
 @pytest.mark.parametrize("samples", [16000, 16001, 16159, 12345])
 def test_logmel_and_cepstra_equal_librosa(samples: int) -> None:
-    wave = sound(samples)
+    wave = audio(samples)
     reference = librosa_logmel(wave)
     np.testing.assert_allclose(logmel(wave), reference, rtol=1e-5, atol=1e-4)
     cepstra = librosa.feature.mfcc(S=reference.T, n_mfcc=13, dct_type=2, norm="ortho", lifter=0).T
@@ -82,7 +82,7 @@ def test_filters_are_librosas_htk_filters_and_none_is_empty() -> None:
 
 
 def test_types_and_shapes() -> None:
-    features = audio_features(sound(4000))
+    features = audio_features(audio(4000))
     assert features.mfcc.shape == (26, 13)
     assert features.mfcc.dtype == np.float32
     assert features.logmel.shape == (26, 40)
@@ -94,7 +94,7 @@ def test_types_and_shapes() -> None:
 
 @pytest.mark.parametrize("longest", [1, 7, 160, 640, 1000, 5000, 40000])
 def test_chunks_of_any_size_give_the_same_bits(longest: int) -> None:
-    wave = sound(700 if longest == 1 else 100_123, seed=longest)
+    wave = audio(700 if longest == 1 else 100_123, seed=longest)
     whole = audio_features(wave)
     for seed in range(3):
         parts = in_chunks(wave, seed, longest)
@@ -103,17 +103,17 @@ def test_chunks_of_any_size_give_the_same_bits(longest: int) -> None:
 
 
 def test_rows_do_not_depend_on_what_comes_later() -> None:
-    wave = sound(20_000)
+    wave = audio(20_000)
     np.testing.assert_array_equal(mfcc(wave)[:60], mfcc(wave[:10_000])[:60])
 
 
 @pytest.mark.parametrize("samples", [0, 1, 159, 160, 161, 199, 200, 201, 359, 360, 361, 400, 1600])
 def test_row_count_of_short_sounds(samples: int) -> None:
-    assert len(audio_features(sound(samples))) == samples // 160 + 1
+    assert len(audio_features(audio(samples))) == samples // 160 + 1
 
 
 def test_a_row_is_out_200_samples_after_its_centre() -> None:
-    stream, wave = FeatureStream(), sound(2000)
+    stream, wave = FeatureStream(), audio(2000)
     assert len(stream.push(wave[:199])) == 0
     assert len(stream.push(wave[199:200])) == 1
     assert len(stream.push(wave[200:359])) == 0
@@ -125,7 +125,7 @@ def test_digital_silence_is_finite_and_flat() -> None:
     np.testing.assert_allclose(features.logmel, np.log(MEL_FLOOR), rtol=1e-6)
     np.testing.assert_allclose(features.mfcc[:, 1:], 0.0, atol=1e-9)
     np.testing.assert_array_equal(features.level_db, -100.0)
-    np.testing.assert_array_equal(features.mfcc, np.repeat(SILENT_FEATURES.mfcc, 101, axis=0))
+    np.testing.assert_array_equal(features.mfcc, np.repeat(silent_features().mfcc, 101, axis=0))
 
 
 @pytest.mark.parametrize(("hz", "amplitude"), [(400.0, 1.0), (1000.0, 0.1), (3000.0, 0.01)])
@@ -142,7 +142,7 @@ def test_level_hears_only_the_speech_band(hz: float) -> None:
 
 
 def test_a_flushed_stream_begins_anew() -> None:
-    wave, stream = sound(5000), FeatureStream()
+    wave, stream = audio(5000), FeatureStream()
     first = concatenate([stream.push(wave), stream.flush()])
     second = concatenate([stream.push(wave), stream.flush()])
     np.testing.assert_array_equal(first.mfcc, second.mfcc)
@@ -158,7 +158,7 @@ def test_wrong_sound_is_refused() -> None:
 
 
 def test_fast_and_flat_in_memory() -> None:
-    wave = sound(16000 * 60)
+    wave = audio(16000 * 60)
     start = time.perf_counter()
     audio_features(wave)
     assert time.perf_counter() - start < 3.0  # a minute of sound; typically 0.1 s

@@ -9,7 +9,7 @@ from math import floor
 import numpy as np
 import pytest
 
-from speech2vid.audio.mfcc import SILENT_FEATURES, logmel, mfcc
+from speech2vid.audio.mfcc import logmel, mfcc, silent_features
 from speech2vid.audio.windows import (
     FrameWindows,
     RowWindows,
@@ -21,7 +21,7 @@ from speech2vid.audio.windows import (
     mfcc_windows,
     windows,
 )
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 
 def noise(samples: int, seed: int = 0) -> Waveform:
@@ -56,7 +56,7 @@ def test_the_middle_of_the_frame_is_the_middle_of_its_window(frame: int) -> None
 def test_windows_of_any_length_are_centred(steps: int, early_steps: float) -> None:
     frame = 10
     window = logmel_windows(logmel(impulse(16000, 640 * frame + 320)), steps)[frame]
-    energy = np.exp(window).sum(axis=0) - np.exp(SILENT_FEATURES.logmel[0]).sum()
+    energy = np.exp(window).sum(axis=0) - np.exp(silent_features().logmel[0]).sum()
     centre = (energy * np.arange(steps)).sum() / energy.sum()
     assert centre - early_steps == pytest.approx((steps - 1) / 2, abs=0.01)
 
@@ -93,7 +93,7 @@ def test_streaming_gives_the_same_bits(longest: int) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 8, 35, 50])
 def test_streamed_frame_windows_of_any_length(steps: int) -> None:
     rows, random = logmel(noise(30_000)), np.random.default_rng(steps)
-    stream, parts, start = FrameWindows(steps, SILENT_FEATURES.logmel[0]), [], 0
+    stream, parts, start = FrameWindows(steps, silent_features().logmel[0]), [], 0
     while start < len(rows):
         size = int(random.integers(0, 9))
         parts.append(stream.push(rows[start : start + size]))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from speech2vid.data.records import Track
-from speech2vid.frontend import SyncNetworks
+from speech2vid.faces import SyncNetworks
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_what_preparation_took_out_is_put_back(
     (track,) = drawn_tracks(1, 1, frames=60)
     corrected = replace(track, record=replace(track.record, offset_s=late / 25, offset_frames=late))
     networks = SyncNetworks(threads=1)
-    plain, back = (benchmark.clip_of(each, networks).sound for each in (track, corrected))
+    plain, back = (benchmark.clip_of(each, networks).audio for each in (track, corrected))
     inner = slice(15, 40)
     moved = slice(inner.start + late, inner.stop + late)
     assert (back[moved] * plain[inner]).sum(axis=1).mean() > 0.95  # unit vectors

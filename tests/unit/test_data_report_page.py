@@ -21,7 +21,7 @@ def test_everybody_is_shown_before_anybody_twice() -> None:
     faces = dict(sheet_of(tracks).faces)
     assert len(faces) == CONTACTS
     assert {f"rare-{n}" for n in range(20)} < faces.keys()
-    assert all(picture == key.encode() for key, picture in faces.items())
+    assert all(image == key.encode() for key, image in faces.items())
 
 
 def test_the_sheet_does_not_depend_on_the_order() -> None:

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from speech2vid.constants import SAMPLES_PER_FRAME
-from speech2vid.data.dropped import Dropped
-from speech2vid.data.pictures import decode_pictures, encode_picture
+from speech2vid.data.jpeg import decode_jpegs, encode_jpeg
 from speech2vid.data.records import FaceTrack, Reason
-from speech2vid.data.stage_clock import StageClock
-from speech2vid.data.track_sound import CONTEXT_FRAMES, SoundCutter, hear, join_sound
+from speech2vid.data.rejected import Rejected
+from speech2vid.data.track_audio import CONTEXT_FRAMES, AudioCutter, hear, join_audio
 from speech2vid.errors import DataError
-from speech2vid.face.detector import detect_faces
-from speech2vid.face.registration import align
+from speech2vid.faces.align import align
+from speech2vid.faces.detect import detect_faces
 from speech2vid.media import load_audio, load_photo
-from speech2vid.records import Image
+from speech2vid.timing import StageTimer
+from speech2vid.types import Image
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def face(photo: Path) -> Image:
 
 def test_pictures_come_back_nearly_as_they_were(face: Image) -> None:
     faces = [face, face[:, ::-1], np.full_like(face, 255)]
-    back = decode_pictures(b"".join(map(encode_picture, faces)), 3)
+    back = decode_jpegs(b"".join(map(encode_jpeg, faces)), 3)
     error = np.mean((back.astype(float) - np.stack(faces)) ** 2, axis=(1, 2, 3))
     assert error.max() < 255**2 / 10**4.2  # 42 dB
 
@@ -38,24 +38,24 @@ def test_pictures_come_back_nearly_as_they_were(face: Image) -> None:
 def test_red_stays_red() -> None:
     red = np.zeros((112, 112, 3), np.uint8)
     red[..., 0] = 200
-    assert decode_pictures(encode_picture(red), 1)[0, 50, 50].tolist() == pytest.approx([200, 0, 0], abs=3)
+    assert decode_jpegs(encode_jpeg(red), 1)[0, 50, 50].tolist() == pytest.approx([200, 0, 0], abs=3)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_another_number_of_pictures_is_an_error(face: Image, count: int) -> None:
     with pytest.raises(DataError, match="2 pictures instead of"):
-        decode_pictures(encode_picture(face) * 2, count)
+        decode_jpegs(encode_jpeg(face) * 2, count)
 
 
 def test_a_damaged_picture_is_an_error(face: Image) -> None:
-    whole = encode_picture(face)
+    whole = encode_jpeg(face)
     with pytest.raises(DataError, match="picture 1"):
-        decode_pictures(whole + whole[:2] + b"\0" * 40 + whole[-2:], 2)
+        decode_jpegs(whole + whole[:2] + b"\0" * 40 + whole[-2:], 2)
 
 
 def test_cuts_are_the_sound_of_their_time(speech: Path) -> None:
     whole = load_audio(speech)
-    cutter = SoundCutter(speech)
+    cutter = AudioCutter(speech)
     for start, frames in ((0, 15), (20, 30), (30, 15)):  # contexts overlap
         cut = cutter.cut(start, frames)
         assert cut.lead_frames == min(start, CONTEXT_FRAMES)
@@ -72,9 +72,9 @@ def track(start: int, frames: int) -> FaceTrack:
 def test_a_track_ends_with_its_sound(speech: Path) -> None:
     total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
     long = track(total - 20, 60)
-    shorter, sound = join_sound(long, hear(long, SoundCutter(speech)), 0)
-    assert len(shorter.pictures) == len(shorter.landmarks) == len(shorter.transforms) == 20
-    assert len(sound.samples) == (20 + CONTEXT_FRAMES) * SAMPLES_PER_FRAME
+    shorter, audio = join_audio(long, hear(long, AudioCutter(speech)), 0)
+    assert len(shorter.images) == len(shorter.landmarks) == len(shorter.transforms) == 20
+    assert len(audio.samples) == (20 + CONTEXT_FRAMES) * SAMPLES_PER_FRAME
 
 
 @pytest.mark.parametrize("offset", [-15, -3, -0.7, 0, 2.4375, 4, 15])
@@ -83,23 +83,23 @@ def test_a_track_gets_the_sound_that_is_so_much_later(speech: Path, start: int, 
     """To the sample, not only to the frame."""
     whole = load_audio(speech)
     given = track(start, 40)
-    kept, sound = join_sound(given, hear(given, SoundCutter(speech)), offset / 25)
+    kept, audio = join_audio(given, hear(given, AudioCutter(speech)), offset / 25)
     missing = max(0, -math.floor(start + offset))  # before the sound begins
     assert (kept.start, len(kept)) == (start + missing, 40 - missing)
-    begin = round((start + missing + offset - sound.lead_frames) * SAMPLES_PER_FRAME)
-    assert sound.samples / 32767 == pytest.approx(whole[begin : begin + len(sound.samples)], abs=1 / 32767)
+    begin = round((start + missing + offset - audio.lead_frames) * SAMPLES_PER_FRAME)
+    assert audio.samples / 32767 == pytest.approx(whole[begin : begin + len(audio.samples)], abs=1 / 32767)
 
 
-@pytest.mark.parametrize(("from_end", "reason"), [(10, Reason.TOO_SHORT), (0, Reason.NO_SOUND), (-50, Reason.NO_SOUND)])
+@pytest.mark.parametrize(("from_end", "reason"), [(10, Reason.TOO_SHORT), (0, Reason.NO_AUDIO), (-50, Reason.NO_AUDIO)])
 def test_a_track_without_enough_sound_is_dropped(speech: Path, from_end: int, reason: Reason) -> None:
     total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
-    with pytest.raises(Dropped) as dropped:
-        join_sound(track(total - from_end, 60), hear(track(total - from_end, 60), SoundCutter(speech)), 0)
+    with pytest.raises(Rejected) as dropped:
+        join_audio(track(total - from_end, 60), hear(track(total - from_end, 60), AudioCutter(speech)), 0)
     assert dropped.value.reason is reason
 
 
 def test_stages_are_charged_for_their_own_work_only() -> None:
-    clock = StageClock()
+    clock = StageTimer()
 
     def slow(count: int, each_s: float):
         for index in range(count):

@@ -13,41 +13,42 @@ from speech2vid.constants import SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import DataError
-from speech2vid.evaluation.bench import Bench
-from speech2vid.evaluation.figures import RedubTask, redub_tasks, show_redub
-from speech2vid.evaluation.generation import Generator, WarpGenerator, track_movements
-from speech2vid.evaluation.metrics import Meters
+from speech2vid.evaluation.generation import Generator, WarpGenerator, track_motion
+from speech2vid.evaluation.metrics import Scorers
+from speech2vid.evaluation.qualitative import RedubTask, redub_tasks, show_redub
 from speech2vid.evaluation.redubbing import (
     NETWORK,
     NO_PAINTER,
     PASTE,
     POISSON,
     Filmed,
-    Redubber,
+    RedubEvaluator,
     open_redubber,
     paste,
 )
 from speech2vid.evaluation.report_page import page
-from speech2vid.face.registration import context_from_face, transform_points
-from speech2vid.inference.blending import PoissonBlender
-from speech2vid.inference.fields import TalkerNetworks
-from speech2vid.inference.network_blend import NetworkBlender
+from speech2vid.evaluation.runner import Runner
+from speech2vid.faces.align import context_from_face
+from speech2vid.geometry import transform_points
+from speech2vid.inference.redubbers.poisson import PoissonBlender
+from speech2vid.inference.redubbers.warp import NetworkBlender
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.media import load_audio
-from speech2vid.records import Frames
+from speech2vid.types import Frames
 
 FRAMES = 30
 
 
 @pytest.fixture(scope="module")
-def redubber(drawn_weights: Path) -> Redubber:
+def redubber(drawn_weights: Path) -> RedubEvaluator:
     """The drawn talker, the package's blending network."""
     blends = {PASTE: paste, POISSON: PoissonBlender().blend, NETWORK: NetworkBlender(None, "cpu", 1).blend}
-    return Redubber("drawn", TalkerNetworks(drawn_weights, threads=1), "hold", blends)
+    return RedubEvaluator("drawn", TalkerNetworks(drawn_weights, threads=1), "hold", blends)
 
 
 @pytest.fixture(scope="module")
-def bench(redubber: Redubber) -> Bench:
-    return Bench((WarpGenerator(redubber.networks),), Meters(embed=lambda face, landmarks: np.zeros(128)), redubber)
+def runner(redubber: RedubEvaluator) -> Runner:
+    return Runner((WarpGenerator(redubber.networks),), Scorers(embed=lambda face, landmarks: np.zeros(128)), redubber)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +57,8 @@ def store(drawn_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def task(store: SampleStore, bench: Bench) -> RedubTask:
-    tasks, note = redub_tasks(store.load("val"), bench, store, "val")
+def task(store: SampleStore, runner: Runner) -> RedubTask:
+    tasks, note = redub_tasks(store.load("val"), runner, store, "val")
     assert len(tasks) == 2
     assert note == ""
     return tasks[0]
@@ -67,17 +68,17 @@ def task(store: SampleStore, bench: Bench) -> RedubTask:
 def voice(task: RedubTask, speech: Path) -> Track:
     """The other clip, its sound replaced by speech: the drawn voice network does not hear a hum."""
     spoken = load_audio(speech)[20 * SAMPLES_PER_FRAME :][: FRAMES * SAMPLES_PER_FRAME]
-    return replace(task.voice.track, sound=np.rint(spoken * 32767).astype(np.int16))
+    return replace(task.voice.track, audio=np.rint(spoken * 32767).astype(np.int16))
 
 
 @pytest.fixture(scope="module")
-def spoken(redubber: Redubber, task: RedubTask, voice: Track) -> dict[str, Frames]:
+def spoken(redubber: RedubEvaluator, task: RedubTask, voice: Track) -> dict[str, Frames]:
     return redubber.redub(task.filmed, voice, FRAMES)
 
 
 @pytest.fixture(scope="module")
-def hushed(redubber: Redubber, task: RedubTask, voice: Track) -> dict[str, Frames]:
-    return redubber.redub(task.filmed, replace(voice, sound=np.zeros_like(voice.sound)), FRAMES)
+def hushed(redubber: RedubEvaluator, task: RedubTask, voice: Track) -> dict[str, Frames]:
+    return redubber.redub(task.filmed, replace(voice, audio=np.zeros_like(voice.audio)), FRAMES)
 
 
 def _lower_lips(filmed: Filmed, faces: Frames) -> np.ndarray:
@@ -87,11 +88,11 @@ def _lower_lips(filmed: Filmed, faces: Frames) -> np.ndarray:
 
 
 def test_the_longest_clip_of_each_says_the_next_ones_sound(
-    store: SampleStore, bench: Bench, drawn_tracks: Callable[..., list[Track]]
+    store: SampleStore, runner: Runner, drawn_tracks: Callable[..., list[Track]]
 ) -> None:
     tracks = store.load("val")
     short = [replace(track, record=replace(track.record, frames=20)) for track in tracks[:1]]
-    tasks, _ = redub_tasks([*short, *tracks[1:]], bench, store, "val")
+    tasks, _ = redub_tasks([*short, *tracks[1:]], runner, store, "val")
     said = [(each.filmed.track.record.key, each.voice.track.record.key) for each in tasks]
     assert [one for one, _ in said] == [other for _, other in said[1:] + said[:1]]
     assert short[0].record.key not in dict(said)
@@ -100,56 +101,61 @@ def test_the_longest_clip_of_each_says_the_next_ones_sound(
 
 @pytest.mark.parametrize("title", [PASTE, POISSON, NETWORK])
 def test_the_mouth_follows_the_new_sound_and_not_its_own(
-    redubber: Redubber, task: RedubTask, voice: Track, spoken: dict[str, Frames], hushed: dict[str, Frames], title: str
+    redubber: RedubEvaluator,
+    task: RedubTask,
+    voice: Track,
+    spoken: dict[str, Frames],
+    hushed: dict[str, Frames],
+    title: str,
 ) -> None:
-    wanted = track_movements(voice, redubber.networks, "hold")[:, 18, 1]
+    wanted = track_motion(voice, redubber.networks, "hold")[:, 18, 1]
     filmed = _lower_lips(task.filmed, task.filmed.faces(FRAMES))
-    made, rest = (_lower_lips(task.filmed, each[title]) for each in (spoken, hushed))
-    assert np.corrcoef(made, wanted)[0, 1] > 0.9
-    assert np.corrcoef(made, filmed)[0, 1] < 0.6
+    generated, rest = (_lower_lips(task.filmed, each[title]) for each in (spoken, hushed))
+    assert np.corrcoef(generated, wanted)[0, 1] > 0.9
+    assert np.corrcoef(generated, filmed)[0, 1] < 0.6
     assert rest.std() < 0.4 * filmed.std()
 
 
 @pytest.mark.parametrize("title", [POISSON, NETWORK])
 def test_above_the_mouth_it_is_as_it_was_filmed(task: RedubTask, spoken: dict[str, Frames], title: str) -> None:
-    source, made = task.filmed.faces(FRAMES), spoken[title]
-    assert made.shape == source.shape
-    np.testing.assert_array_equal(made[:, :90], source[:, :90])
-    assert np.abs(made.astype(int) - source).max() > 30
+    source, generated = task.filmed.faces(FRAMES), spoken[title]
+    assert generated.shape == source.shape
+    np.testing.assert_array_equal(generated[:, :90], source[:, :90])
+    assert np.abs(generated.astype(int) - source).max() > 30
 
 
-def test_every_way_is_a_strip_and_plays(bench: Bench, task: RedubTask) -> None:
-    example = show_redub(task, bench)
+def test_every_way_is_a_strip_and_plays(runner: Runner, task: RedubTask) -> None:
+    example = show_redub(task, runner)
     titles = [strip.title for strip in example.strips]
     assert titles == ["whose sound it is", "source", PASTE, POISSON, NETWORK]
     assert example.moments[0] == 0
     assert example.moments[-1] == FRAMES - 1
     np.testing.assert_array_equal(example.strips[1].frames, task.filmed.faces(FRAMES)[example.moments])
-    _, source, *made = (strip.frames.astype(int) for strip in example.strips)
-    assert all(np.abs(frames - source).max() > 30 for frames in made)
+    _, source, *generated = (strip.frames.astype(int) for strip in example.strips)
+    assert all(np.abs(frames - source).max() > 30 for frames in generated)
     assert example.video[4:8] == b"ftyp"
     text = page({"clips": 0}, {}, redubs=[example], redub_note="")
     assert text.count("data:video/mp4;base64,") == text.count("data:image/jpeg;base64,") == 1
 
 
-def test_a_store_without_wide_faces_is_named(drawn_store: Callable[..., Path], bench: Bench, tmp_path: Path) -> None:
+def test_a_store_without_wide_faces_is_named(drawn_store: Callable[..., Path], runner: Runner, tmp_path: Path) -> None:
     narrow = SampleStore(drawn_store(tmp_path / "store", clips=1, wide=False))
-    tasks, note = redub_tasks(narrow.load("val"), bench, narrow, "val")
+    tasks, note = redub_tasks(narrow.load("val"), runner, narrow, "val")
     assert tasks == []
     assert "no faces at 224 px" in note
     assert f"<h2>Re-dubbing</h2>\n<p>{note}</p>" in page({"clips": 0}, {}, redub_note=note)
 
 
-def test_weights_that_cannot_paint_are_told(store: SampleStore, bench: Bench) -> None:
+def test_weights_that_cannot_paint_are_told(store: SampleStore, runner: Runner) -> None:
     class Other:
         name = "paper"
 
     others: list[Generator] = [Other()]  # type: ignore[list-item]
     assert open_redubber(others, [None]) is None
-    assert redub_tasks(store.load("val"), replace(bench, redubber=None), store, "val") == ([], NO_PAINTER)
+    assert redub_tasks(store.load("val"), replace(runner, redubber=None), store, "val") == ([], NO_PAINTER)
 
 
-def test_the_first_weights_that_can_paint_do_it(redubber: Redubber, drawn_weights: Path) -> None:
+def test_the_first_weights_that_can_paint_do_it(redubber: RedubEvaluator, drawn_weights: Path) -> None:
     class Other:
         name = "paper"
 
@@ -165,4 +171,4 @@ def test_the_first_weights_that_can_paint_do_it(redubber: Redubber, drawn_weight
 
 def test_a_clip_with_too_few_wide_faces_is_damaged(task: RedubTask) -> None:
     with pytest.raises(DataError, match="29 faces"):
-        Filmed(task.filmed.track, task.filmed.pictures[1:])
+        Filmed(task.filmed.track, task.filmed.images[1:])

@@ -13,8 +13,8 @@ from speech2vid.evaluation.summary import ClipScores, row_of, split_row, summari
 
 
 def values(**more: float) -> dict[str, float]:
-    own = {"mse": 4.0, "mouth_error": 8.0, "sharpness": 1.0, "true_sharpness": 2.0}
-    return own | {"jitter_px": 0.0, "true_jitter_px": 0.0} | more
+    own = {"mse": 4.0, "mouth_error": 8.0, "sharpness": 1.0, "target_sharpness": 2.0}
+    return own | {"jitter_px": 0.0, "target_jitter_px": 0.0} | more
 
 
 def clip(key: str, **rows: dict[str, float]) -> ClipScores:
@@ -51,13 +51,13 @@ def test_gains_are_against_the_same_weights_other_sound() -> None:
         "truth": values(mouth_error=0.0),
         row_of("generated", "x", False): values(mouth_error=9.0),
         row_of("generated", "y", False): values(mouth_error=6.0),
-        row_of("other_sound", "x", False): values(mouth_error=10.0),
-        row_of("other_sound", "y", False): values(mouth_error=8.0),
+        row_of("other_audio", "x", False): values(mouth_error=10.0),
+        row_of("other_audio", "y", False): values(mouth_error=8.0),
         "best_still": values(mouth_error=12.0),
     }
     table = tabulate([clip("a1", **rows), clip("b1", **rows)]).rows
-    assert table["generated: x"]["gain_over_other_sound"].value == pytest.approx(0.1)
-    assert table["generated: y"]["gain_over_other_sound"].value == pytest.approx(0.25)
+    assert table["generated: x"]["gain_over_other_audio"].value == pytest.approx(0.1)
+    assert table["generated: y"]["gain_over_other_audio"].value == pytest.approx(0.25)
     assert table["generated: y"]["gain_over_best_still"].value == pytest.approx(0.5)
     assert "gain_over_best_still" not in table["truth"]
 

@@ -11,16 +11,16 @@ import torch
 
 from speech2vid.data.records import Track
 from speech2vid.errors import WeightsError
-from speech2vid.evaluation.generation import ShapeSpeaker, framed
+from speech2vid.evaluation.generation import MotionSpeaker, framed
+from speech2vid.evaluation.protocol import five_stills, stills_at
 from speech2vid.evaluation.sharpening import SharpenedGenerator, mouth_part, sharpened, sharpened_part
-from speech2vid.evaluation.trials import five_stills, stills_at
 from speech2vid.evaluation.weights import fingerprint_of, load_generator, load_sharpener
 from speech2vid.evaluation.window_talker import TorchTalker, WindowGenerator
-from speech2vid.models.checkpoint import save
-from speech2vid.models.export import export_graphs
+from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
 from speech2vid.models.sharpener import Sharpener, SharpenerConfig
-from speech2vid.models.talker import Talker, TalkerConfig
-from speech2vid.records import FaceBox
+from speech2vid.runtime.torch import save
+from speech2vid.training.export import export_graphs
+from speech2vid.types import FaceBox
 
 FRAMES = 6
 
@@ -35,13 +35,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``run/weights`` with the paper's talker and its graphs, ``run/talker/best.safetensors`` without, a sharpener."""
     torch.manual_seed(0)
     run = tmp_path_factory.mktemp("run")
-    talker = Talker(TalkerConfig(size="compact")).eval()
+    talker = PaperTalker(PaperTalkerConfig(size="compact")).eval()
     with torch.no_grad():
         talker.face_decoder.conv9[1].weight.mul_(30)  # far enough from grey to tell sounds apart
     for place in (run / "weights" / "talker.safetensors", run / "talker" / "best.safetensors"):
         place.parent.mkdir()
         save(talker, place)
-    export_graphs(run / "weights" / "talker.safetensors", Talker)
+    export_graphs(run / "weights" / "talker.safetensors", PaperTalker)
     sharpener = Sharpener(SharpenerConfig(layers=3, channels=4)).eval()
     torch.nn.init.normal_(sharpener.residual.weight, std=0.1)
     save(sharpener, run / "sharpener.safetensors")
@@ -50,23 +50,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_both_engines_say_the_same_in_the_frame_of_the_face(folder: Path, track: Track) -> None:
     stills = stills_at(track, five_stills(track))
-    made = {}
+    generated = {}
     for weights in (folder / "weights", folder / "talker" / "best.safetensors"):
         generator = load_generator(weights, threads=1)
         assert generator.name == folder.name
         speaker = generator.speaker(stills)
-        made[weights] = speaker.says(track)
-        assert not isinstance(speaker, ShapeSpeaker)  # it cannot be told mouth shapes
+        generated[weights] = speaker.says(track)
+        assert not isinstance(speaker, MotionSpeaker)  # it cannot be told mouth shapes
         assert speaker.says(track, FRAMES + 3).shape == (FRAMES + 3, 112, 112, 3)
         assert speaker.says_nothing(3).shape == (3, 112, 112, 3)
-    onnx, torched = made.values()
+    onnx, torched = generated.values()
     assert onnx.shape == track.frames.shape
     assert np.abs(onnx.astype(int) - torched).max() <= 1
     assert np.abs(onnx[0].astype(int) - onnx[-1]).max() > 0  # the sound is heard
 
 
 def test_the_network_in_training_stays_in_training(track: Track) -> None:
-    network = Talker(TalkerConfig(size="compact", identity_images=1)).train()
+    network = PaperTalker(PaperTalkerConfig(size="compact", identity_images=1)).train()
     frames = WindowGenerator(TorchTalker(network)).speaker(stills_at(track, five_stills(track))).says(track)
     assert frames.shape == track.frames.shape
     assert network.training
@@ -86,7 +86,7 @@ def test_the_warp_talker_of_the_package_is_found_and_can_be_told_shapes(track: T
     generator = load_generator(threads=1)
     assert generator.name == "package"
     speaker = generator.speaker(stills_at(track, five_stills(track)))
-    assert isinstance(speaker, ShapeSpeaker)
+    assert isinstance(speaker, MotionSpeaker)
     assert speaker.says(track).shape == track.frames.shape
 
 
@@ -94,7 +94,7 @@ def test_sharpening_is_the_networks_and_names_itself(folder: Path, track: Track)
     sharpen = load_sharpener(folder)
     frames = sharpened(track.frames, sharpen)
     pixels = torch.from_numpy(track.frames[:, 1:110, 1:110].transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    from speech2vid.models.checkpoint import load
+    from speech2vid.runtime.torch import load
 
     network, _ = load(folder / "sharpener.safetensors", Sharpener)
     with torch.no_grad():

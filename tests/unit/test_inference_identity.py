@@ -11,13 +11,13 @@ import pytest
 
 from speech2vid.constants import FACE_PX, MOUTH_POINTS, TARGET_PX
 from speech2vid.errors import ConfigError, FaceError, MediaError
-from speech2vid.face.registration import transform_points
-from speech2vid.frontend import choose_face, lip_opening, still_of_photo, stills_of_video
-from speech2vid.inference.fields import TalkerNetworks
-from speech2vid.inference.identity import Identity, make_identity, rest_mouth, spread
+from speech2vid.faces import choose_face, lip_opening, still_of_photo, stills_of_video
+from speech2vid.geometry import transform_points
+from speech2vid.inference.identity import Identity, estimate_neutral_mouth, make_identity, spread
 from speech2vid.inference.talk import generate_frames
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.media import VideoWriter, load_photo
-from speech2vid.records import Image
+from speech2vid.types import Image
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +57,17 @@ def test_rest_is_a_linear_function_of_the_landmarks_averaged_over_stills() -> No
     weight = random.normal(size=(40, 137)).astype(np.float32)
     each = [weight @ np.append(points.ravel() / FACE_PX, 1) for points in landmarks]
     expected = np.mean(each, axis=0).reshape(20, 2)
-    np.testing.assert_allclose(rest_mouth(landmarks, weight, np.ones((20, 2), np.float32)), expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        estimate_neutral_mouth(landmarks, weight, np.ones((20, 2), np.float32)), expected, rtol=1e-4
+    )
 
 
 def test_rest_of_five_stills_is_halfway_to_their_mean_mouth_less_that_of_speech() -> None:
     random = np.random.default_rng(0)
     landmarks = random.random((5, 68, 2)).astype(np.float32) * FACE_PX
     speech = random.random((20, 2)).astype(np.float32)
-    rest = rest_mouth(landmarks, np.zeros((40, 137), np.float32), speech)
-    np.testing.assert_allclose(rest, (landmarks[:, 48:68].mean(axis=0) - speech) / 2, rtol=1e-4)
+    neutral_mouth = estimate_neutral_mouth(landmarks, np.zeros((40, 137), np.float32), speech)
+    np.testing.assert_allclose(neutral_mouth, (landmarks[:, 48:68].mean(axis=0) - speech) / 2, rtol=1e-4)
 
 
 def test_one_photo(identity: Identity, photo: Path) -> None:
@@ -73,16 +75,16 @@ def test_one_photo(identity: Identity, photo: Path) -> None:
     assert len({id(still) for still in identity.stills}) == 1
     landmarks = identity.stills[0].aligned.landmarks
     np.testing.assert_allclose(identity.mouths, np.repeat(landmarks[None, MOUTH_POINTS], 5, axis=0))
-    np.testing.assert_allclose(identity.rest, landmarks[MOUTH_POINTS], atol=0.1)  # what the drawn weights say
+    np.testing.assert_allclose(identity.neutral_mouth, landmarks[MOUTH_POINTS], atol=0.1)  # what the drawn weights say
 
 
 def test_several_photos_are_ordered_by_opening_and_the_first_is_the_canvas(
     identity: Identity, networks: TalkerNetworks, tmp_path: Path
 ) -> None:
-    pictures = opened(identity, networks, [6.0, 0.0, 3.0])
-    paths = [save(picture, tmp_path / f"{i}.png") for i, picture in enumerate(pictures)]
+    images = opened(identity, networks, [6.0, 0.0, 3.0])
+    paths = [save(image, tmp_path / f"{i}.png") for i, image in enumerate(images)]
     several = make_identity(paths, networks)
-    assert np.array_equal(several.canvas, pictures[0])
+    assert np.array_equal(several.canvas, images[0])
     openings = [still.opening for still in several.stills]
     assert openings == sorted(openings)
     assert openings[-1] > openings[0] + 2
@@ -132,15 +134,15 @@ def test_a_video_gives_its_percentiles_and_its_most_closed_frame(
     amounts = [4 - 4 * np.cos(0.35 * index) for index in range(1, 51)]
     with VideoWriter(path, 512, 512, crf=10) as writer:
         writer.write(np.full((512, 512, 3), 128, np.uint8))  # a frame without a face first
-        for picture in opened(identity, networks, amounts):
-            writer.write(picture)
+        for image in opened(identity, networks, amounts):
+            writer.write(image)
     canvas, stills = stills_of_video(path)
     assert canvas.image.shape == (512, 512, 3)
     assert stills[0] is canvas
     openings = np.array([still.opening for still in stills])
     assert (np.diff(openings) >= 0).all()
     at_percentiles = opened(identity, networks, [0.0, *np.percentile(amounts, (30, 50, 70, 90))])
-    wanted = [still_of_photo(save(picture, tmp_path / "one.png")).opening for picture in at_percentiles]
+    wanted = [still_of_photo(save(image, tmp_path / "one.png")).opening for image in at_percentiles]
     assert np.abs(openings - wanted).max() < 1.0
     assert openings[-1] > openings[0] + 3
     for still in stills[1:]:

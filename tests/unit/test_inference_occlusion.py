@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from speech2vid.constants import BLEND_LEFT, BLEND_TOP, MOUTH_POINTS
-from speech2vid.face.registration import canonical_points, context_from_face, transform_points
+from speech2vid.faces.align import canonical_points, context_from_face
+from speech2vid.geometry import transform_points
 from speech2vid.inference.occlusion import PART, hide, known_area, median_colours, mouth_areas, occlude, outlines
-from speech2vid.records import Points
+from speech2vid.types import Points
 
 
 @pytest.fixture

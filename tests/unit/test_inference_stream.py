@@ -12,9 +12,9 @@ import speech2vid
 from speech2vid.constants import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from speech2vid.errors import MediaError
 from speech2vid.inference import Identity, TalkerNetworks, TalkStream, generate_frames, make_identity
-from speech2vid.inference.shapes import ShapeStream, mouth_movements
+from speech2vid.inference.mouth_motion import MouthMotionStream, predict_mouth_motion
 from speech2vid.media import load_audio
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +28,40 @@ def identity(networks: TalkerNetworks, photo: Path) -> Identity:
 
 
 @pytest.fixture(scope="module")
-def voice(speech: Path) -> Waveform:
+def audio_to_mouth(speech: Path) -> Waveform:
     return load_audio(speech)[: 2 * SAMPLE_RATE_HZ + 400]
 
 
 @pytest.fixture(scope="module")
-def whole(networks: TalkerNetworks, identity: Identity, voice: Waveform) -> np.ndarray:
+def whole(networks: TalkerNetworks, identity: Identity, audio_to_mouth: Waveform) -> np.ndarray:
     """The pictures that ``talk`` makes."""
-    return np.stack(list(generate_frames(identity, networks, mouth_movements([voice], ShapeStream(networks.voice)))))
+    return np.stack(
+        list(
+            generate_frames(
+                identity, networks, predict_mouth_motion([audio_to_mouth], MouthMotionStream(networks.audio_to_mouth))
+            )
+        )
+    )
 
 
 @pytest.mark.parametrize(("size", "block_frames"), [(137, 1), (640, 1), (1000, 3), (1600, 5), (12_345, 1), (99_999, 1)])
 def test_the_pictures_of_talk_however_the_sound_is_cut(
-    networks: TalkerNetworks, identity: Identity, voice: Waveform, whole: np.ndarray, size: int, block_frames: int
+    networks: TalkerNetworks,
+    identity: Identity,
+    audio_to_mouth: Waveform,
+    whole: np.ndarray,
+    size: int,
+    block_frames: int,
 ) -> None:
     assert len(whole) == 51
     assert np.abs(np.diff(whole.astype(int), axis=0)).max() > 30  # the mouth moves
     stream = TalkStream(identity, networks, block_frames=block_frames)
     for _ in range(2):  # and again, after a flush
-        pictures = [p for at in range(0, len(voice), size) for p in stream.push(voice[at : at + size])]
-        assert stream.frames == len(pictures)
-        pictures += stream.flush()
+        frames = [p for at in range(0, len(audio_to_mouth), size) for p in stream.push(audio_to_mouth[at : at + size])]
+        assert stream.frames == len(frames)
+        frames += stream.flush()
         assert stream.frames == 0
-        difference = np.abs(np.stack(pictures).astype(int) - whole)
+        difference = np.abs(np.stack(frames).astype(int) - whole)
         assert difference.max() <= 1  # float order
         assert (difference > 0).mean() < 1e-3
         if size > 1000:
@@ -59,13 +70,13 @@ def test_the_pictures_of_talk_however_the_sound_is_cut(
 
 @pytest.mark.parametrize("block_frames", [1, 12])
 def test_a_picture_comes_when_promised_and_not_before(
-    networks: TalkerNetworks, identity: Identity, voice: Waveform, block_frames: int
+    networks: TalkerNetworks, identity: Identity, audio_to_mouth: Waveform, block_frames: int
 ) -> None:
     stream = TalkStream(identity, networks, block_frames=block_frames)
     heard = given = 0
     delays = []
-    for at in range(0, len(voice), 16):  # a millisecond each
-        count = len(stream.push(voice[at : at + 16]))
+    for at in range(0, len(audio_to_mouth), 16):  # a millisecond each
+        count = len(stream.push(audio_to_mouth[at : at + 16]))
         heard += 16
         delays += [heard / SAMPLE_RATE_HZ - (given + i + 0.5) * 0.04 for i in range(count)]
         given += count
@@ -73,9 +84,9 @@ def test_a_picture_comes_when_promised_and_not_before(
     assert max(delays) > stream.latency_s - 0.002  # what is promised is also needed
 
 
-def test_memory_does_not_grow(networks: TalkerNetworks, identity: Identity, voice: Waveform) -> None:
+def test_memory_does_not_grow(networks: TalkerNetworks, identity: Identity, audio_to_mouth: Waveform) -> None:
     stream = TalkStream(identity, networks)
-    chunk = voice[:SAMPLES_PER_FRAME]
+    chunk = audio_to_mouth[:SAMPLES_PER_FRAME]
 
     def hear(seconds: int) -> int:
         for _ in range(25 * seconds):
@@ -102,4 +113,4 @@ def test_public_form(photo: Path, drawn_weights: Path) -> None:
     stream = speech2vid.TalkStream.of(photo, max_size_px=256, weights=drawn_weights)
     assert stream.size_px == (256, 256)
     assert stream.push(np.zeros(800, np.float32)) == []
-    assert [picture.shape for picture in stream.flush()] == [(256, 256, 3)]
+    assert [frame.shape for frame in stream.flush()] == [(256, 256, 3)]

@@ -9,12 +9,12 @@ from speech2vid import losses
 from speech2vid.losses import content_loss, gradient_l1, hinge, l1, total, weighted_l1
 
 
-def picture(*rows: list[float]) -> torch.Tensor:
+def image(*rows: list[float]) -> torch.Tensor:
     return torch.tensor(rows)[None, None]
 
 
 def test_l1() -> None:
-    assert l1(picture([0.0, 1.0]), picture([0.5, 0.5])).item() == 0.5
+    assert l1(image([0.0, 1.0]), image([0.5, 0.5])).item() == 0.5
 
 
 def test_l1_refuses_to_broadcast() -> None:
@@ -23,27 +23,27 @@ def test_l1_refuses_to_broadcast() -> None:
 
 
 def test_weighted_l1_counts_what_the_mask_shows() -> None:
-    predicted, target = picture([1.0, 0.0], [0.0, 0.0]), picture([0.0, 0.5], [9.0, 9.0])
-    assert weighted_l1(predicted, target, picture([1.0, 1.0], [0.0, 0.0])).item() == 0.75
-    assert weighted_l1(predicted, target, picture([3.0, 1.0], [0.0, 0.0])).item() == pytest.approx(3.5 / 4)
+    predicted, target = image([1.0, 0.0], [0.0, 0.0]), image([0.0, 0.5], [9.0, 9.0])
+    assert weighted_l1(predicted, target, image([1.0, 1.0], [0.0, 0.0])).item() == 0.75
+    assert weighted_l1(predicted, target, image([3.0, 1.0], [0.0, 0.0])).item() == pytest.approx(3.5 / 4)
 
 
 def test_weighted_l1_shares_a_mask_among_colours() -> None:
     predicted, target = torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2)
-    assert weighted_l1(predicted, target, picture([1.0, 0.0])).item() == 1.0
+    assert weighted_l1(predicted, target, image([1.0, 0.0])).item() == 1.0
 
 
 def test_gradient_l1_sees_edges_not_brightness() -> None:
-    step = picture([0.0, 0.0, 1.0], [0.0, 0.0, 1.0])
+    step = image([0.0, 0.0, 1.0], [0.0, 0.0, 1.0])
     assert gradient_l1(step + 0.3, step).item() == pytest.approx(0, abs=1e-6)
     assert gradient_l1(torch.zeros_like(step), step).item() == 0.5  # one of two horizontal differences in each row
     assert gradient_l1(torch.zeros_like(step.mT), step.mT).item() == 0.5
 
 
 def test_hinge_wants_true_above_one_and_made_below_minus_one() -> None:
-    true, made = picture([2.0, 1.0, 0.0, -1.0]), picture([-2.0, -1.0, 0.0, 1.0])
-    assert hinge(true, made).flatten().tolist() == [0.0, 0.0, 2.0, 4.0]
-    assert hinge(true, torch.full_like(made, -3.0)).flatten().tolist() == [0.0, 0.0, 1.0, 2.0]
+    target, generated = image([2.0, 1.0, 0.0, -1.0]), image([-2.0, -1.0, 0.0, 1.0])
+    assert hinge(target, generated).flatten().tolist() == [0.0, 0.0, 2.0, 4.0]
+    assert hinge(target, torch.full_like(generated, -3.0)).flatten().tolist() == [0.0, 0.0, 1.0, 2.0]
 
 
 def test_content_loss_weights_each_term_by_its_elements() -> None:
@@ -75,8 +75,8 @@ def test_mistakes_are_refused() -> None:
 
 def random_similarity(clips: int = 3, steps: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(2)
-    video, sound = (torch.nn.functional.normalize(torch.randn(clips, steps, 8), dim=2) for _ in range(2))
-    return video @ sound.transpose(1, 2), torch.ones(clips, steps, steps, dtype=torch.bool)
+    video, audio = (torch.nn.functional.normalize(torch.randn(clips, steps, 8), dim=2) for _ in range(2))
+    return video @ audio.transpose(1, 2), torch.ones(clips, steps, steps, dtype=torch.bool)
 
 
 def test_matching_loss_is_cross_entropy_both_ways() -> None:

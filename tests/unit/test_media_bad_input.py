@@ -8,9 +8,9 @@ from fractions import Fraction
 import pytest
 
 from speech2vid.errors import MediaError
-from speech2vid.media import VideoReader, load_audio, probe, read_mark
+from speech2vid.media import VideoReader, load_audio, probe, read_synthetic_metadata
 
-READERS = {"probe": probe, "video": VideoReader, "audio": load_audio, "mark": read_mark}
+READERS = {"probe": probe, "video": VideoReader, "audio": load_audio, "mark": read_synthetic_metadata}
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 from speech2vid.errors import ConfigError, MissingExtraError, OutputError, Speech2VidError
-from speech2vid.media import Claim, Signer, VideoReader, VideoWriter, credentials, probe, read_credentials, read_mark
+from speech2vid.media import (
+    Claim,
+    Signer,
+    VideoReader,
+    VideoWriter,
+    credentials,
+    probe,
+    read_credentials,
+    read_synthetic_metadata,
+)
 
 c2pa = pytest.importorskip("c2pa")
 FACTS = {"command": "talk", "weights": {"voice": "ab" * 32}}
@@ -56,7 +65,7 @@ def test_signed_and_read_back(pair, tmp_path, suffix) -> None:
     assert found.source_types == ("trainedAlgorithmicMedia",)
     assert found.synthetic
     assert found.facts == FACTS
-    assert read_mark(path) is not None, "the mark is still there"
+    assert read_synthetic_metadata(path) is not None, "the mark is still there"
     assert len(list(VideoReader(path))) == 10, "and so are the pictures"
     assert probe(path).frame_rate_hz == 25
     assert [p.name for p in tmp_path.iterdir()] == [path.name], "no hidden file is left"
@@ -100,7 +109,7 @@ def test_an_edit_of_a_container_that_cannot_carry_credentials(pair, tmp_path) ->
     assert (found.state, found.source_types) == ("intact", ("compositeWithTrainedAlgorithmicMedia",))
 
 
-@pytest.mark.parametrize("where", ["picture", "index", "mark", "manifest", "end"])
+@pytest.mark.parametrize("where", ["image", "index", "mark", "manifest", "end"])
 def test_any_change_is_noticed(signed, tmp_path, where) -> None:
     content = signed.read_bytes()
     at = {
@@ -129,7 +138,7 @@ def test_a_copy_into_another_file_loses_them(signed, tmp_path) -> None:
                 packet.stream = stream
                 output.mux(packet)
     assert read_credentials(copy) is None
-    assert read_mark(copy)["signed"] is True
+    assert read_synthetic_metadata(copy)["signed"] is True
 
 
 @pytest.mark.parametrize("kind", ["p384", "p521", "rsa", "ed25519"])

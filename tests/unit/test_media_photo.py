@@ -65,10 +65,10 @@ def test_transparency_over_white(tmp_path):
 
 
 def test_palette_with_a_transparent_colour(tmp_path):
-    picture = Image.new("P", (4, 4), 1)
-    picture.putpalette([10, 20, 30, 200, 100, 50])
-    picture.putpixel((0, 0), 0)
-    picture.save(tmp_path / "a.png", transparency=0)
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((0, 0), 0)
+    image.save(tmp_path / "a.png", transparency=0)
     found = load_photo(tmp_path / "a.png")
     assert found[0, 0].tolist() == [255, 255, 255]
     assert found[1, 1].tolist() == [200, 100, 50]
@@ -109,14 +109,14 @@ def test_cmyk(tmp_path):
 def test_colour_profile_is_applied(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    picture = Image.new("RGB", (4, 4), (200, 100, 50))
-    picture.save(tmp_path / "srgb.png", icc_profile=srgb)
+    image = Image.new("RGB", (4, 4), (200, 100, 50))
+    image.save(tmp_path / "srgb.png", icc_profile=srgb)
     assert np.abs(load_photo(tmp_path / "srgb.png")[0, 0].astype(int) - (200, 100, 50)).max() <= 1
     # swapped colorants: what the file calls red is blue
     swapped = srgb.replace(b"rXYZ", b"tmpX", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"tmpX", b"bXYZ", 1)
-    picture.save(tmp_path / "swapped.png", icc_profile=swapped)
+    image.save(tmp_path / "swapped.png", icc_profile=swapped)
     assert np.abs(load_photo(tmp_path / "swapped.png")[0, 0].astype(int) - (50, 100, 200)).max() <= 2
-    picture.save(tmp_path / "wrong.png", icc_profile=profile)
+    image.save(tmp_path / "wrong.png", icc_profile=profile)
     assert load_photo(tmp_path / "wrong.png")[0, 0].tolist() == [200, 100, 50]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError, OutputError
-from speech2vid.media import VideoReader, VideoWriter, load_audio, shift_sound
+from speech2vid.media import VideoReader, VideoWriter, load_audio, shift_audio
 
 CLICK_S = 0.6
 
@@ -38,8 +38,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def click_s(path: Path) -> float:
     """When the click is heard, counted from the first picture."""
-    sound = np.abs(load_audio(path))
-    return float(np.flatnonzero(sound > 0.5 * sound.max())[0]) / SAMPLE_RATE_HZ
+    audio = np.abs(load_audio(path))
+    return float(np.flatnonzero(audio > 0.5 * audio.max())[0]) / SAMPLE_RATE_HZ
 
 
 def packets(path: Path, kind: str) -> list[bytes]:
@@ -52,7 +52,7 @@ def packets(path: Path, kind: str) -> list[bytes]:
     "shift_s", [Fraction(-8, 25), Fraction(-1, 25), Fraction(0), Fraction(1, 25), Fraction(12, 25)]
 )
 def test_sound_moves_by_the_shift_and_pictures_stay(clip: Path, tmp_path: Path, shift_s: Fraction, suffix: str) -> None:
-    moved = shift_sound(clip, tmp_path / f"moved{suffix}", shift_s)
+    moved = shift_audio(clip, tmp_path / f"moved{suffix}", shift_s)
     assert click_s(moved) - click_s(clip) == pytest.approx(float(shift_s), abs=0.003)
     assert packets(moved, "video") == packets(clip, "video")
     times = [frame.time_s for frame in VideoReader(moved, None)]
@@ -60,36 +60,36 @@ def test_sound_moves_by_the_shift_and_pictures_stay(clip: Path, tmp_path: Path, 
 
 
 def test_sound_is_copied_not_encoded(clip: Path, tmp_path: Path) -> None:
-    assert packets(shift_sound(clip, tmp_path / "late.mp4", Fraction(1, 5)), "audio") == packets(clip, "audio")
+    assert packets(shift_audio(clip, tmp_path / "late.mp4", Fraction(1, 5)), "audio") == packets(clip, "audio")
 
 
 def test_title_and_mark_stay(clip: Path, tmp_path: Path) -> None:
-    with av.open(str(shift_sound(clip, tmp_path / "moved.mp4", 0.2))) as container, av.open(str(clip)) as source:
+    with av.open(str(shift_audio(clip, tmp_path / "moved.mp4", 0.2))) as container, av.open(str(clip)) as source:
         assert container.metadata["title"] == "a click"
         assert container.metadata["comment"] == source.metadata["comment"]
 
 
 def test_there_and_back_is_where_it_was(clip: Path, tmp_path: Path) -> None:
-    there = shift_sound(clip, tmp_path / "there.mp4", 0.4)
-    assert click_s(shift_sound(there, tmp_path / "back.mp4", -0.4)) == pytest.approx(click_s(clip), abs=0.003)
+    there = shift_audio(clip, tmp_path / "there.mp4", 0.4)
+    assert click_s(shift_audio(there, tmp_path / "back.mp4", -0.4)) == pytest.approx(click_s(clip), abs=0.003)
 
 
 def test_the_source_is_never_overwritten(clip: Path) -> None:
     before = clip.read_bytes()
     with pytest.raises(OutputError, match="also the input"):
-        shift_sound(clip, clip, 0.04)
+        shift_audio(clip, clip, 0.04)
     assert clip.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["out.avi", "missing/out.mp4"])
 def test_bad_output_names(clip: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError):
-        shift_sound(clip, tmp_path / name, 0.04)
+        shift_audio(clip, tmp_path / name, 0.04)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_sound(face_clip: Callable[..., Path], tmp_path: Path) -> None:
-    silent = face_clip(tmp_path / "silent.mp4", frames=3, sound=None)
+    silent = face_clip(tmp_path / "silent.mp4", frames=3, audio=None)
     with pytest.raises(MediaError, match="no sound stream"):
-        shift_sound(silent, tmp_path / "out.mp4", 0.04)
+        shift_audio(silent, tmp_path / "out.mp4", 0.04)
     assert not (tmp_path / "out.mp4").exists()

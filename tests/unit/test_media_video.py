@@ -215,12 +215,12 @@ def test_cover_art_is_not_a_video(tmp_path):
     cover = tmp_path / "cover.png"
     Image.new("RGB", (16, 16)).save(cover)
     path = tmp_path / "song.mp4"
-    with av.open(str(cover)) as picture, av.open(str(path), "w") as output:
-        source = picture.streams.video[0]
+    with av.open(str(cover)) as cover_file, av.open(str(path), "w") as output:
+        source = cover_file.streams.video[0]
         stream = output.add_stream_from_template(source)
         stream.disposition = av.stream.Disposition.attached_pic
         audio = output.add_stream("aac", rate=16_000, layout="mono")
-        for packet in picture.demux(source):
+        for packet in cover_file.demux(source):
             if packet.size:
                 packet.stream = stream
                 output.mux(packet)
@@ -234,7 +234,7 @@ def test_cover_art_is_not_a_video(tmp_path):
 
 
 def test_probe(tmp_path, make_clip, chirp):
-    path = make_clip(tmp_path / "clip.mkv", [40 * k for k in range(50)], Fraction(1, 1000), sound=chirp(2, 16_000))
+    path = make_clip(tmp_path / "clip.mkv", [40 * k for k in range(50)], Fraction(1, 1000), audio=chirp(2, 16_000))
     info = probe(path)
     assert (info.width_px, info.height_px, info.frame_rate_hz) == (64, 48, 25)
     assert (info.video_codec, info.audio_codec, info.audio_rate_hz, info.audio_channels) == (

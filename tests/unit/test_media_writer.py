@@ -16,7 +16,7 @@ from scipy.io import wavfile
 
 from speech2vid import __version__
 from speech2vid.errors import MediaError, OutputError
-from speech2vid.media import VideoReader, VideoWriter, load_audio, probe, read_mark
+from speech2vid.media import VideoReader, VideoWriter, load_audio, probe, read_synthetic_metadata
 
 COLOUR = (200, 40, 90)
 
@@ -95,7 +95,7 @@ def test_wrong_picture_is_a_programming_error(tmp_path):
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
 def test_mark(tmp_path, suffix):
     path = write(tmp_path / f"out.{suffix}", details={"made": "talk", "by": "Zoë"}, metadata={"title": "Mine"})
-    assert read_mark(path) == {
+    assert read_synthetic_metadata(path) == {
         "synthetic": True, "tool": "speech2vid", "version": __version__, "made": "talk", "by": "Zoë",
     }  # fmt: skip
     with av.open(str(path)) as container:
@@ -111,12 +111,12 @@ def test_mark_survives_a_copy_into_another_container(tmp_path):
             if packet.size:
                 packet.stream = stream
                 copy.mux(packet)
-    assert read_mark(tmp_path / "copy.mkv")["tool"] == "speech2vid"
+    assert read_synthetic_metadata(tmp_path / "copy.mkv")["tool"] == "speech2vid"
 
 
 def test_unmarked(tmp_path, make_clip):
-    assert read_mark(write(tmp_path / "out.mp4", synthetic=False)) is None
-    assert read_mark(make_clip(tmp_path / "other.mp4", [0, 3600], Fraction(1, 90_000))) is None
+    assert read_synthetic_metadata(write(tmp_path / "out.mp4", synthetic=False)) is None
+    assert read_synthetic_metadata(make_clip(tmp_path / "other.mp4", [0, 3600], Fraction(1, 90_000))) is None
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(8000, 1), (16_000, 1), (48_000, 2), (96_000, 2), (192_000, 1)])
@@ -178,15 +178,15 @@ def test_sound_ends_with_the_picture(tmp_path, aac, source, limit_s):
     source = tmp_path / "a.wav" if source == "wav" else aac
     frames = round(limit_s * 25)
     path = write(tmp_path / "out.mp4", frames=frames, audio_source=source, audio_limit_s=Fraction(frames, 25))
-    picture_s, sound_s = ends_s(path)
-    assert picture_s == pytest.approx(frames / 25)
-    assert abs(picture_s - sound_s) <= 0.04
+    frame_s, audio_s = ends_s(path)
+    assert frame_s == pytest.approx(frames / 25)
+    assert abs(frame_s - audio_s) <= 0.04
 
 
 def test_sound_is_counted_like_read_audio(tmp_path, make_clip, chirp):
     """Sound that starts half a second after the first picture of its own file starts there in the output too."""
     pts = [1000 + 40 * k for k in range(50)]
-    source = make_clip(tmp_path / "a.mkv", pts, Fraction(1, 1000), sound=chirp(1.0, 16_000), sound_start=24_000)
+    source = make_clip(tmp_path / "a.mkv", pts, Fraction(1, 1000), audio=chirp(1.0, 16_000), audio_start=24_000)
     found, wanted = load_audio(write(tmp_path / "out.mp4", frames=50, audio_source=source)), load_audio(source)
     assert len(wanted) == 24_000
     assert np.abs(found[:23_000] - wanted[:23_000]).max() < 0.03
@@ -339,13 +339,13 @@ def test_parts_give_the_file_of_whole_pictures(tmp_path, width, height, label):
         writer.prepare(background)
         for part, left, top in parts:
             writer.write_part(part, left, top)
-    picture = background.copy()
+    frame = background.copy()
     with VideoWriter(tmp_path / "whole.mkv", width, height, crf=0, label=label) as writer:
         for part, left, top in parts:
-            picture[top : top + part.shape[0], left : left + part.shape[1]] = part
-            writer.write(picture)
+            frame[top : top + part.shape[0], left : left + part.shape[1]] = part
+            writer.write(frame)
     assert packets(tmp_path / "parts.mkv", "video") == packets(tmp_path / "whole.mkv", "video")
-    assert not np.array_equal(picture, background)
+    assert not np.array_equal(frame, background)
 
 
 def test_a_part_must_fit(tmp_path):

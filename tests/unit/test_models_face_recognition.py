@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from speech2vid.errors import WeightsError
-from speech2vid.face import align, detect_faces, embed, face_chip
-from speech2vid.face.dlib_models import LANDMARKS_FILE, RECOGNITION_FILE, model_path
+from speech2vid.faces import align, detect_faces, embed, face_chip
+from speech2vid.faces.dlib_models import LANDMARKS_FILE, RECOGNITION_FILE, model_path
 from speech2vid.media import load_photo
 from speech2vid.models.dlib_file import read_layers
 from speech2vid.models.face_recognition import EMBEDDING_SIZE, TAPS, FaceRecognition, at_its_size
-from speech2vid.training.stage import pixels
+from speech2vid.training.task import pixels
 
 RECOGNITION = model_path(RECOGNITION_FILE)
 

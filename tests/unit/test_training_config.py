@@ -9,15 +9,21 @@ from pathlib import Path
 import pytest
 
 from speech2vid.errors import ConfigError
-from speech2vid.training.config import PictureConfig, ReaderConfig, TrainConfig, load_config, preset_names
+from speech2vid.training.config import (
+    MouthLandmarksTaskConfig,
+    TrainConfig,
+    WarpTalkerTaskConfig,
+    load_config,
+    preset_names,
+)
 from speech2vid.training.loop import learning_rate
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_can_be_read_and_be_stored_as_json(name: str) -> None:
     config = load_config(name)
-    for stage, settings in config.stages.items():
-        assert type(settings).from_dict(json.loads(json.dumps(settings.to_dict()))) == settings, stage
+    for task, settings in config.tasks.items():
+        assert type(settings).from_dict(json.loads(json.dumps(settings.to_dict()))) == settings, task
 
 
 def test_the_presets_the_documents_name_are_there() -> None:
@@ -25,31 +31,31 @@ def test_the_presets_the_documents_name_are_there() -> None:
 
 
 def test_paper_trains_as_the_paper_says() -> None:
-    (talker,) = load_config("paper").stages.values()
-    assert (talker.optimiser, talker.learning_rate, talker.epochs) == ("sgd", 1e-5, 20)
-    assert learning_rate(talker, 0, 1000) == learning_rate(talker, 999, 1000) == 1e-5
+    (paper_talker,) = load_config("paper").tasks.values()
+    assert (paper_talker.optimiser, paper_talker.learning_rate, paper_talker.epochs) == ("sgd", 1e-5, 20)
+    assert learning_rate(paper_talker, 0, 1000) == learning_rate(paper_talker, 999, 1000) == 1e-5
 
 
 def test_stages_come_in_their_order_whatever_the_order_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("[sound]\n[picture]\nlearning_rate = 1\n[picture.network]\nwidth = 8\n[reader]\nwidth = 4\n")
     config = load_config(str(file))
-    assert list(config.stages) == ["reader", "picture", "sound"]
-    assert config.picture is not None
-    assert config.picture.network.width == 8
-    assert type(config.picture.learning_rate) is float
+    assert list(config.tasks) == ["mouth_landmarks", "warp_talker", "audio_to_mouth"]
+    assert config.warp_talker is not None
+    assert config.warp_talker.network.width == 8
+    assert type(config.warp_talker.learning_rate) is float
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[pictrue]\n", "picture"),
+        ("[pictrue]\n", "warp_talker"),
         ("[reader]\n[picture]\nlerning_rate = 1e-3\n", "learning_rate"),
         ("[reader]\n[picture.network]\nwidht = 3\n", "width"),
         ('[reader]\noptimiser = "adam"\n', "adamw"),
         ('[reader]\nsteps = "many"\n', "int"),
         ("[reader]\n[picture]\nnetwork = 3\n", "table"),
-        ("[picture]\n", "reader"),
+        ("[picture]\n", "mouth_landmarks"),
         ("", "at least one table"),
         ("[reader]\nbatch = 8\naccumulate = 3\n", "equal parts"),
         ("[reader]\nbatch = 0\n", "1 or more"),
@@ -72,12 +78,12 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 def test_pictures_can_be_trained_without_a_judge() -> None:
-    config = TrainConfig(picture=PictureConfig(features=0.0, shape=0.0))
-    assert list(config.stages) == ["picture"]
+    config = TrainConfig(warp_talker=WarpTalkerTaskConfig(features=0.0, shape=0.0))
+    assert list(config.tasks) == ["warp_talker"]
 
 
 def test_the_rate_warms_up_holds_and_falls() -> None:
-    config = ReaderConfig(learning_rate=2.0, warmup=10, decay=0.5)
+    config = MouthLandmarksTaskConfig(learning_rate=2.0, warmup=10, decay=0.5)
     rates = [learning_rate(config, step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.2)
     assert rates[9:51] == [2.0] * 42

@@ -13,40 +13,40 @@ from torch import Tensor
 
 from speech2vid.data.records import Track
 from speech2vid.errors import ConfigError
-from speech2vid.face import align, detect_faces
+from speech2vid.faces import align, detect_faces
 from speech2vid.losses import total
 from speech2vid.media import load_photo
-from speech2vid.models.checkpoint import save
 from speech2vid.models.face_recognition import TAPS
 from speech2vid.models.identity_trunk import IdentityTrunk, IdentityTrunkConfig
+from speech2vid.models.paper_talker import PaperTalkerConfig
 from speech2vid.models.sharpener import SharpenerConfig
-from speech2vid.models.talker import TalkerConfig
-from speech2vid.training.config import IdentityStageConfig, SharpenerStageConfig, TalkerStageConfig
-from speech2vid.training.feed import Feed
-from speech2vid.training.identity import IdentityStage, told_apart
-from speech2vid.training.loop import CHECKPOINT, train_stage
-from speech2vid.training.processes import Processes
-from speech2vid.training.sharpener import SharpenerStage, blurred
-from speech2vid.training.stage import Batch, Stage
-from speech2vid.training.stage_config import StageConfig
-from speech2vid.training.talker import TalkerStage
-from speech2vid.training.tracks import TrackSet
-from speech2vid.weightfile import read_weights
+from speech2vid.runtime.torch import save
+from speech2vid.runtime.weights import read_weights
+from speech2vid.training.config import IdentityTaskConfig, PaperTalkerTaskConfig, SharpenerTaskConfig
+from speech2vid.training.dataloader import BatchLoader
+from speech2vid.training.dataset import TrackSet
+from speech2vid.training.distributed import Distributed
+from speech2vid.training.loop import CHECKPOINT, train_task
+from speech2vid.training.task import Batch, Task
+from speech2vid.training.task_config import TaskConfig
+from speech2vid.training.tasks.identity import IdentityTask, verification_auc
+from speech2vid.training.tasks.paper_talker import PaperTalkerTask
+from speech2vid.training.tasks.sharpener import SharpenerTask, blurred
 
 CPU = torch.device("cpu")
 MakeTracks = Callable[..., list[Track]]
 
-CONFIGS: dict[str, StageConfig] = {
-    "identity": IdentityStageConfig(batch=4, network=IdentityTrunkConfig(size="small")),
-    "sharpener": SharpenerStageConfig(batch=4, gradient=0.5, network=SharpenerConfig(layers=3, channels=8)),
-    "content": TalkerStageConfig(
-        batch=4, frames=2, loss="content", gradient=0.5, network=TalkerConfig(size="small", identity_images=1)
+CONFIGS: dict[str, TaskConfig] = {
+    "identity": IdentityTaskConfig(batch=4, network=IdentityTrunkConfig(size="small")),
+    "sharpener": SharpenerTaskConfig(batch=4, gradient=0.5, network=SharpenerConfig(layers=3, channels=8)),
+    "content": PaperTalkerTaskConfig(
+        batch=4, frames=2, loss="content", gradient=0.5, network=PaperTalkerConfig(size="small", identity_images=1)
     ),
 }
-KINDS: dict[str, Callable[..., Stage]] = {
-    "identity": IdentityStage,
-    "sharpener": SharpenerStage,
-    "content": TalkerStage,
+KINDS: dict[str, Callable[..., Task]] = {
+    "identity": IdentityTask,
+    "sharpener": SharpenerTask,
+    "content": PaperTalkerTask,
 }
 
 
@@ -60,32 +60,32 @@ def val(drawn_tracks: MakeTracks) -> TrackSet:
     return TrackSet(drawn_tracks(2, first=3, tracks=1, split="val"))
 
 
-def stage_of(name: str, train: TrackSet, val: TrackSet, **changes: object) -> Stage:
+def task_of(name: str, train: TrackSet, val: TrackSet, **changes: object) -> Task:
     torch.manual_seed(0)
     return KINDS[name](replace(CONFIGS[name], **changes), train, val, CPU)
 
 
-def batch_of(stage: Stage, step: int = 0, rank: int = 0, count: int = 1) -> Batch:
-    return next(Feed(stage, Processes(rank, count, CPU)).batches(step, step + 1))
+def batch_of(task: Task, step: int = 0, rank: int = 0, count: int = 1) -> Batch:
+    return next(BatchLoader(task, Distributed(rank, count, CPU)).batches(step, step + 1))
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_batches_are_shared_steps_reach_every_weight_and_the_judge_stays(
     name: str, train: TrackSet, val: TrackSet
 ) -> None:
-    stage = stage_of(name, train, val)
-    batch = batch_of(stage)
-    halves = [batch_of(stage, rank=rank, count=2) for rank in range(2)]
+    task = task_of(name, train, val)
+    batch = batch_of(task)
+    halves = [batch_of(task, rank=rank, count=2) for rank in range(2)]
     for key, tensor in batch.items():
         assert torch.equal(tensor, torch.cat([half[key] for half in halves]))
     with torch.no_grad():
-        for weight in stage.network.parameters():
+        for weight in task.network.parameters():
             weight.add_(0.01 * torch.randn_like(weight))  # the sharpener's last convolution starts at zero
-    terms = stage.terms(stage.network.train(), batch)
-    assert terms.keys() == stage.weights.keys()
+    terms = task.terms(task.network.train(), batch)
+    assert terms.keys() == task.weights.keys()
     assert all(term.isfinite() and term.dim() == 0 for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
-    for key, weight in stage.network.named_parameters():
+    for key, weight in task.network.named_parameters():
         assert weight.grad is not None, key
         assert weight.grad.abs().sum() > 0, key
 
@@ -93,8 +93,8 @@ def test_batches_are_shared_steps_reach_every_weight_and_the_judge_stays(
 @pytest.mark.parametrize("name", list(CONFIGS))
 def test_a_resumed_training_repeats_an_unbroken_one(name: str, train: TrackSet, val: TrackSet, tmp_path: Path) -> None:
     def run(folder: str, steps: int, resume: bool = False) -> str:
-        stage = stage_of(name, train, val, steps=steps, decay=0.0, validate_every=2)
-        train_stage(stage, tmp_path / folder, Processes(0, 1, CPU), resume=resume)
+        task = task_of(name, train, val, steps=steps, decay=0.0, validate_every=2)
+        train_task(task, tmp_path / folder, Distributed(0, 1, CPU), resume=resume)
         return read_weights(tmp_path / folder / CHECKPOINT)[0].sha256
 
     run("broken", 2)
@@ -102,30 +102,30 @@ def test_a_resumed_training_repeats_an_unbroken_one(name: str, train: TrackSet, 
 
 
 def test_content_counts_the_picture_and_five_activations(train: TrackSet, val: TrackSet) -> None:
-    stage = stage_of("content", train, val, content=0.5, l1=2.0, gradient=0.0)
-    assert stage.weights == {"image": 2.0, **dict.fromkeys(TAPS, 0.5), "gradient": 0.0, "mouth": 0.0}
-    terms = stage.terms(stage.network.train(), batch_of(stage))
+    task = task_of("content", train, val, content=0.5, l1=2.0, gradient=0.0)
+    assert task.weights == {"image": 2.0, **dict.fromkeys(TAPS, 0.5), "gradient": 0.0, "mouth": 0.0}
+    terms = task.terms(task.network.train(), batch_of(task))
     assert all(terms[name] > 0 for name in ("image", *TAPS))
 
 
 def test_a_perfect_picture_has_no_content_loss(train: TrackSet, val: TrackSet) -> None:
-    stage = stage_of("content", train, val)
-    batch = batch_of(stage)
-    true = batch["faces"].flatten(0, 1).permute(0, 3, 1, 2) / 255.0
+    task = task_of("content", train, val)
+    batch = batch_of(task)
+    target = batch["faces"].flatten(0, 1).permute(0, 3, 1, 2) / 255.0
 
     class Perfect(torch.nn.Module):
         def forward(self, windows: Tensor, stills: Tensor) -> Tensor:
-            return true
+            return target
 
-    assert all(term == 0 for term in stage.terms(Perfect(), batch).values())
+    assert all(term == 0 for term in task.terms(Perfect(), batch).values())
 
 
 def test_the_talker_starts_from_a_trained_identity(train: TrackSet, val: TrackSet, tmp_path: Path) -> None:
     torch.manual_seed(5)
     trunk = IdentityTrunk(IdentityTrunkConfig(size="small"))
     save(trunk, tmp_path / "identity.safetensors")
-    plain = stage_of("content", train, val, loss="l1")
-    started = stage_of("content", train, val, loss="l1", identity_init=str(tmp_path / "identity.safetensors"))
+    plain = task_of("content", train, val, loss="l1")
+    started = task_of("content", train, val, loss="l1", identity_init=str(tmp_path / "identity.safetensors"))
     ours, theirs = started.network.state_dict(), plain.network.state_dict()
     wanted = trunk.state_dict()["encoder.conv3.0.weight"]
     assert torch.equal(ours["identity_encoder.conv3.0.weight"], wanted)
@@ -135,31 +135,33 @@ def test_the_talker_starts_from_a_trained_identity(train: TrackSet, val: TrackSe
 
 
 def test_the_identity_learns_what_the_teacher_sees(train: TrackSet, val: TrackSet) -> None:
-    stage = stage_of("identity", train, val)
-    optimiser = torch.optim.AdamW(stage.network.parameters(), 1e-3)
+    task = task_of("identity", train, val)
+    optimiser = torch.optim.AdamW(task.network.parameters(), 1e-3)
     losses = []
     for step in range(12):
-        loss = stage.terms(stage.network.train(), batch_of(stage, step))["embedding"]
+        loss = task.terms(task.network.train(), batch_of(task, step))["embedding"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
     assert np.mean(losses[-3:]) < 0.5 * np.mean(losses[:3])
     with torch.no_grad():
-        judged = stage.validate(stage.network.eval())
-    assert set(judged.metrics) == {"distance", "told_apart"}
+        judged = task.validate(task.network.eval())
+    assert set(judged.metrics) == {"distance", "verification_auc"}
 
 
 def test_pairs_of_one_person_are_nearer() -> None:
     rng = np.random.default_rng(0)
     tracks = np.array([0, 0, 0, 1, 1, 1])
     own, others = (rng.normal(mean, 0.1, (6, 8)).astype(np.float32) for mean in (0.0, 1.0))
-    assert told_apart(own, others, tracks) == 1.0
+    assert verification_auc(own, others, tracks) == 1.0
     same = rng.normal(0.0, 0.1, (300, 8)).astype(np.float32)
-    assert told_apart(own, same, tracks) == pytest.approx(0.5, abs=0.15)
-    assert told_apart(np.ones((3, 2), np.float32), np.ones((3, 2), np.float32), tracks[:3]) == 0.5
-    apart = own + 9 * tracks[:, None].astype(np.float32)  # two tracks of a person that a network takes for two people
-    assert told_apart(apart, others, tracks) == 0.0
+    assert verification_auc(own, same, tracks) == pytest.approx(0.5, abs=0.15)
+    assert verification_auc(np.ones((3, 2), np.float32), np.ones((3, 2), np.float32), tracks[:3]) == 0.5
+    feature_matching = own + 9 * tracks[:, None].astype(
+        np.float32
+    )  # two tracks of a person that a network takes for two people
+    assert verification_auc(feature_matching, others, tracks) == 0.0
 
 
 def test_blur_comes_off(drawn_tracks: MakeTracks, photo: Path) -> None:
@@ -180,32 +182,32 @@ def test_blur_comes_off(drawn_tracks: MakeTracks, photo: Path) -> None:
         )
 
     train, val = photographed(drawn_tracks(2)), photographed(drawn_tracks(2, first=3, tracks=1, split="val"))
-    stage = stage_of("sharpener", train, val, least_blur_px=1.0, most_blur_px=1.5, batch=8)
-    optimiser = torch.optim.AdamW(stage.network.parameters(), 3e-3)
+    task = task_of("sharpener", train, val, least_blur_px=1.0, most_blur_px=1.5, batch=8)
+    optimiser = torch.optim.AdamW(task.network.parameters(), 3e-3)
     with torch.no_grad():
-        before = stage.validate(stage.network).metrics
+        before = task.validate(task.network).metrics
     assert before["l1"] == pytest.approx(before["soft_l1"], rel=1e-2), "it starts as the identity"
     for step in range(60):
-        loss = total(stage.terms(stage.network, batch_of(stage, step)))
+        loss = total(task.terms(task.network, batch_of(task, step)))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     with torch.no_grad():
-        after = stage.validate(stage.network).metrics
+        after = task.validate(task.network).metrics
     assert after["l1"] < 0.9 * after["soft_l1"]
     assert after["sharpness"] > 1.3 * after["soft_sharpness"]
 
 
 def test_pieces_and_blurs_are_what_was_asked_for(train: TrackSet, val: TrackSet) -> None:
-    whole = stage_of("sharpener", train, val, size_px=0).draw(np.random.default_rng(0))
+    whole = task_of("sharpener", train, val, size_px=0).draw(np.random.default_rng(0))
     assert whole["sharp"].shape == (2, 109, 109, 3)
-    piece = stage_of("sharpener", train, val).draw(np.random.default_rng(0))
+    piece = task_of("sharpener", train, val).draw(np.random.default_rng(0))
     assert piece["sharp"].shape == piece["soft"].shape == (2, 48, 48, 3)
     assert piece["soft"].std() < piece["sharp"].std()
     dot = np.zeros((1, 21, 21, 3), np.uint8)
     dot[:, 10, 10] = 255
     assert blurred(dot, 1.0)[0, 10, 10, 0] == pytest.approx(255 / (2 * np.pi), rel=0.05)
     with pytest.raises(ConfigError, match="blur from 2"):
-        SharpenerStageConfig(least_blur_px=2.0, most_blur_px=1.0)
+        SharpenerTaskConfig(least_blur_px=2.0, most_blur_px=1.0)
     with pytest.raises(ConfigError, match="pieces of 500 px"):
-        SharpenerStageConfig(size_px=500)
+        SharpenerTaskConfig(size_px=500)

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image as Pictures
+from PIL import Image as PillowImage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from speech2vid.errors import ConfigError, OutputError, TrainingError, WeightsError
-from speech2vid.training import state as state_module
-from speech2vid.training.journal import LOG, LOSSES, PICTURES
-from speech2vid.training.loop import BEST, CHECKPOINT, train_stage
-from speech2vid.training.processes import Processes, processes
-from speech2vid.training.stage import Batch, Item, Stage, Validation
-from speech2vid.training.stage_config import StageConfig
-from speech2vid.weightfile import read_weights
+from speech2vid.runtime.weights import read_weights
+from speech2vid.training import checkpoint as state_module
+from speech2vid.training.distributed import Distributed, start_distributed
+from speech2vid.training.logger import IMAGES, LOG, LOSSES
+from speech2vid.training.loop import BEST, CHECKPOINT, train_task
+from speech2vid.training.task import Batch, Item, Task, Validation
+from speech2vid.training.task_config import TaskConfig
 
 
 @dataclass(frozen=True)
-class LineConfig(StageConfig):
+class LineConfig(TaskConfig):
     steps: int = 12
     batch: int = 8
     warmup: int = 0
@@ -35,7 +35,7 @@ class LineConfig(StageConfig):
     width: int = 6
 
 
-class Line(Stage):
+class Line(Task):
     """Learns y = 3 x₀ − x₁, with batch norm and dropout on the way."""
 
     name = "line"
@@ -85,26 +85,29 @@ class Contested(Line):
 
     def __init__(self, config: LineConfig) -> None:
         super().__init__(config)
-        self.critic = nn.utils.parametrizations.spectral_norm(nn.Linear(1, 3))
-        self.weights |= {"critic": 1.0, "praise": 0.1}
-        self.faster = {"0.": 3.0}
+        self.discriminator = nn.utils.parametrizations.spectral_norm(nn.Linear(1, 3))
+        self.weights |= {"discriminator": 1.0, "praise": 0.1}
+        self.lr_multipliers = {"0.": 3.0}
 
     def weights_at(self, step: int) -> dict[str, float]:
         return {**self.weights, "praise": 0.1 * min(1.0, step / 5)}
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        assert self.critic is not None
-        made = network(batch["x"])
-        self.critic.requires_grad_(False)
-        praise = -self.critic(made).mean()
-        self.critic.requires_grad_(True)
-        paid = self.critic(made.detach()).square().mean() + (1 - self.critic(batch["y"])).square().mean()
-        return {**super().terms(network, batch), "critic": paid, "praise": praise}
+        assert self.discriminator is not None
+        generated = network(batch["x"])
+        self.discriminator.requires_grad_(False)
+        praise = -self.discriminator(generated).mean()
+        self.discriminator.requires_grad_(True)
+        paid = (
+            self.discriminator(generated.detach()).square().mean()
+            + (1 - self.discriminator(batch["y"])).square().mean()
+        )
+        return {**super().terms(network, batch), "discriminator": paid, "praise": praise}
 
 
 @pytest.fixture
-def here() -> Processes:
-    return Processes(0, 1, torch.device("cpu"))
+def dist() -> Distributed:
+    return Distributed(0, 1, torch.device("cpu"))
 
 
 def losses(folder: Path) -> list[str]:
@@ -112,7 +115,7 @@ def losses(folder: Path) -> list[str]:
 
 
 def stop_after(step: int) -> Callable[[str, int, int], None]:
-    def on_step(stage: str, done: int, steps: int) -> None:
+    def on_step(task: str, done: int, steps: int) -> None:
         if done == step:
             raise KeyboardInterrupt
 
@@ -120,16 +123,16 @@ def stop_after(step: int) -> Callable[[str, int, int], None]:
 
 
 @pytest.mark.parametrize("kind", [Line, Contested])
-@pytest.mark.parametrize("settings", [{}, {"optimiser": "sgd", "learning_rate": 0.01, "average": 0.0, "accumulate": 2}])
+@pytest.mark.parametrize("settings", [{}, {"optimiser": "sgd", "learning_rate": 0.01, "ema": 0.0, "accumulate": 2}])
 def test_a_resumed_training_repeats_an_unbroken_one(
-    kind: type[Line], settings: dict[str, Any], here: Processes, tmp_path: Path
+    kind: type[Line], settings: dict[str, Any], dist: Distributed, tmp_path: Path
 ) -> None:
     config = LineConfig(**settings)
-    train_stage(kind(config), tmp_path / "whole", here)
+    train_task(kind(config), tmp_path / "whole", dist)
     with pytest.raises(KeyboardInterrupt):
-        train_stage(kind(config), tmp_path / "broken", here, on_step=stop_after(7))
+        train_task(kind(config), tmp_path / "broken", dist, on_step=stop_after(7))
     torch.manual_seed(99)
-    train_stage(kind(config), tmp_path / "broken", here, resume=True)
+    train_task(kind(config), tmp_path / "broken", dist, resume=True)
     assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
     assert len(losses(tmp_path / "whole")) == 1 + config.steps
     for name in (CHECKPOINT, BEST):
@@ -137,58 +140,58 @@ def test_a_resumed_training_repeats_an_unbroken_one(
         assert ours[0].sha256 == theirs[0].sha256, name
 
 
-def test_the_critic_learns_beside_the_network_and_is_kept_apart(here: Processes, tmp_path: Path) -> None:
-    stage = Contested(LineConfig(steps=8))
-    assert stage.critic is not None
-    before = {name: tensor.detach().clone() for name, tensor in stage.critic.named_parameters()}
-    best = train_stage(stage, tmp_path, here)
-    assert all(not torch.equal(tensor, before[name]) for name, tensor in stage.critic.named_parameters())
+def test_the_critic_learns_beside_the_network_and_is_kept_apart(dist: Distributed, tmp_path: Path) -> None:
+    task = Contested(LineConfig(steps=8))
+    assert task.discriminator is not None
+    before = {name: tensor.detach().clone() for name, tensor in task.discriminator.named_parameters()}
+    best = train_task(task, tmp_path, dist)
+    assert all(not torch.equal(tensor, before[name]) for name, tensor in task.discriminator.named_parameters())
     _, kept = read_weights(tmp_path / CHECKPOINT)
-    for name, tensor in stage.critic.state_dict().items():
+    for name, tensor in task.discriminator.state_dict().items():
         np.testing.assert_array_equal(kept[f"critic.{name}"], tensor.numpy())
     assert "optimiser.exp_avg.critic.bias" in kept
-    assert set(read_weights(best)[1]) == set(stage.network.state_dict())
-    train_stage(Line(LineConfig()), tmp_path / "line", here)
+    assert set(read_weights(best)[1]) == set(task.network.state_dict())
+    train_task(Line(LineConfig()), tmp_path / "line", dist)
     with pytest.raises(WeightsError, match="does not fit the critic"):
-        train_stage(Contested(LineConfig(steps=16)), tmp_path / "line", here, resume=True)
+        train_task(Contested(LineConfig(steps=16)), tmp_path / "line", dist, resume=True)
 
 
-def test_some_layers_are_faster_and_the_critic_keeps_its_rate(here: Processes, tmp_path: Path) -> None:
+def test_some_layers_are_faster_and_the_critic_keeps_its_rate(dist: Distributed, tmp_path: Path) -> None:
     """AdamW's first update of any weight that has a gradient is as large as its learning rate."""
-    stage = Contested(LineConfig(steps=1, warmup=2, weight_decay=0.0, learning_rate=0.01, decay=0.0))
-    assert stage.critic is not None
-    watched = {"0.weight": 0.015, "4.bias": 0.005, "critic": 0.01}
+    task = Contested(LineConfig(steps=1, warmup=2, weight_decay=0.0, learning_rate=0.01, decay=0.0))
+    assert task.discriminator is not None
+    watched = {"0.weight": 0.015, "4.bias": 0.005, "discriminator": 0.01}
 
     def values() -> dict[str, Tensor]:
-        assert stage.critic is not None
-        own = dict(stage.network.named_parameters())
-        return {"0.weight": own["0.weight"], "4.bias": own["4.bias"], "critic": stage.critic.bias}
+        assert task.discriminator is not None
+        own = dict(task.network.named_parameters())
+        return {"0.weight": own["0.weight"], "4.bias": own["4.bias"], "discriminator": task.discriminator.bias}
 
     before = {name: tensor.detach().clone() for name, tensor in values().items()}
-    train_stage(stage, tmp_path, here)
+    train_task(task, tmp_path, dist)
     for name, tensor in values().items():
         assert (tensor - before[name]).abs().max().item() == pytest.approx(watched[name], rel=1e-3), name
 
 
-def test_weights_may_grow(here: Processes, tmp_path: Path) -> None:
-    train_stage(Contested(LineConfig()), tmp_path, here)
+def test_weights_may_grow(dist: Distributed, tmp_path: Path) -> None:
+    train_task(Contested(LineConfig()), tmp_path, dist)
     rows = [dict(zip(losses(tmp_path)[0].split("\t"), row.split("\t"), strict=True)) for row in losses(tmp_path)[1:]]
     for step, praise in ((0, 0.0), (1, 0.02), (9, 0.1)):
         row = {name: float(value) for name, value in rows[step].items()}
-        loss = row["error"] + 0.01 * row["size"] + row["critic"] + praise * row["praise"]
+        loss = row["error"] + 0.01 * row["size"] + row["discriminator"] + praise * row["praise"]
         assert row["loss"] == pytest.approx(loss, rel=1e-5)
 
 
-def test_another_seed_is_another_training(here: Processes, tmp_path: Path) -> None:
+def test_another_seed_is_another_training(dist: Distributed, tmp_path: Path) -> None:
     for seed in (0, 1):
-        train_stage(Line(LineConfig(seed=seed)), tmp_path / str(seed), here)
+        train_task(Line(LineConfig(seed=seed)), tmp_path / str(seed), dist)
     assert losses(tmp_path / "0")[1] != losses(tmp_path / "1")[1]
 
 
-def test_it_learns_and_writes_down_what_it_does(here: Processes, tmp_path: Path) -> None:
+def test_it_learns_and_writes_down_what_it_does(dist: Distributed, tmp_path: Path) -> None:
     steps: list[tuple[str, int, int]] = []
-    config = LineConfig(steps=300, learning_rate=0.03, validate_every=100, average=0.9)
-    best = train_stage(Line(config, dropout=0.0), tmp_path, here, on_step=lambda *each: steps.append(each))
+    config = LineConfig(steps=300, learning_rate=0.03, validate_every=100, ema=0.9)
+    best = train_task(Line(config, dropout=0.0), tmp_path, dist, on_step=lambda *each: steps.append(each))
     header, _ = read_weights(best, "line")
     assert header.metrics["cost"] < 0.2
     assert header.metrics["other"] == 2.0
@@ -198,11 +201,11 @@ def test_it_learns_and_writes_down_what_it_does(here: Processes, tmp_path: Path)
     log = (tmp_path / LOG).read_text()
     assert "waiting for data" in log
     assert "ben: cost" in log
-    assert sorted(path.name for path in (tmp_path / PICTURES).iterdir())[-2:] == [
+    assert sorted(path.name for path in (tmp_path / IMAGES).iterdir())[-2:] == [
         "step-0000300.gif",
         "step-0000300.png",
     ]
-    with Pictures.open(tmp_path / PICTURES / "step-0000300.gif") as video:
+    with PillowImage.open(tmp_path / IMAGES / "step-0000300.gif") as video:
         assert (video.n_frames, video.info["duration"]) == (2, 40)
     (events,) = tmp_path.glob("events.out.tfevents.*")
     board = EventAccumulator(str(events)).Reload()
@@ -215,57 +218,57 @@ def test_it_learns_and_writes_down_what_it_does(here: Processes, tmp_path: Path)
     assert float(rows[1][1]) == pytest.approx(float(rows[1][2]) + 0.01 * float(rows[1][3]))
 
 
-def test_parts_of_a_batch_give_the_gradient_of_the_whole(here: Processes, tmp_path: Path) -> None:
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(dist: Distributed, tmp_path: Path) -> None:
     for parts in (1, 4):
-        train_stage(Line(LineConfig(accumulate=parts), dropout=0.0, norm=False), tmp_path / str(parts), here)
+        train_task(Line(LineConfig(accumulate=parts), dropout=0.0, norm=False), tmp_path / str(parts), dist)
     one, four = ([float(row.split("\t")[1]) for row in losses(tmp_path / str(parts))[1:]] for parts in (1, 4))
     assert one == pytest.approx(four, rel=1e-4)
 
 
-def test_the_best_weights_are_kept_and_patience_ends(here: Processes, tmp_path: Path) -> None:
-    stage = Line(LineConfig(steps=100, patience=2))
-    stage.costs = [3.0, 1.0, 2.0, 1.5, 0.1]
-    best = train_stage(stage, tmp_path, here)
+def test_the_best_weights_are_kept_and_patience_ends(dist: Distributed, tmp_path: Path) -> None:
+    task = Line(LineConfig(steps=100, patience=2))
+    task.costs = [3.0, 1.0, 2.0, 1.5, 0.1]
+    best = train_task(task, tmp_path, dist)
     assert read_weights(best)[0].metrics["cost"] == 1.0
     progress = read_weights(tmp_path / CHECKPOINT)[0].config["progress"]
-    assert (progress["step"], progress["best_step"], progress["stale"]) == (16, 8, 2)
+    assert (progress["step"], progress["stale"]) == (16, 2)
     again = Line(LineConfig(steps=100, patience=2))
-    train_stage(again, tmp_path, here, resume=True)
+    train_task(again, tmp_path, dist, resume=True)
     assert again.validations == 0
 
 
-def test_steps_follow_from_epochs(here: Processes, tmp_path: Path) -> None:
-    train_stage(Line(LineConfig(steps=0, epochs=2.0, validate_every=0)), tmp_path, here)  # 40 samples in batches of 8
+def test_steps_follow_from_epochs(dist: Distributed, tmp_path: Path) -> None:
+    train_task(Line(LineConfig(steps=0, epochs=2.0, validate_every=0)), tmp_path, dist)  # 40 samples in batches of 8
     assert len(losses(tmp_path)) == 1 + 10
-    assert [path.name for path in sorted((tmp_path / PICTURES).glob("*.png"))] == [
+    assert [path.name for path in sorted((tmp_path / IMAGES).glob("*.png"))] == [
         "step-0000005.png",
         "step-0000010.png",
     ]
 
 
-def test_a_loss_that_is_no_number_ends_it_and_the_checkpoint_stays(here: Processes, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_ends_it_and_the_checkpoint_stays(dist: Distributed, tmp_path: Path) -> None:
     class Bursts(Line):
         def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
             terms = super().terms(network, batch)
             return {**terms, "size": terms["size"] * (float("nan") if self.validations else 1.0)}
 
     with pytest.raises(TrainingError, match=r"loss of stage line is nan at step 5 \(term size\).*--resume"):
-        train_stage(Bursts(LineConfig()), tmp_path, here)
+        train_task(Bursts(LineConfig()), tmp_path, dist)
     assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
-    train_stage(Line(LineConfig()), tmp_path, here, resume=True)
+    train_task(Line(LineConfig()), tmp_path, dist, resume=True)
     assert len(losses(tmp_path)) == 1 + 12
 
 
-def test_a_validation_that_is_no_number_ends_it(here: Processes, tmp_path: Path) -> None:
-    stage = Line(LineConfig())
-    stage.costs = [1.0, float("nan")]
+def test_a_validation_that_is_no_number_ends_it(dist: Distributed, tmp_path: Path) -> None:
+    task = Line(LineConfig())
+    task.costs = [1.0, float("nan")]
     with pytest.raises(TrainingError, match="validation of stage line gave nan at step 8"):
-        train_stage(stage, tmp_path, here)
+        train_task(task, tmp_path, dist)
     assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
 
 
 def test_a_full_disk_is_a_reason_and_the_checkpoint_stays(
-    here: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dist: Distributed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = state_module.write_weights
 
@@ -275,30 +278,32 @@ def test_a_full_disk_is_a_reason_and_the_checkpoint_stays(
         return write(path, *rest)
 
     monkeypatch.setattr(state_module, "write_weights", full)
-    with pytest.raises(OutputError, match=r"checkpoint.safetensors cannot be written: No space left.*--resume"):
-        train_stage(Line(LineConfig()), tmp_path, here)
+    with pytest.raises(
+        OutputError, feature_matching=r"checkpoint.safetensors cannot be written: No space left.*--resume"
+    ):
+        train_task(Line(LineConfig()), tmp_path, dist)
     assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
 
 
-def test_no_folder_can_be_made(here: Processes, tmp_path: Path) -> None:
+def test_no_folder_can_be_made(dist: Distributed, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
-        train_stage(Line(LineConfig()), tmp_path / "file" / "line", here)
+        train_task(Line(LineConfig()), tmp_path / "file" / "line", dist)
 
 
-def test_another_network_cannot_be_resumed(here: Processes, tmp_path: Path) -> None:
-    train_stage(Line(LineConfig()), tmp_path, here)
+def test_another_network_cannot_be_resumed(dist: Distributed, tmp_path: Path) -> None:
+    train_task(Line(LineConfig()), tmp_path, dist)
     with pytest.raises(ConfigError, match="width = 6, the config says 7"):
-        train_stage(Line(LineConfig(width=7)), tmp_path, here, resume=True)
+        train_task(Line(LineConfig(width=7)), tmp_path, dist, resume=True)
     other = Line(LineConfig())
     other.name = "curve"  # type: ignore[misc]
     with pytest.raises(WeightsError, match="checkpoint of line, not a checkpoint of curve"):
-        train_stage(other, tmp_path, here, resume=True)
+        train_task(other, tmp_path, dist, resume=True)
 
 
-def test_other_settings_may_change_and_the_log_says_so(here: Processes, tmp_path: Path) -> None:
-    train_stage(Line(LineConfig()), tmp_path, here)
-    train_stage(Line(LineConfig(steps=16, learning_rate=1e-4)), tmp_path, here, resume=True)
+def test_other_settings_may_change_and_the_log_says_so(dist: Distributed, tmp_path: Path) -> None:
+    train_task(Line(LineConfig()), tmp_path, dist)
+    train_task(Line(LineConfig(steps=16, learning_rate=1e-4)), tmp_path, dist, resume=True)
     assert "learning_rate is now 0.0001; it was 0.001" in (tmp_path / LOG).read_text()
     assert len(losses(tmp_path)) == 1 + 16
 
@@ -308,22 +313,22 @@ def test_other_settings_may_change_and_the_log_says_so(here: Processes, tmp_path
     "device",
     ["meta", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here"))],
 )
-def test_a_checkpoint_loads_on_another_device(device: str, here: Processes, tmp_path: Path) -> None:
+def test_a_checkpoint_loads_on_another_device(device: str, dist: Distributed, tmp_path: Path) -> None:
     """Weights and what the optimiser remembers of each go where the network is; its step count stays on the CPU.
 
     ``meta`` has no values, but is another device everywhere; where there is CUDA, the next loss is the CPU's.
     """
-    train_stage(Line(LineConfig(steps=4)), tmp_path, here)
+    train_task(Line(LineConfig(steps=4)), tmp_path, dist)
 
     def carried_on(on: str) -> tuple[nn.Module, torch.optim.Optimizer]:
-        stage = Line(LineConfig(steps=4), dropout=0.0)
-        stage.network.to(on)
-        optimiser = torch.optim.AdamW(stage.network.parameters())
-        mean = copy.deepcopy(stage.network)
-        state = state_module.State("line", stage.config, {"network": stage.network, "mean": mean}, optimiser)
+        task = Line(LineConfig(steps=4), dropout=0.0)
+        task.network.to(on)
+        optimiser = torch.optim.AdamW(task.network.parameters())
+        mean = copy.deepcopy(task.network)
+        state = state_module.State("line", task.config, {"network": task.network, "mean": mean}, optimiser)
         state.load(tmp_path / CHECKPOINT)
         assert state.progress.step == 4
-        return stage.network, optimiser
+        return task.network, optimiser
 
     network, optimiser = carried_on(device)
     assert len(optimiser.state) == len(list(network.parameters()))
@@ -337,27 +342,27 @@ def test_a_checkpoint_loads_on_another_device(device: str, here: Processes, tmp_
         torch.testing.assert_close(there, here_network, rtol=1e-3, atol=1e-4)
 
 
-def test_a_cut_checkpoint_is_named(here: Processes, tmp_path: Path) -> None:
-    train_stage(Line(LineConfig()), tmp_path, here)
+def test_a_cut_checkpoint_is_named(dist: Distributed, tmp_path: Path) -> None:
+    train_task(Line(LineConfig()), tmp_path, dist)
     blob = (tmp_path / CHECKPOINT).read_bytes()
     (tmp_path / CHECKPOINT).write_bytes(blob[:-20])
     with pytest.raises(WeightsError, match=CHECKPOINT):
-        train_stage(Line(LineConfig()), tmp_path, here, resume=True)
+        train_task(Line(LineConfig()), tmp_path, dist, resume=True)
 
 
-def test_weights_to_start_from(here: Processes, tmp_path: Path) -> None:
-    best = train_stage(Line(LineConfig()), tmp_path / "first", here)
-    stage = Line(LineConfig(steps=1, learning_rate=0.0, seed=5, start=str(best)), dropout=0.0)
-    train_stage(stage, tmp_path / "second", here)
+def test_weights_to_start_from(dist: Distributed, tmp_path: Path) -> None:
+    best = train_task(Line(LineConfig()), tmp_path / "first", dist)
+    task = Line(LineConfig(steps=1, learning_rate=0.0, seed=5, start=str(best)), dropout=0.0)
+    train_task(task, tmp_path / "second", dist)
     _, before = read_weights(best)
     _, after = read_weights(tmp_path / "second" / BEST)
     np.testing.assert_array_equal(before["4.weight"], after["4.weight"])
-    stage.architecture = "curve"  # type: ignore[misc]
+    task.architecture = "curve"  # type: ignore[misc]
     with pytest.raises(WeightsError, match="holds a line, not a curve"):
-        train_stage(stage, tmp_path / "third", here)
+        train_task(task, tmp_path / "third", dist)
 
 
-def test_half_as_precise_multiplications_leave_the_weights_precise(here: Processes, tmp_path: Path) -> None:
+def test_half_as_precise_multiplications_leave_the_weights_precise(dist: Distributed, tmp_path: Path) -> None:
     seen: list[torch.dtype] = []
 
     class Watched(Line):
@@ -366,7 +371,7 @@ def test_half_as_precise_multiplications_leave_the_weights_precise(here: Process
             return super().terms(network, batch)
 
     for precision in ("float32", "bfloat16"):
-        train_stage(Watched(LineConfig(precision=precision), dropout=0.0), tmp_path / precision, here)
+        train_task(Watched(LineConfig(precision=precision), dropout=0.0), tmp_path / precision, dist)
     assert seen == [torch.float32] * 12 + [torch.bfloat16] * 12
     weights = read_weights(tmp_path / "bfloat16" / BEST)[1]
     assert all(array.dtype != np.float16 for array in weights.values())
@@ -378,12 +383,12 @@ def test_half_as_precise_multiplications_leave_the_weights_precise(here: Process
 
 
 def test_a_batch_must_have_equal_shares() -> None:
-    two = Processes(1, 2, torch.device("cpu"))
+    two = Distributed(1, 2, torch.device("cpu"))
     assert two.share(6) == slice(3, 6)
     with pytest.raises(ConfigError, match="shared among 2"):
         two.share(5)
 
 
 def test_an_unknown_device_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="choose from: auto, cpu, cuda"), processes("gpu"):
+    with pytest.raises(ConfigError, match="choose from: auto, cpu, cuda"), start_distributed("gpu"):
         pass

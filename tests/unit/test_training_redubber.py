@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from speech2vid.data.sampling import StillMix
 from speech2vid.errors import DataError
 from speech2vid.inference.occlusion import PART
-from speech2vid.models.redubber import RedubberConfig
-from speech2vid.training.config import RedubberStageConfig, load_config
-from speech2vid.training.feed import Feed
-from speech2vid.training.loop import train_stage
-from speech2vid.training.painting import Paintings, paint, training_examples, validation_examples
-from speech2vid.training.processes import Processes
-from speech2vid.training.redubber import WarpRedubberStage
-from speech2vid.training.redubber_audio import AudioRedubberStage
-from speech2vid.training.redubbers import redubber_stage
-from speech2vid.training.tracks import TrackSet, load_splits
+from speech2vid.models.paper_redubber import RedubberConfig
+from speech2vid.training.config import RedubberTaskConfig, load_config
+from speech2vid.training.dataloader import BatchLoader
+from speech2vid.training.dataset import TrackSet, load_splits
+from speech2vid.training.distributed import Distributed
+from speech2vid.training.loop import train_task
+from speech2vid.training.redub_dataset import RedubDataset, build_dataset, training_examples, validation_examples
+from speech2vid.training.sampling import StillMix
+from speech2vid.training.tasks.paper_redubber import PaperRedubberTask
+from speech2vid.training.tasks.warp_redubber import WarpRedubberTask
+from speech2vid.training.train import redubber_task
 
-HERE = Processes(0, 1, torch.device("cpu"))
-CONFIG = RedubberStageConfig(batch=2, people=3, frames=2, steps=4, validate_every=2)
+HERE = Distributed(0, 1, torch.device("cpu"))
+CONFIG = RedubberTaskConfig(batch=2, people=3, frames=2, steps=4, validate_every=2)
 AUDIO = replace(CONFIG, network=RedubberConfig("audio"))
 Splits = tuple[TrackSet, TrackSet]
 
@@ -46,19 +46,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stage(splits: Splits, store: Path, folder: Path) -> WarpRedubberStage:
-    stage = redubber_stage(CONFIG, *splits, store, folder, HERE)
-    assert isinstance(stage, WarpRedubberStage)
-    return stage
+def task(splits: Splits, store: Path, folder: Path) -> WarpRedubberTask:
+    task = redubber_task(CONFIG, *splits, store, folder, HERE)
+    assert isinstance(task, WarpRedubberTask)
+    return task
 
 
-def test_a_painted_mouth_is_laid_into_the_face(stage: WarpRedubberStage, folder: Path) -> None:
-    paintings = Paintings.read(folder / "train")
-    assert len(paintings) == stage.samples == 6
-    assert paintings.faces.shape == paintings.painted.shape == (6, 128, 160, 3)
-    apart = np.abs(paintings.faces.astype(int) - paintings.painted).max(axis=(0, 3))
-    assert apart[:, :2].max() == apart[:, -2:].max() == 0  # beyond the generated region
-    assert apart[30:80, 40:120].max() > 20
+def test_a_painted_mouth_is_laid_into_the_face(task: WarpRedubberTask, folder: Path) -> None:
+    dataset = RedubDataset.read(folder / "train")
+    assert len(dataset) == task.samples == 6
+    assert dataset.faces.shape == dataset.painted.shape == (6, 128, 160, 3)
+    feature_matching = np.abs(dataset.faces.astype(int) - dataset.painted).max(axis=(0, 3))
+    assert feature_matching[:, :2].max() == feature_matching[:, -2:].max() == 0  # beyond the generated region
+    assert feature_matching[30:80, 40:120].max() > 20
 
 
 def test_nothing_of_the_true_mouth_is_in_what_is_painted(splits: Splits, store: Path, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_nothing_of_the_true_mouth_is_in_what_is_painted(splits: Splits, store: 
     example = validation_examples(train)[0]
     still = np.repeat(example.stills[:1], 5)
     example = replace(example, targets=example.targets[:1], stills=still)
-    true = paint(tmp_path / "true", store, "train", train, [example], what="warp")
+    target = build_dataset(tmp_path / "true", store, "train", train, [example], what="warp")
     frame = int(example.targets[0])
     other = int(np.argmax(np.abs(train[example.track].opening - train[example.track].opening[frame])))
     assert abs(train[example.track].opening[frame] - train[example.track].opening[other]) > 1
@@ -76,13 +76,13 @@ def test_nothing_of_the_true_mouth_is_in_what_is_painted(splits: Splits, store: 
     kept = track.landmarks[other].copy()
     try:
         track.landmarks[other] = track.landmarks[frame]  # the mouth asked for is the first one's, the face another
-        painted = paint(tmp_path / "other", store, "train", train, [swapped], what="warp").painted[0]
+        painted = build_dataset(tmp_path / "other", store, "train", train, [swapped], what="warp").painted[0]
     finally:
         track.landmarks[other] = kept
     mouth = np.s_[24:90, 40:120]
-    assert np.abs(painted[mouth].astype(int) - true.painted[0][mouth]).max() <= 2
+    assert np.abs(painted[mouth].astype(int) - target.painted[0][mouth]).max() <= 2
     faces = [
-        paint(tmp_path / name, store, "train", train, [each], what="audio").faces[0]
+        build_dataset(tmp_path / name, store, "train", train, [each], what="audio").faces[0]
         for name, each in (("a", example), ("b", swapped))
     ]
     assert np.abs(faces[0][PART][mouth].astype(int) - faces[1][PART][mouth]).max() > 60
@@ -96,12 +96,12 @@ def test_stills_are_other_frames(splits: Splits) -> None:
             assert not set(example.targets.tolist()) & set(example.stills.tolist())
 
 
-def test_what_is_painted_already_stays(stage: WarpRedubberStage, splits: Splits, store: Path, folder: Path) -> None:
+def test_what_is_painted_already_stays(task: WarpRedubberTask, splits: Splits, store: Path, folder: Path) -> None:
     before = (folder / "train" / "painted.npy").stat().st_mtime_ns
-    redubber_stage(CONFIG, *splits, store, folder, HERE)
+    redubber_task(CONFIG, *splits, store, folder, HERE)
     assert (folder / "train" / "painted.npy").stat().st_mtime_ns == before
     examples = training_examples(splits[0], StillMix(every=1), 1, 1, 5)
-    assert len(paint(folder / "train", store, "train", splits[0], examples, what="warp")) == 1  # another recipe
+    assert len(build_dataset(folder / "train", store, "train", splits[0], examples, what="warp")) == 1  # another recipe
 
 
 def test_a_store_without_faces_at_224_px_is_named(
@@ -109,13 +109,13 @@ def test_a_store_without_faces_at_224_px_is_named(
 ) -> None:
     monkeypatch.setattr("speech2vid.data.store.CONTEXT", "missing")
     with pytest.raises(DataError, match="no faces at 224 px"):
-        paint(tmp_path / "x", store, "val", splits[1], validation_examples(splits[1]), what="audio")
+        build_dataset(tmp_path / "x", store, "val", splits[1], validation_examples(splits[1]), what="audio")
     assert not list(tmp_path.iterdir())
 
 
-def test_the_target_s_mouth_is_not_in_the_input(stage: WarpRedubberStage) -> None:
+def test_the_target_s_mouth_is_not_in_the_input(task: WarpRedubberTask) -> None:
     for seed in range(6):
-        item = stage.draw(np.random.default_rng(seed))
+        item = task.draw(np.random.default_rng(seed))
         hidden = item["area"][0] == 1
         assert np.ptp(item["context"][:, hidden], axis=1).max() < 1e-5
         assert np.abs(item["context"] - item["face"])[:, item["area"][0] == 0].max() < 1e-5
@@ -124,39 +124,39 @@ def test_the_target_s_mouth_is_not_in_the_input(stage: WarpRedubberStage) -> Non
 
 
 @pytest.mark.parametrize("config", [CONFIG, AUDIO], ids=["warp", "audio"])
-def test_a_step_reaches_the_weights(config: RedubberStageConfig, splits: Splits, store: Path, tmp_path: Path) -> None:
-    stage = redubber_stage(config, *splits, store, tmp_path, HERE)
-    batch = next(Feed(stage, HERE).batches(0, 1))
-    terms = stage.terms(stage.network, batch)
-    assert set(terms) == set(stage.weights)
+def test_a_step_reaches_the_weights(config: RedubberTaskConfig, splits: Splits, store: Path, tmp_path: Path) -> None:
+    task = redubber_task(config, *splits, store, tmp_path, HERE)
+    batch = next(BatchLoader(task, HERE).batches(0, 1))
+    terms = task.terms(task.network, batch)
+    assert set(terms) == set(task.weights)
     assert all(torch.isfinite(term) for term in terms.values())
     sum(terms.values()).backward()
-    assert any(each.grad is not None and each.grad.abs().sum() > 0 for each in stage.network.parameters())
+    assert any(each.grad is not None and each.grad.abs().sum() > 0 for each in task.network.parameters())
     with torch.no_grad():
-        judged = stage.validate(stage.network.eval())
+        judged = task.validate(task.network.eval())
     assert set(judged.by_speaker) == {"speaker3", "speaker4"}
     assert judged.sheet is not None
 
 
 def test_it_learns_to_correct_colours(splits: Splits, store: Path, folder: Path) -> None:
-    config = replace(CONFIG, steps=40, batch=2, warmup=2, decay=0.0, average=0.8, adversarial=0.0, match=0.0)
-    stage = redubber_stage(config, *splits, store, folder, HERE)
-    assert stage.critic is None
-    batches = list(Feed(stage, HERE).batches(1000, 1003))  # of none of its steps
+    config = replace(CONFIG, steps=40, batch=2, warmup=2, decay=0.0, ema=0.8, adversarial=0.0, feature_matching=0.0)
+    task = redubber_task(config, *splits, store, folder, HERE)
+    assert task.discriminator is None
+    batches = list(BatchLoader(task, HERE).batches(1000, 1003))  # of none of its steps
 
     def cost() -> float:
         with torch.no_grad():
-            return float(np.mean([stage.terms(stage.network.train(), batch)["l1"].item() for batch in batches]))
+            return float(np.mean([task.terms(task.network.train(), batch)["l1"].item() for batch in batches]))
 
     before = cost()
-    train_stage(stage, folder / "learns", HERE)
+    train_task(task, folder / "learns", HERE)
     assert cost() < 0.85 * before
 
 
 def test_a_resumed_training_repeats_an_unbroken_one(splits: Splits, store: Path, tmp_path: Path) -> None:
     def run(name: str, steps: int, resume: bool = False) -> str:
-        stage = redubber_stage(replace(CONFIG, steps=steps, decay=0.0), *splits, store, tmp_path / "painted", HERE)
-        train_stage(stage, tmp_path / name, HERE, resume=resume)
+        task = redubber_task(replace(CONFIG, steps=steps, decay=0.0), *splits, store, tmp_path / "painted", HERE)
+        train_task(task, tmp_path / name, HERE, resume=resume)
         return (tmp_path / name / "losses.tsv").read_text()
 
     run("broken", 2)
@@ -172,4 +172,4 @@ def test_presets() -> None:
     compact = load_config("compact-audio", "redubber").redubber
     assert compact is not None
     assert compact.network == RedubberConfig("audio", "compact")
-    assert isinstance(AudioRedubberStage.name, str)
+    assert isinstance(PaperRedubberTask.name, str)

@@ -29,8 +29,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, Speech2VidError
 from speech2vid.inference import TalkerNetworks, TalkStream, make_identity
-from speech2vid.media import is_photo, mark_text
-from speech2vid.records import Image, Waveform
+from speech2vid.media import is_photo, synthetic_metadata_text
+from speech2vid.types import Image, Waveform
 
 HEADER = struct.Struct("<II")  # number, milliseconds
 MOST_BYTES = 20_000_000  # of one message: the photo
@@ -62,17 +62,17 @@ async def converse(socket: WebSocket, networks: TalkerNetworks) -> None:
     await socket.send_json({"type": "ready", **facts, "latency_s": stream.latency_s})
     sent = 0
 
-    async def send(pictures: list[bytes]) -> None:
+    async def send(frames: list[bytes]) -> None:
         nonlocal sent
-        for picture in pictures:
-            await socket.send_bytes(HEADER.pack(sent, 1000 * sent // FRAME_RATE_HZ) + picture)
+        for frame in frames:
+            await socket.send_bytes(HEADER.pack(sent, 1000 * sent // FRAME_RATE_HZ) + frame)
             sent += 1
 
     while (message := await _next(socket)).get("bytes") is not None:
-        await send(await asyncio.to_thread(_pictures, stream, read_sound(message["bytes"]), settings["quality"]))
+        await send(await asyncio.to_thread(_frames, stream, read_audio_message(message["bytes"]), settings["quality"]))
     if _object(message["text"]).get("type") != "end":
         raise ConfigError(f"{message['text'][:80]!r} is not understood here", 'send sound, or {"type": "end"}')
-    await send(await asyncio.to_thread(_pictures, stream, None, settings["quality"]))
+    await send(await asyncio.to_thread(_frames, stream, None, settings["quality"]))
     await socket.send_json({"type": "done", "frames": sent})
 
 
@@ -102,7 +102,7 @@ def read_settings(text: str, names: Collection[str] = tuple(SETTINGS)) -> dict[s
     return {**DEFAULTS, **given}
 
 
-def read_sound(message: bytes) -> Waveform:
+def read_audio_message(message: bytes) -> Waveform:
     """16-bit little-endian samples → float32 in −1–1."""
     if len(message) % 2 or len(message) > 2 * MOST_SECONDS * SAMPLE_RATE_HZ:
         raise MediaError(
@@ -112,18 +112,18 @@ def read_sound(message: bytes) -> Waveform:
     return np.frombuffer(message, "<i2").astype(np.float32) / np.float32(FULL_SCALE)
 
 
-def to_jpeg(picture: Image, quality: int, mark: bytes = mark_text({"command": "live"}).encode()) -> bytes:
+def to_jpeg(frame: Image, quality: int, mark: bytes = synthetic_metadata_text({"command": "live"}).encode()) -> bytes:
     """A JPEG whose comment says that it is synthetic."""
-    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     jpeg = encoded.tobytes()
     return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(mark) + 2) + mark + jpeg[2:]
 
 
-def _pictures(stream: TalkStream, samples: Waveform | None, quality: int) -> list[bytes]:
+def _frames(stream: TalkStream, samples: Waveform | None, quality: int) -> list[bytes]:
     """JPEGs for the next samples; for None those of the end."""
-    pictures = stream.flush() if samples is None else stream.push(samples)
-    return [to_jpeg(picture, quality) for picture in pictures]
+    frames = stream.flush() if samples is None else stream.push(samples)
+    return [to_jpeg(frame, quality) for frame in frames]
 
 
 async def _next(socket: WebSocket) -> dict[str, Any]:

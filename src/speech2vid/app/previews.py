@@ -11,7 +11,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 import PIL.ImageOps
 
-from speech2vid.records import Face, Image
+from speech2vid.types import Face, Image
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 PREVIEW_PX = 960
@@ -59,14 +59,14 @@ def _scaled(face: Face, factor: float) -> Box:
     return (box.left * factor, box.top * factor, box.right * factor, box.bottom * factor)
 
 
-def _numbered(picture: PIL.Image.Image, boxes: tuple[Box, ...], file: Path) -> FacesFound:
-    pen = PIL.ImageDraw.Draw(picture)
-    width = max(2, round(max(picture.size) / 240))
+def _numbered(image: PIL.Image.Image, boxes: tuple[Box, ...], file: Path) -> FacesFound:
+    pen = PIL.ImageDraw.Draw(image)
+    width = max(2, round(max(image.size) / 240))
     for number, box in enumerate(boxes, 1):
         font = PIL.ImageFont.load_default(size=max(12, min(40, 0.3 * (box[2] - box[0]))))
         pen.rectangle(box, outline=PAPER, width=width)
         *_, right, bottom = pen.textbbox((box[0] + 2 * width, box[1] + width), str(number), font=font)
         pen.rectangle((box[0], box[1], right + 2 * width, bottom + 2 * width), fill=PAPER)
         pen.text((box[0] + 2 * width, box[1] + width), str(number), font=font, fill=INK)
-    picture.save(file, quality=88)
+    image.save(file, quality=88)
     return FacesFound(file, boxes)

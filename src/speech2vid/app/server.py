@@ -10,14 +10,14 @@ from typing import Any
 
 from starlette.routing import WebSocketRoute
 
-from speech2vid.app import tasks
-from speech2vid.app.desk import Desk
-from speech2vid.app.endpoint import EndpointLimits, create
-from speech2vid.app.gate import Gate
-from speech2vid.app.limits import Limits
-from speech2vid.app.private import PrivateFolder
+from speech2vid.app import job_functions
+from speech2vid.app.access_control import AccessControl
+from speech2vid.app.api import EndpointLimits, create
+from speech2vid.app.jobs import JobQueue
 from speech2vid.app.serving import listen, run
-from speech2vid.app.work import Crew
+from speech2vid.app.settings import Limits
+from speech2vid.app.storage import Storage
+from speech2vid.app.workers import WorkerPool
 
 LIVE = "/live"
 GRADIO_WAITING = 64  # events that Gradio itself holds back while all its threads are busy
@@ -30,19 +30,21 @@ QUIET = {
 
 
 @contextlib.contextmanager
-def page_app(limits: Limits | None = None) -> Iterator[Gate]:
+def page_app(limits: Limits | None = None) -> Iterator[AccessControl]:
     """The page as an ASGI application. Leaving the block stops every job and removes every file."""
     limits = limits or Limits()
-    private = PrivateFolder()
-    crew = Crew(job_s=limits.job_s, unheard_s=limits.unheard_s, get_ready=tasks.get_ready)
-    desk = Desk(private, crew, limits)
+    storage = Storage()
+    pool = WorkerPool(job_s=limits.job_s, unheard_s=limits.unheard_s, get_ready=job_functions.get_ready)
+    job_queue = JobQueue(storage, pool, limits)
     try:
         os.environ.update(QUIET)  # before Gradio is imported: it looks at them then
-        os.environ["GRADIO_TEMP_DIR"] = str(private.root)
-        desk.crew.warm(limits.jobs + 1)
-        yield Gate(_gradio_app(desk), private, limits, opened=desk.enter, closed=desk.leave, sockets=(LIVE,))
+        os.environ["GRADIO_TEMP_DIR"] = str(storage.root)
+        job_queue.pool.warm(limits.jobs + 1)
+        yield AccessControl(
+            _gradio_app(job_queue), storage, limits, opened=job_queue.enter, closed=job_queue.leave, sockets=(LIVE,)
+        )
     finally:
-        desk.close()
+        job_queue.close()
 
 
 def serve(
@@ -76,18 +78,19 @@ class _Live:
         await self._endpoint(scope, receive, send)
 
 
-def _gradio_app(desk: Desk) -> Any:
+def _gradio_app(job_queue: JobQueue) -> Any:
     import fastapi
     import gradio as gr
 
-    from speech2vid.app import live_tab, page
+    from speech2vid.app.ui import live as live_tab
+    from speech2vid.app.ui import page
 
-    blocks = page.build(desk)
-    desk.private.publish_existing()
+    blocks = page.build(job_queue)
+    job_queue.storage.publish_existing()
     blocks.queue(max_size=GRADIO_WAITING, api_open=False)
     fonts = ("ui-sans-serif", "system-ui", "sans-serif")
     parent = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    live = _Live(EndpointLimits(streams=desk.limits.streams, max_live_s=desk.limits.job_s))
+    live = _Live(EndpointLimits(streams=job_queue.limits.streams, max_live_s=job_queue.limits.job_s))
     parent.router.routes.append(WebSocketRoute(LIVE, live))
     app = gr.mount_gradio_app(
         parent,
@@ -95,7 +98,7 @@ def _gradio_app(desk: Desk) -> Any:
         "/",
         allowed_paths=[],
         show_error=False,
-        max_file_size=desk.limits.max_upload_bytes,
+        max_file_size=job_queue.limits.max_upload_bytes,
         ssr_mode=False,
         footer_links=[],
         run_history=False,

@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-from speech2vid.app.endpoint import EndpointLimits, create
+from speech2vid.app.api import EndpointLimits, create
 from speech2vid.app.live import MOST_BYTES
 from speech2vid.errors import OutputError
 
@@ -33,7 +33,7 @@ def serve(
     Args:
         host: address to listen on; a local one answers to local names only.
         port: 0 for any free one.
-        limits, device, weights: as :func:`speech2vid.app.endpoint.create`.
+        limits, device, weights: as :func:`speech2vid.app.api.create`.
         ready: called with the address when it can be used.
 
     Raises:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import MFCC_FFT, MFCC_HOP, MFCC_PREEMPHASIS, MFCC_WINDOW, exact_div
 from speech2vid.errors import MediaError
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 HALF_WINDOW = exact_div(MFCC_WINDOW, 2)
 HAMMING = np.hamming(MFCC_WINDOW)

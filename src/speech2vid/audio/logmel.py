@@ -18,12 +18,15 @@ order, so any way of cutting the sound into chunks gives the same bits.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.audio.framing import Framer, spectra
 from speech2vid.constants import MFCC_FFT, SAMPLE_RATE_HZ
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 Rows = NDArray[np.float32]
 
@@ -32,7 +35,7 @@ PHONE_BANDS, PHONE_LOW_HZ, PHONE_HIGH_HZ, PHONE_FLOOR = 25, 130.0, 6800.0, 1e-6
 COLUMNS = PLAIN_BANDS + PHONE_BANDS
 
 ROWS_BEFORE, ROWS_AFTER = 300, 8  # what the running mean hears
-PRIOR_ROWS_SHAPE, PRIOR_ROWS_LEVEL = 30, 8  # how many rows of ordinary speech it has heard before the sound begins
+PRIOR_ROWS_SPECTRUM, PRIOR_ROWS_LEVEL = 30, 8  # how many rows of ordinary speech it has heard before the sound begins
 LEAST_LEVEL = -8.5  # that of white noise at −62 dB; the mean of speech lies 20 dB below its loud parts
 PRIOR = np.array(
     [
@@ -65,26 +68,38 @@ def mel_filters(bands: int, low_hz: float, high_hz: float, whole_bins: bool) -> 
     return filters
 
 
-_FILTERS = np.vstack(
-    [
-        mel_filters(PLAIN_BANDS, PLAIN_LOW_HZ, PLAIN_HIGH_HZ, whole_bins=False),
-        mel_filters(PHONE_BANDS, PHONE_LOW_HZ, PHONE_HIGH_HZ, whole_bins=True),
-    ]
-)
-_FIRST = np.array([np.flatnonzero(weights)[0] for weights in _FILTERS])
-_WIDEST = max(int(np.flatnonzero(weights)[-1]) - first + 1 for weights, first in zip(_FILTERS, _FIRST, strict=True))
-_BINS = np.minimum(_FIRST + np.arange(_WIDEST)[:, None], MFCC_FFT // 2)  # the k-th bin of every band
-_WEIGHTS = np.take_along_axis(_FILTERS, _BINS.T, axis=1).T * (_FIRST + np.arange(_WIDEST)[:, None] <= MFCC_FFT // 2)
-_FLOORS = np.repeat([PLAIN_FLOOR, PHONE_FLOOR], [PLAIN_BANDS, PHONE_BANDS])
+class _Bands(NamedTuple):
+    """Filters as sparse columns: for k = 0, 1 …, the k-th bin of every band, its weight; and the floor of each band."""
+
+    bins: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    floors: NDArray[np.float64]
+
+
+@cache
+def _bands() -> _Bands:
+    filters = np.vstack(
+        [
+            mel_filters(PLAIN_BANDS, PLAIN_LOW_HZ, PLAIN_HIGH_HZ, whole_bins=False),
+            mel_filters(PHONE_BANDS, PHONE_LOW_HZ, PHONE_HIGH_HZ, whole_bins=True),
+        ]
+    )
+    lowest = np.array([np.flatnonzero(weights)[0] for weights in filters])
+    widest = max(int(np.flatnonzero(weights)[-1]) - low + 1 for weights, low in zip(filters, lowest, strict=True))
+    reach = lowest + np.arange(widest)[:, None]
+    bins = np.minimum(reach, MFCC_FFT // 2)
+    weights = np.take_along_axis(filters, bins.T, axis=1).T * (reach <= MFCC_FFT // 2)
+    return _Bands(bins, weights, np.repeat([PLAIN_FLOOR, PHONE_FLOOR], [PLAIN_BANDS, PHONE_BANDS]))
 
 
 def _log_energies(samples: Waveform, rows: int) -> NDArray[np.float64]:
     """The first ``rows`` rows of ``samples``; sample 0 is only the predecessor that pre-emphasis needs."""
+    bands = _bands()
     logs = np.empty((rows, COLUMNS))
     for block, spectrum in spectra(samples, rows):
         power = spectrum.real**2 + spectrum.imag**2
-        energies = np.tile(_FLOORS, (len(power), 1))
-        for bins, weights in zip(_BINS, _WEIGHTS, strict=True):  # every band from its lowest bin up
+        energies = np.tile(bands.floors, (len(power), 1))
+        for bins, weights in zip(bands.bins, bands.weights, strict=True):  # every band from its lowest bin up
             energies += power[:, bins] * weights
         logs[block] = np.log(energies)
     return logs
@@ -137,7 +152,7 @@ class LogMelStream:
         heard = (high - low)[:, None].astype(np.float64)
         prior_level = PRIOR.mean()
         total_level = total.sum(axis=1, keepdims=True) / PHONE_BANDS
-        shape = (total - total_level + PRIOR_ROWS_SHAPE * (PRIOR - prior_level)) / (heard + PRIOR_ROWS_SHAPE)
+        shape = (total - total_level + PRIOR_ROWS_SPECTRUM * (PRIOR - prior_level)) / (heard + PRIOR_ROWS_SPECTRUM)
         level = (total_level + PRIOR_ROWS_LEVEL * prior_level) / (heard + PRIOR_ROWS_LEVEL)
         rows = self._logs[: len(row)].astype(np.float32)
         rows[:, PLAIN_BANDS:] = self._logs[: len(row), PLAIN_BANDS:] - shape - np.maximum(level, LEAST_LEVEL)
@@ -153,5 +168,9 @@ def predictor_rows(waveform: Waveform) -> Rows:
     return np.concatenate([stream.push(waveform), stream.flush()])
 
 
-SILENT_ROW = predictor_rows(np.zeros(2 * SAMPLE_RATE_HZ, np.float32))[-1]
-"""(89,): the row after 2 s of digital silence. What counts as heard before and after a sound."""
+@cache
+def silent_row() -> Rows:
+    """Return the row after 2 s of digital silence, (89,) float32: the context before and after a recording."""
+    row: Rows = predictor_rows(np.zeros(2 * SAMPLE_RATE_HZ, np.float32))[-1]
+    row.setflags(write=False)
+    return row

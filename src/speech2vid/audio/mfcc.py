@@ -16,6 +16,7 @@ summation depends on the number of rows). Therefore any way of cutting the sound
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from speech2vid.constants import (
     MFCC_PREEMPHASIS,
     SAMPLE_RATE_HZ,
 )
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 Array = NDArray[np.float64]
 
@@ -60,6 +61,7 @@ def _level_weights() -> Array:
     return weights
 
 
+@cache
 def _cepstral_matrix() -> Array:
     """Orthonormal DCT-II and lifter in one, (40, 13)."""
     order = np.arange(MFCC_CEPSTRA)
@@ -69,8 +71,10 @@ def _cepstral_matrix() -> Array:
     return matrix
 
 
-_BAND_MATRIX = np.vstack([mel_filters(), _level_weights()])[:, _BAND].T  # bins in the band → 40 filters and the level
-_CEPSTRAL_MATRIX = _cepstral_matrix()
+@cache
+def _band_matrix() -> Array:
+    """Bins in the band → 40 filters and the level."""
+    return np.vstack([mel_filters(), _level_weights()])[:, _BAND].T
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,9 @@ def _features(samples: Waveform, rows: int) -> AudioFeatures:
     level_db = np.empty(rows, np.float32)
     for block, spectrum in spectra(samples, rows):
         band = spectrum[:, _BAND]
-        energies = _row_by_row_product(band.real**2 + band.imag**2, _BAND_MATRIX)
+        energies = _row_by_row_product(band.real**2 + band.imag**2, _band_matrix())
         log_energies = np.log(np.maximum(energies[:, :MFCC_FILTERS], MEL_FLOOR))
-        mfcc[block] = _row_by_row_product(log_energies, _CEPSTRAL_MATRIX)
+        mfcc[block] = _row_by_row_product(log_energies, _cepstral_matrix())
         logmel[block] = log_energies
         level_db[block] = 10.0 * np.log10(np.maximum(energies[:, MFCC_FILTERS], 10.0 ** (LEVEL_FLOOR_DB / 10.0)))
     return AudioFeatures(mfcc, logmel, level_db)
@@ -168,5 +172,7 @@ def logmel(waveform: Waveform) -> NDArray[np.float32]:
     return audio_features(waveform).logmel
 
 
-SILENT_FEATURES = audio_features(np.zeros(0, np.float32))
-"""One row: the features of digital silence. What counts as heard before and after a sound."""
+@cache
+def silent_features() -> AudioFeatures:
+    """Return one row, the features of digital silence: the context before and after a recording."""
+    return audio_features(np.zeros(0, np.float32))

@@ -18,17 +18,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from speech2vid.audio.mfcc import SILENT_FEATURES, FeatureStream, audio_features
+from speech2vid.audio.mfcc import audio_features, silent_features
 from speech2vid.constants import (
-    MFCC_HOP,
     MFCC_PER_FRAME,
-    MFCC_WINDOW,
-    SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
     WINDOW_STEPS,
     exact_div,
 )
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 Rows = NDArray[np.float32]
 
@@ -38,14 +35,6 @@ _MIDDLE_ROW = exact_div(MFCC_PER_FRAME, 2)
 def frame_count(samples: int) -> int:
     """Video frames for so many 16 kHz samples: round(seconds × 25), half up."""
     return (samples + SAMPLES_PER_FRAME // 2) // SAMPLES_PER_FRAME
-
-
-def latency_s(steps: int = WINDOW_STEPS) -> float:
-    """How long after the MIDDLE of a frame the sound must have arrived before its window of ``steps`` is complete.
-
-    0.1825 s for the paper's 35 steps: 17 rows of 10 ms and half of a 25 ms analysis window.
-    """
-    return ((steps - 1 - steps // 2) * MFCC_HOP + MFCC_WINDOW // 2) / SAMPLE_RATE_HZ
 
 
 class RowWindows:
@@ -109,34 +98,9 @@ def frame_windows(rows: Rows, steps: int, outside: Rows) -> Rows:
 
 def mfcc_windows(mfcc: Rows) -> Rows:
     """The networks' input from stored MFCC rows: (T, 13) → (N, 1, 12, 35) float32, coefficient 0 dropped."""
-    return frame_windows(mfcc[:, 1:], WINDOW_STEPS, SILENT_FEATURES.mfcc[0, 1:])[:, None]
-
-
-def logmel_windows(logmel: Rows, steps: int) -> Rows:
-    """Log-mel rows of a sound around every video frame: (T, 40) → (N, 40, steps) float32, any odd or even ``steps``."""
-    return frame_windows(logmel, steps, SILENT_FEATURES.logmel[0])
+    return frame_windows(mfcc[:, 1:], WINDOW_STEPS, silent_features().mfcc[0, 1:])[:, None]
 
 
 def windows(waveform: Waveform) -> Rows:
     """The networks' input for a whole sound, (n,) float at 16 kHz: (N, 1, 12, 35) float32, N = (n + 320) // 640."""
     return mfcc_windows(audio_features(waveform).mfcc)
-
-
-class WindowStream:
-    """``windows`` of a sound that arrives in chunks of any size: the same values, bit for bit, in bounded memory.
-
-    The window of a frame is returned once the sound has reached ``latency_s()`` = 0.1825 s past the frame's middle.
-    """
-
-    def __init__(self) -> None:
-        self._features = FeatureStream()
-        self._windows = FrameWindows(WINDOW_STEPS, SILENT_FEATURES.mfcc[0, 1:])
-
-    def push(self, chunk: Waveform) -> Rows:
-        """Take the next samples, (n,) float, and return the windows now complete, (m, 1, 12, 35) float32."""
-        return self._windows.push(self._features.push(chunk).mfcc[:, 1:])[:, None]
-
-    def flush(self) -> Rows:
-        """Return the last windows, (m, 1, 12, 35) float32. The stream is then ready for another sound."""
-        complete = self._windows.push(self._features.flush().mfcc[:, 1:])
-        return np.concatenate([complete, self._windows.flush()])[:, None]

@@ -33,9 +33,9 @@ def app(
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise MissingExtraError(f"app needs {', '.join(missing)}", "install the extra: pip install 'speech2vid[app]'")
-    from speech2vid.app.limits import Limits
     from speech2vid.app.server import serve
     from speech2vid.app.serving import LOCAL
+    from speech2vid.app.settings import Limits
 
     if host not in LOCAL:
         note("the page has no accounts: whoever reaches this address can use it")

@@ -19,7 +19,7 @@ def export(
 ) -> None:
     """Write networks as ONNX graphs, which point into the weight files beside them. Needs the extra `train`."""
     require_extra("export")
-    from speech2vid.training.pack import export as write
+    from speech2vid.training.export import export as write
 
     for file in write(out, weights):
         typer.echo(str(file))

@@ -60,7 +60,7 @@ def describe_weights(path: Path) -> dict[str, Any]:
     record = {"file": path.name, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     if path.suffix != ".safetensors":
         return record
-    from speech2vid.weightfile import read_header  # numpy: not needed for --help
+    from speech2vid.runtime.weights import read_header
 
     header = read_header(path)
     return {
@@ -81,7 +81,7 @@ def _version(package: str) -> str:
 
 
 def _devices() -> dict[str, list[str]]:
-    import onnxruntime
+    from speech2vid.runtime.onnx import onnx_runtime
 
-    local = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
+    local = [name for name in onnx_runtime().get_available_providers() if name != "AzureExecutionProvider"]
     return {"onnx": [name.removesuffix("ExecutionProvider") for name in local]}

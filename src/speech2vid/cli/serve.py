@@ -39,7 +39,7 @@ def serve(
         raise MissingExtraError(
             f"serve needs {', '.join(missing)}", "install the extra: pip install 'speech2vid[serve]'"
         )
-    from speech2vid.app.endpoint import EndpointLimits
+    from speech2vid.app.api import EndpointLimits
     from speech2vid.app.serving import LOCAL
     from speech2vid.app.serving import serve as run
 

@@ -10,7 +10,7 @@ import typer
 from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from speech2vid.frontend import SyncMeasure
+    from speech2vid.faces import SyncMeasure
 
 AGREE_FRAMES = 1  # of 1/25 s: as near as a window can be expected to tell
 
@@ -37,9 +37,9 @@ def sync(
     from fractions import Fraction
 
     from speech2vid.errors import FaceError
-    from speech2vid.frontend import SyncNetworks, measure_sync
-    from speech2vid.frontend.lip_sync import CONFIDENT
-    from speech2vid.media import shift_sound
+    from speech2vid.faces import SyncNetworks, measure_sync
+    from speech2vid.faces.sync import CONFIDENT
+    from speech2vid.media import shift_audio
 
     with progress_bar(f"sync {video.name}") as progress:
         measure = measure_sync(video, SyncNetworks(weights), progress)
@@ -55,7 +55,7 @@ def sync(
             raise FaceError(
                 f"{fix} was not written: the offset of {video} is not sure", "the speaker's face must be seen"
             )
-        shift_sound(video, fix, Fraction(-round(1000 * measure.offset_s), 1000))
+        shift_audio(video, fix, Fraction(-round(1000 * measure.offset_s), 1000))
         if not as_json:
             typer.echo(f"{fix}: the sound moved by {-measure.offset_s:+.2f} s")
 
@@ -63,7 +63,7 @@ def sync(
 def record(measure: SyncMeasure, sure: bool) -> dict[str, Any]:
     """The measurement as JSON values; the curve is over frames of 1/25 s."""
     from speech2vid.constants import FRAME_RATE_HZ
-    from speech2vid.frontend.lip_sync import OFFSETS
+    from speech2vid.faces.sync import OFFSETS
 
     windows = zip(measure.starts, measure.window_offsets, measure.window_confidences, strict=True)
     return {

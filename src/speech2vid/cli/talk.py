@@ -13,9 +13,9 @@ from speech2vid.cli.provenance import LabelFlag, SignAlg, SignCert, SignKey, sig
 from speech2vid.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from speech2vid.inference.fields import TalkerNetworks
     from speech2vid.inference.redub import RedubResult
     from speech2vid.inference.talk import TalkResult
+    from speech2vid.inference.talkers.warp import TalkerNetworks
 
 Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of the video: 0 is lossless, 51 the worst.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks run on.")]
@@ -96,8 +96,8 @@ def torch_networks(weights: Path | None, device: str) -> TalkerNetworks:
     """The talker's networks on PyTorch."""
     if find_spec("torch") is None:
         raise MissingExtraError("--engine torch needs torch", "install the extra: pip install 'speech2vid[train]'")
-    from speech2vid.inference.fields import TalkerNetworks
-    from speech2vid.models.torch_engine import torch_loader
+    from speech2vid.inference.talkers.warp import TalkerNetworks
+    from speech2vid.runtime.torch import torch_loader
 
     return TalkerNetworks(weights, load=torch_loader(device))
 

@@ -56,18 +56,18 @@ def train(
     """
     require_extra("train")
     from speech2vid.training.config import load_config
-    from speech2vid.training.recipe import train_talker
+    from speech2vid.training.train import train as run_training
 
     settings = load_config(config or DEFAULTS[what], what)
     with progress_bar(f"train → {out}", "steps") as progress:
-        files = train_talker(
+        files = run_training(
             data,
             out,
             settings,
             resume=resume,
             device=device,
             stream=stream or None,
-            on_step=lambda stage, done, steps: progress(done, steps),
+            on_step=lambda task, done, steps: progress(done, steps),
         )
     for file in files:
         typer.echo(str(file))

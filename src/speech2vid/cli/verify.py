@@ -34,10 +34,10 @@ def verify(
     if the file was changed after it was signed, or says nothing. Absence proves nothing: a re-encode or an upload may
     remove both.
     """
-    from speech2vid.media import read_credentials, read_mark
+    from speech2vid.media import read_credentials, read_synthetic_metadata
 
-    mark, credentials = read_mark(file), read_credentials(file, roots)
-    verdict = judge(mark, credentials)
+    mark, credentials = read_synthetic_metadata(file), read_credentials(file, roots)
+    verdict = verdict_of(mark, credentials)
     if as_json:
         print_json(
             {
@@ -54,7 +54,7 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-def judge(mark: dict[str, Any] | None, credentials: Credentials | None) -> Verdict:
+def verdict_of(mark: dict[str, Any] | None, credentials: Credentials | None) -> Verdict:
     """One word for what was found."""
     if credentials is not None and credentials.state == "tampered":
         return "tampered"

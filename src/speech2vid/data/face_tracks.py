@@ -10,21 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import CONTEXT_FACE_PX
-from speech2vid.data.pictures import CONTEXT_QUALITY, encode_picture
+from speech2vid.data.jpeg import CONTEXT_QUALITY, encode_jpeg
 from speech2vid.data.records import FaceTrack, Reason
-from speech2vid.data.stage_clock import StageClock
-from speech2vid.face.registration import compose, context_from_face, warp
-from speech2vid.frontend import TrackedFace, sharpness
-from speech2vid.frontend.following import FaceFollower, Followed
-from speech2vid.frontend.shots import ShotFrame
-from speech2vid.records import Points
+from speech2vid.faces import TrackedFace, sharpness
+from speech2vid.faces.align import context_from_face, warp
+from speech2vid.faces.shots import ShotFrame
+from speech2vid.faces.track import FaceTracker, Followed
+from speech2vid.geometry import compose
+from speech2vid.timing import StageTimer
+from speech2vid.types import Points
 
 
 @dataclass(frozen=True)
 class _Face:
     """A frame of a track without its source picture."""
 
-    picture: bytes
+    jpeg: bytes
     context: bytes
     landmarks: Points
     source_landmarks: Points
@@ -39,9 +40,9 @@ class TrackFinder:
         clock: is told what the stages take.
     """
 
-    def __init__(self, clock: StageClock) -> None:
+    def __init__(self, clock: StageTimer) -> None:
         self._clock = clock
-        self._follower = FaceFollower(self._keep)
+        self._follower = FaceTracker(self._keep)
 
     @property
     def dropped(self) -> Counter[Reason]:
@@ -64,8 +65,8 @@ class TrackFinder:
         with self._clock.during("registration"):
             context = warp(tracked.image, compose(context_from_face(), aligned.transform), CONTEXT_FACE_PX)
             return _Face(
-                encode_picture(aligned.image),
-                encode_picture(context, CONTEXT_QUALITY),
+                encode_jpeg(aligned.image),
+                encode_jpeg(context, CONTEXT_QUALITY),
                 aligned.landmarks,
                 tracked.landmarks,
                 aligned.transform,
@@ -77,7 +78,7 @@ def _track(followed: Followed[_Face]) -> FaceTrack:
     faces = followed.kept
     return FaceTrack(
         followed.start,
-        [face.picture for face in faces],
+        [face.jpeg for face in faces],
         np.stack([face.landmarks for face in faces]),
         np.stack([face.source_landmarks for face in faces]),
         np.stack([face.transform for face in faces]),

@@ -17,25 +17,19 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from speech2vid.data.engines import Engine, WorkThrough, work_through_by
-from speech2vid.data.file_work import (
-    FileTask,
-    fragment_path,
-    outcome_path,
-    prepare_file,
-    write_outcome,
-)
-from speech2vid.data.meters import Sync, meter_name
-from speech2vid.data.people import connected
-from speech2vid.data.pictures import split_pictures
+from speech2vid.data.executors import Engine, WorkThrough, work_through_by
+from speech2vid.data.executors.local import Died
+from speech2vid.data.identities import connected
+from speech2vid.data.jpeg import split_jpegs
+from speech2vid.data.process_file import FileTask, fragment_path, outcome_path, prepare_file, write_outcome
 from speech2vid.data.records import FileEntry, FileOutcome, FileWork, Reason, Shard, Source, TrackEntry, TrackRecord
 from speech2vid.data.report import FILES, FORMAT, MANIFEST, PAGE, REPORT, PrepareReport, outcome_from_json, replace_file
 from speech2vid.data.report_page import ContactSheet, report_page
 from speech2vid.data.shards import FACES, RECORD, Members, TarWriter, read_samples, record_bytes, record_of
 from speech2vid.data.sources import SPLIT_NAME, TRAIN, expand, split_by_name
-from speech2vid.data.workers import Died
+from speech2vid.data.sync_scorer import Sync, scorer_name
 from speech2vid.errors import DataError, OutputError
-from speech2vid.frontend.people import group_faces
+from speech2vid.faces.cluster import cluster_faces
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +81,7 @@ def prepare(
         MissingExtraError: the engine is not installed.
     """
     out = Path(out).absolute()
-    work = out / WORK / f"{FORMAT}-{meter_name(sync)}"
+    work = out / WORK / f"{FORMAT}-{scorer_name(sync)}"
     identified = _identify(expand(sources), jobs)
     finished = _finished(out)
     if finished is not None and _is_of(finished, identified):
@@ -222,7 +216,7 @@ def _assemble(
             with writer:
                 for record, members in samples:
                     writer.add(record.key, members)
-                    sheet.offer(record.key, record.speaker, split_pictures(members[FACES])[record.frames // 2])
+                    sheet.offer(record.key, record.speaker, split_jpegs(members[FACES])[record.frames // 2])
                     tracks.setdefault(record.sha256, []).append(_track_entry(record, writer.path.name))
                     if writer.size_bytes >= shard_bytes:
                         break
@@ -260,7 +254,7 @@ def _name_people(entries: Sequence[FileEntry]) -> tuple[list[FileEntry], dict[st
     """
     unnamed = [entry for entry in entries if not entry.speaker]
     tracks = [(entry, number) for entry in unnamed for number in range(entry.outcome.tracks)]
-    people = group_faces([entry.outcome.embeddings[number] for entry, number in tracks])
+    people = cluster_faces([entry.outcome.embeddings[number] for entry, number in tracks])
     names = [f"face-{entry.sha256[:8]}-{number}" for entry, number in tracks]
     kept = [entry for entry in entries if entry.outcome.tracks]
     speakers = {entry.sha256: [entry.speaker] * entry.outcome.tracks for entry in kept if entry.speaker}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import CONTEXT_FACE_PX, FRAME_RATE_HZ, SAMPLES_PER_FRAME
-from speech2vid.records import Frames, Points, Waveform
+from speech2vid.types import Frames, Points, Waveform
 
 
 class Reason(StrEnum):
@@ -18,8 +18,8 @@ class Reason(StrEnum):
 
     MISSING = "missing"  # no such file
     UNREADABLE = "unreadable"  # not a media file, or damaged beyond use
-    NO_PICTURE = "no_picture"  # no video stream
-    NO_SOUND = "no_sound"  # no sound stream, or none while the face is seen
+    NO_VIDEO_STREAM = "no_video"  # no video stream
+    NO_AUDIO = "no_audio"  # no sound stream, or none while the face is seen
     LOW_FRAME_RATE = "low_frame_rate"  # too few pictures a second to see speech
     BLANK = "blank"  # one colour throughout
     NO_FACE = "no_face"  # a shot without a frontal face: a slide, a landscape, somebody from behind
@@ -59,7 +59,7 @@ class FaceTrack:
 
     Attributes:
         start: number of its first frame on the source's 25 Hz grid.
-        pictures: one JPEG of the aligned 112 px face a frame.
+        jpegs: one JPEG of the aligned 112 px face a frame.
         landmarks: (T, 68, 2) float32 in the 112 px frame.
         source_landmarks: (T, 68, 2) float32 in the source's pixels.
         transforms: (T, 2, 3) float64, source pixels → 112 px frame.
@@ -71,7 +71,7 @@ class FaceTrack:
     """
 
     start: int
-    pictures: list[bytes]
+    jpegs: list[bytes]
     landmarks: Points
     source_landmarks: Points
     transforms: NDArray[np.float64]
@@ -81,7 +81,7 @@ class FaceTrack:
     detection: float = 0.0
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.jpegs)
 
     def between(self, first: int, last: int) -> FaceTrack:
         """The track's frames from number ``first`` to before ``last``."""
@@ -89,7 +89,7 @@ class FaceTrack:
         return replace(
             self,
             start=self.start + first,
-            pictures=self.pictures[part],
+            jpegs=self.jpegs[part],
             landmarks=self.landmarks[part],
             source_landmarks=self.source_landmarks[part],
             transforms=self.transforms[part],
@@ -98,7 +98,7 @@ class FaceTrack:
 
 
 @dataclass(frozen=True)
-class TrackSound:
+class TrackAudio:
     """The sound of a track, with some of what was heard just before and after it, so that windows at its ends are true.
 
     Attributes:
@@ -138,7 +138,7 @@ class TrackRecord:
     split: str
     start_s: float
     frames: int
-    sound_lead_frames: int
+    audio_lead_frames: int
     face_px: float
     turn: float
     sharpness: float
@@ -162,9 +162,9 @@ class Track:
         landmarks: (T, 68, 2) float32 in the 112 px frame.
         source_landmarks: (T, 68, 2) float32 in the source's pixels.
         transforms: (T, 2, 3) float64, source pixels → 112 px frame.
-        sound: (N,) int16, 16 kHz mono, with ``record.sound_lead_frames`` frames of sound before the first frame and
+        audio: (N,) int16, 16 kHz mono, with ``record.audio_lead_frames`` frames of sound before the first frame and
             up to as many after the last. For true windows at the ends of the track, compute them from all of it and
-            take T from number ``sound_lead_frames`` on.
+            take T from number ``audio_lead_frames`` on.
         context: (T, 224, 224, 3) uint8 RGB, the same faces with more around them, if they were asked for; else empty.
     """
 
@@ -173,22 +173,22 @@ class Track:
     landmarks: Points
     source_landmarks: Points
     transforms: NDArray[np.float64]
-    sound: NDArray[np.int16]
+    audio: NDArray[np.int16]
     context: Frames = field(default_factory=lambda: np.empty((0, CONTEXT_FACE_PX, CONTEXT_FACE_PX, 3), np.uint8))
 
     def __len__(self) -> int:
         return self.record.frames
 
     @property
-    def sound_with_context(self) -> Waveform:
-        """All of ``sound``, (N,) float32 -1–1."""
-        return self.sound.astype(np.float32) / np.float32(32767)
+    def audio_with_context(self) -> Waveform:
+        """All of ``audio``, (N,) float32 -1–1."""
+        return self.audio.astype(np.float32) / np.float32(32767)
 
     @property
     def waveform(self) -> Waveform:
         """The sound of exactly these frames, (T × 640,) float32 -1–1."""
-        start = self.record.sound_lead_frames * SAMPLES_PER_FRAME
-        return self.sound_with_context[start : start + len(self) * SAMPLES_PER_FRAME]
+        start = self.record.audio_lead_frames * SAMPLES_PER_FRAME
+        return self.audio_with_context[start : start + len(self) * SAMPLES_PER_FRAME]
 
 
 @dataclass(frozen=True)

@@ -33,23 +33,23 @@ class ContactSheet:
         self._speakers: dict[str, tuple[int, str, bytes]] = {}  # the first track of each by the hash of its key
         self._others: list[tuple[int, str, bytes]] = []  # a heap, the largest hash first
 
-    def offer(self, key: str, speaker: str, picture: bytes) -> None:
+    def offer(self, key: str, speaker: str, jpeg: bytes) -> None:
         """Take a track's face (JPEG) into account."""
-        face = (_rank(key), key, picture)
+        face = (_rank(key), key, jpeg)
         self._speakers[speaker] = min(self._speakers.get(speaker, face), face)
         if len(self._speakers) > CONTACTS:
             del self._speakers[max(self._speakers, key=_rank)]
-        heapq.heappush(self._others, (-face[0], key, picture))
+        heapq.heappush(self._others, (-face[0], key, jpeg))
         if len(self._others) > 2 * CONTACTS:
             heapq.heappop(self._others)
 
     @property
     def faces(self) -> list[tuple[str, bytes]]:
         """Key and JPEG, by key."""
-        chosen = {key: picture for _, key, picture in self._speakers.values()}
-        for _, key, picture in sorted(self._others, reverse=True):
+        chosen = {key: jpeg for _, key, jpeg in self._speakers.values()}
+        for _, key, jpeg in sorted(self._others, reverse=True):
             if len(chosen) < CONTACTS:
-                chosen.setdefault(key, picture)
+                chosen.setdefault(key, jpeg)
         return sorted(chosen.items())
 
 
@@ -82,7 +82,7 @@ def report_page(report: PrepareReport, sheet: ContactSheet) -> bytes:
         "<h2>Tracks kept</h2>",
         *(_histogram(title, values) for title, values in plots if values),
         "<h2>Contact sheet</h2><div class=faces>",
-        *(_contact(key, picture) for key, picture in sheet.faces),
+        *(_contact(key, jpeg) for key, jpeg in sheet.faces),
         "</div>",
         "<h2>Files of which nothing was kept</h2>",
         _table(("file", "reason", "detail"), skipped[:SKIPPED_ROWS]),
@@ -121,6 +121,6 @@ def _histogram(title: str, values: Sequence[float]) -> str:
     )
 
 
-def _contact(key: str, picture: bytes) -> str:
-    data = base64.b64encode(picture).decode()
+def _contact(key: str, jpeg: bytes) -> str:
+    data = base64.b64encode(jpeg).decode()
     return f'<figure><img src="data:image/jpeg;base64,{data}" alt=""><figcaption>{escape(key)}</figcaption></figure>'

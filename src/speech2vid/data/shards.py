@@ -31,18 +31,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import CONTEXT_FACE_PX, FACE_PX, FRAME_RATE_HZ, LANDMARKS, SAMPLES_PER_FRAME
-from speech2vid.data.pictures import decode_pictures, split_pictures
-from speech2vid.data.records import FaceTrack, Shard, Track, TrackRecord, TrackSound
+from speech2vid.data.jpeg import decode_jpegs, split_jpegs
+from speech2vid.data.records import FaceTrack, Shard, Track, TrackAudio, TrackRecord
 from speech2vid.errors import DataError, OutputError
 
 CONTEXT = "context.mjpg"
 FACES = "faces.mjpg"
 RECORD = "json"
 ALIGNED = "landmarks.npy"
-SOUND = "sound.npy"
+AUDIO = "sound.npy"  # the name of format 3
 SOURCE = "source_landmarks.npy"
 TRANSFORMS = "transforms.npy"
-MEMBERS = (CONTEXT, FACES, RECORD, ALIGNED, SOUND, SOURCE, TRANSFORMS)
+KEYS = {"audio_lead_frames": "sound_lead_frames"}  # field of a record → its key in format 3, where it differs
+FIELDS = {key: field for field, key in KEYS.items()}
+MEMBERS = (CONTEXT, FACES, RECORD, ALIGNED, AUDIO, SOURCE, TRANSFORMS)
 PREPARE_AGAIN = "prepare the store again; what is whole is kept"
 
 NO_FRAMES = np.empty((0, FACE_PX, FACE_PX, 3), np.uint8)
@@ -53,21 +55,22 @@ Members = dict[str, bytes]  # extension → content
 Places = dict[str, int]  # extension → first byte of its content in the tar file
 
 
-def members_of(record: TrackRecord, track: FaceTrack, sound: TrackSound) -> Members:
+def members_of(record: TrackRecord, track: FaceTrack, audio: TrackAudio) -> Members:
     """A track as the members of its sample."""
     return {
         CONTEXT: b"".join(track.contexts),
-        FACES: b"".join(track.pictures),
+        FACES: b"".join(track.jpegs),
         RECORD: record_bytes(record),
         ALIGNED: _npy(track.landmarks),
-        SOUND: _npy(sound.samples),
+        AUDIO: _npy(audio.samples),
         SOURCE: _npy(track.source_landmarks),
         TRANSFORMS: _npy(track.transforms),
     }
 
 
 def record_bytes(record: TrackRecord) -> bytes:
-    return (json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n").encode()
+    facts = {KEYS.get(name, name): value for name, value in asdict(record).items()}
+    return (json.dumps(facts, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def record_of(members: Mapping[str, bytes]) -> TrackRecord:
@@ -77,8 +80,9 @@ def record_of(members: Mapping[str, bytes]) -> TrackRecord:
         DataError: they are missing or not those of a track.
     """
     try:
-        return TrackRecord(**json.loads(members[RECORD]))
-    except (KeyError, ValueError, TypeError) as error:
+        facts = json.loads(members[RECORD])
+        return TrackRecord(**{FIELDS.get(key, key): value for key, value in facts.items()})
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"the record of a sample is damaged: {error!r}", PREPARE_AGAIN) from error
 
 
@@ -87,27 +91,27 @@ def faces_of(members: Mapping[str, bytes]) -> FaceTrack:
     record = record_of(members)
     return FaceTrack(
         round(record.start_s * FRAME_RATE_HZ),
-        split_pictures(members[FACES]),
+        split_jpegs(members[FACES]),
         _array(members[ALIGNED], np.float32, None),
         _array(members[SOURCE], np.float32, None),
         _array(members[TRANSFORMS], np.float64, None),
         record.sharpness,
-        split_pictures(members[CONTEXT]),
+        split_jpegs(members[CONTEXT]),
         record.shot,
         record.detection,
     )
 
 
-def sound_of(members: Mapping[str, bytes]) -> TrackSound:
+def audio_of(members: Mapping[str, bytes]) -> TrackAudio:
     """The sound of such a sample."""
-    return TrackSound(_array(members[SOUND], np.int16, None), record_of(members).sound_lead_frames)
+    return TrackAudio(_array(members[AUDIO], np.int16, None), record_of(members).audio_lead_frames)
 
 
-def track_of(members: Mapping[str, bytes], *, pictures: bool = True, context: bool = False) -> Track:
+def track_of(members: Mapping[str, bytes], *, jpegs: bool = True, context: bool = False) -> Track:
     """Decode a sample.
 
     Args:
-        pictures: False leaves the pictures undecoded; ``frames`` is then (0, 112, 112, 3).
+        jpegs: False leaves the pictures undecoded; ``frames`` is then (0, 112, 112, 3).
         context: decode the 224 px faces too; else ``context`` is (0, 224, 224, 3).
 
     Raises:
@@ -119,14 +123,14 @@ def track_of(members: Mapping[str, bytes], *, pictures: bool = True, context: bo
         landmarks = _array(members[ALIGNED], np.float32, (count, LANDMARKS, 2))
         source_landmarks = _array(members[SOURCE], np.float32, (count, LANDMARKS, 2))
         transforms = _array(members[TRANSFORMS], np.float64, (count, 2, 3))
-        sound = _array(members[SOUND], np.int16, None)
-        frames = decode_pictures(members[FACES], count) if pictures else NO_FRAMES
-        wide = decode_pictures(members[CONTEXT], count, CONTEXT_FACE_PX) if context else NO_CONTEXT
+        audio = _array(members[AUDIO], np.int16, None)
+        frames = decode_jpegs(members[FACES], count) if jpegs else NO_FRAMES
+        wide = decode_jpegs(members[CONTEXT], count, CONTEXT_FACE_PX) if context else NO_CONTEXT
     except KeyError as error:
         raise DataError(f"sample {record.key} has no member {error}", PREPARE_AGAIN) from error
     except (ValueError, DataError) as error:
         raise DataError(f"sample {record.key} is damaged: {error}", PREPARE_AGAIN) from error
-    track = Track(record, frames, landmarks, source_landmarks, transforms, sound, wide)
+    track = Track(record, frames, landmarks, source_landmarks, transforms, audio, wide)
     if len(track.waveform) != record.frames * SAMPLES_PER_FRAME:
         raise DataError(f"sample {record.key} is damaged: its sound is too short", PREPARE_AGAIN)
     return track

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
-from speech2vid.data.layouts import recognise
+from speech2vid.data.corpora import recognise
 from speech2vid.data.records import Source
 from speech2vid.errors import DataError
 
@@ -34,7 +34,7 @@ def expand(sources: Sequence[str | Path]) -> list[Source]:
             ``.tsv`` or ``.csv`` with the columns ``path`` (relative to the manifest), and if known ``speaker`` and
             ``split``.
 
-    Without a manifest the speaker is what a known collection's layout says (:mod:`speech2vid.data.layouts`), or else
+    Without a manifest the speaker is what a known collection's layout says (:mod:`speech2vid.data.corpora`), or else
     the subfolder a file is in. For a file in none it is "": faces will tell. Without a split a tenth of the speakers,
     the same ones each time, becomes ``val`` and the others ``train``.
 

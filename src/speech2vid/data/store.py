@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from speech2vid.data.pictures import split_pictures
+from speech2vid.data.jpeg import split_jpegs
 from speech2vid.data.records import Shard, Track, TrackEntry
 from speech2vid.data.report import MANIFEST, PrepareReport
 from speech2vid.data.shards import CONTEXT, PREPARE_AGAIN, read_samples, read_samples_at, track_of
@@ -48,14 +48,12 @@ class SampleStore:
         """Who speaks in a split."""
         return sorted({entry.speaker for entry in self._of(split)})
 
-    def tracks(
-        self, split: str, *, pictures: bool = True, context: bool = False, stored: bool = False
-    ) -> Iterator[Track]:
+    def tracks(self, split: str, *, jpegs: bool = True, context: bool = False, stored: bool = False) -> Iterator[Track]:
         """Stream the tracks of a split, in an order that mixes speakers and is always the same.
 
         Args:
             split: one of ``splits``.
-            pictures: False leaves the pictures undecoded, for what needs landmarks and sound only; ``frames`` is then
+            jpegs: False leaves the pictures undecoded, for what needs landmarks and sound only; ``frames`` is then
                 empty.
             context: decode the 224 px faces too.
             stored: leave the pictures where they are: ``frames`` is then a
@@ -77,14 +75,14 @@ class SampleStore:
                 if stored:
                     decoding.append(pool.submit(stored_track, path, members, places))
                 else:
-                    decoding.append(pool.submit(track_of, members, pictures=pictures, context=context))
+                    decoding.append(pool.submit(track_of, members, jpegs=jpegs, context=context))
                 if len(decoding) > READ_AHEAD:
                     yield decoding.popleft().result()
             for future in decoding:
                 yield future.result()
 
     def contexts(self, split: str) -> Iterator[tuple[str, list[bytes]]]:
-        """The 224 px faces of the tracks of a split, by key, still encoded (``data.pictures.decode_picture``).
+        """The 224 px faces of the tracks of a split, by key, still encoded (``data.jpegs.decode_jpeg``).
 
         Raises:
             DataError: as :meth:`tracks`; also if the store has none.
@@ -92,14 +90,14 @@ class SampleStore:
         shards = {entry.shard for entry in self._of(split)}
         for shard in (shard for shard in self.report.shards if shard.name in shards):
             for key, members in read_samples(self.path / shard.name, shard.sha256):
-                pictures = split_pictures(members.get(CONTEXT, b""))
-                if not pictures:
+                jpegs = split_jpegs(members.get(CONTEXT, b""))
+                if not jpegs:
                     raise DataError(f"{self.path}: sample {key} has no faces at 224 px", PREPARE_AGAIN)
-                yield key, pictures
+                yield key, jpegs
 
-    def load(self, split: str, *, pictures: bool = True) -> list[Track]:
+    def load(self, split: str, *, jpegs: bool = True) -> list[Track]:
         """All tracks of a split in memory: 0.94 MB for each second with pictures, 0.06 MB without."""
-        return list(self.tracks(split, pictures=pictures))
+        return list(self.tracks(split, jpegs=jpegs))
 
     def validate(self) -> None:
         """Read everything: names, content, shapes, pictures.

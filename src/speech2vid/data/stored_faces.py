@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX
-from speech2vid.data.pictures import split_pictures
+from speech2vid.data.jpeg import split_jpegs
 from speech2vid.data.records import Track
 from speech2vid.data.shards import FACES, PREPARE_AGAIN, Members, Places, track_of
 from speech2vid.errors import DataError
-from speech2vid.records import Frames
+from speech2vid.types import Frames
 
 
 class StoredFaces:
@@ -67,8 +67,8 @@ class StoredFaces:
 
 def stored_track(path: Path, members: Members, places: Places) -> Track:
     """A sample whose faces stay in its tar file. DataError where a member is missing or damaged."""
-    track = track_of(members, pictures=False)
-    sizes = np.array([len(picture) for picture in split_pictures(members[FACES])], np.int64)
+    track = track_of(members, jpegs=False)
+    sizes = np.array([len(jpeg) for jpeg in split_jpegs(members[FACES])], np.int64)
     if len(sizes) != track.record.frames:
         raise DataError(
             f"sample {track.record.key} is damaged: {len(sizes)} pictures instead of {track.record.frames}",

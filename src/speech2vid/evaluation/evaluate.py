@@ -12,26 +12,18 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 from speech2vid import __version__
+from speech2vid.data.executors.local import Died, work_through
 from speech2vid.data.records import Track
 from speech2vid.data.report import MANIFEST
 from speech2vid.data.store import SampleStore
-from speech2vid.data.workers import Died, work_through
 from speech2vid.errors import ConfigError
-from speech2vid.evaluation.bench import (
-    FIVE,
-    ONE,
-    Bench,
-    ClipTask,
-    WeightsChoice,
-    keep_to_one_core,
-    open_bench,
-    score_clip,
-)
-from speech2vid.evaluation.figures import (
-    Example,
+from speech2vid.evaluation.metrics import Truth
+from speech2vid.evaluation.protocol import Trial, plan_trials
+from speech2vid.evaluation.qualitative import (
     Grid,
     GridRow,
     GridTask,
+    QualitativeExample,
     RedubTask,
     ShowTask,
     grid_tasks,
@@ -41,14 +33,22 @@ from speech2vid.evaluation.figures import (
     show_person,
     show_redub,
 )
-from speech2vid.evaluation.metrics import Truth
 from speech2vid.evaluation.result import Evaluation
+from speech2vid.evaluation.resume_log import ResumeLog
+from speech2vid.evaluation.runner import (
+    FIVE,
+    ONE,
+    ClipTask,
+    Runner,
+    WeightsChoice,
+    keep_to_one_core,
+    open_runner,
+    score_clip,
+)
 from speech2vid.evaluation.scoring import TRUTH
 from speech2vid.evaluation.summary import ClipScores, tabulate
-from speech2vid.evaluation.trials import Trial, plan_trials
-from speech2vid.evaluation.unfinished import Unfinished
 from speech2vid.evaluation.weights import fingerprint_of
-from speech2vid.inference.shapes import Silence
+from speech2vid.inference.mouth_motion import Silence
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -102,28 +102,28 @@ def evaluate(
     sources = _sources(weights)
     sharp = None if sharpener is None else Path(sharpener)
     choice = WeightsChoice(sources, sharp, silence, device, threads=1 if jobs > 1 else 0)
-    bench = open_bench(choice)  # fails early, whatever the processes do
+    runner = open_runner(choice)  # fails early, whatever the processes do
     store = SampleStore(Path(data))
     tracks = store.load(split)
     trials = plan_trials([track.record for track in tracks], seed)  # fails before anything is written
     evaluated = {trial.clip.key for trial in trials}
-    redubs, redub_note = redub_tasks([each for each in tracks if each.record.key in evaluated], bench, store, split)
+    redubs, redub_note = redub_tasks([each for each in tracks if each.record.key in evaluated], runner, store, split)
     hashes = {_label(each): fingerprint_of(each) for each in (*sources, *([sharp] if sharp else []))}
     setup = {
         "version": __version__,
         "store": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
         "split": split,
         "weights": hashes,
-        "sync": bench.meters.sync.sha256 if bench.meters.sync else "",
+        "sync": runner.scorers.sync.sha256 if runner.scorers.sync else "",
         "stills": stills,
         "silence": silence,
         "seed": seed,
     }
-    unfinished = Unfinished(Path(out), json.dumps(setup, sort_keys=True))
+    unfinished = ResumeLog(Path(out), json.dumps(setup, sort_keys=True))
     evaluation = _evaluate(
         tracks,
-        choice if jobs > 1 else bench,
-        names=[generator.name for generator in bench.generators],
+        choice if jobs > 1 else runner,
+        names=[generator.name for generator in runner.generators],
         columns=STILLS[stills],
         seed=seed,
         jobs=jobs,
@@ -146,7 +146,7 @@ def evaluate(
 
 def evaluate_tracks(
     tracks: Sequence[Track],
-    bench: Bench,
+    runner: Runner,
     *,
     columns: Sequence[str] = STILLS["both"],
     seed: int = 0,
@@ -154,13 +154,13 @@ def evaluate_tracks(
     progress: Progress | None = None,
 ) -> Evaluation:
     """As :func:`evaluate`, of tracks and generators in memory; nothing is written. ``figures``: with pictures."""
-    names = [generator.name for generator in bench.generators]
-    return _evaluate(tracks, bench, names=names, columns=columns, seed=seed, figures=figures, progress=progress)
+    names = [generator.name for generator in runner.generators]
+    return _evaluate(tracks, runner, names=names, columns=columns, seed=seed, figures=figures, progress=progress)
 
 
 def _evaluate(
     tracks: Sequence[Track],
-    on: Bench | WeightsChoice,
+    on: Runner | WeightsChoice,
     *,
     names: Sequence[str],
     columns: Sequence[str],
@@ -168,7 +168,7 @@ def _evaluate(
     jobs: int = 1,
     figures: bool = True,
     redubs: Sequence[RedubTask] = (),
-    unfinished: Unfinished | None = None,
+    unfinished: ResumeLog | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     known = {track.record.key: track for track in tracks}
@@ -203,7 +203,7 @@ def _evaluate(
         for trial in left
     ]
     scored = dict(done)
-    seen: dict[int, Example | GridRow] = {}
+    seen: dict[int, QualitativeExample | GridRow] = {}
     for number, result in _each(partial(_piece, on=on), [*tasks, *looks], jobs):
         if isinstance(result, dict):
             key = left[number].clip.key
@@ -214,7 +214,7 @@ def _evaluate(
             seen[number] = result
         steps.add()
     in_order = [seen[number] for number in sorted(seen)]
-    examples = [each for each in in_order if isinstance(each, Example)]
+    examples = [each for each in in_order if isinstance(each, QualitativeExample)]
 
     clips = {column: [scored[trial.clip.key][column] for trial in trials] for column in columns}
     first = clips[columns[0]]
@@ -263,25 +263,25 @@ def _each(function: Callable[[T], R], items: Sequence[T], jobs: int) -> Iterator
         yield number, result
 
 
-def _bench(on: Bench | WeightsChoice) -> Bench:
+def _bench(on: Runner | WeightsChoice) -> Runner:
     """What a piece of work needs: given, or, in a process of its own, loaded at the first piece."""
-    if isinstance(on, Bench):
+    if isinstance(on, Runner):
         return on
     keep_to_one_core()
-    return open_bench(on)
+    return open_runner(on)
 
 
-def _truth(track: Track, on: Bench | WeightsChoice) -> Truth:
-    return Truth.of(track, _bench(on).meters)
+def _truth(track: Track, on: Runner | WeightsChoice) -> Truth:
+    return Truth.of(track, _bench(on).scorers)
 
 
-def _piece(task: Task, on: Bench | WeightsChoice) -> dict[str, ClipScores] | Example | GridRow:
-    bench = _bench(on)
+def _piece(task: Task, on: Runner | WeightsChoice) -> dict[str, ClipScores] | QualitativeExample | GridRow:
+    runner = _bench(on)
     if isinstance(task, ClipTask):
-        return score_clip(task, bench)
+        return score_clip(task, runner)
     if isinstance(task, RedubTask):
-        return show_redub(task, bench)
-    return show_clip(task, bench) if isinstance(task, ShowTask) else show_person(task, bench)
+        return show_redub(task, runner)
+    return show_clip(task, runner) if isinstance(task, ShowTask) else show_person(task, runner)
 
 
 def _sources(weights: AnyPath | Sequence[AnyPath] | None) -> tuple[Path | None, ...]:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX, MOUTH_POINTS, SAMPLES_PER_FRAME, TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.data.records import Track
-from speech2vid.frontend import Still
-from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.faces import Still
 from speech2vid.inference.identity import Identity, identity_of
-from speech2vid.inference.shapes import ShapeStream, Silence, mouth_movements
+from speech2vid.inference.mouth_motion import MouthMotionStream, Silence, predict_mouth_motion
 from speech2vid.inference.talk import generate_frames
-from speech2vid.records import Frames
+from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
+from speech2vid.types import Frames
 
 
 class Speaker(Protocol):
@@ -43,7 +43,7 @@ class Speaker(Protocol):
 
 
 @runtime_checkable
-class ShapeSpeaker(Protocol):
+class MotionSpeaker(Protocol):
     """A speaker that can be told mouth shapes as well."""
 
     def shows(self, track: Track) -> Frames:
@@ -81,7 +81,7 @@ class WarpGenerator:
 
 
 class WarpSpeaker:
-    """See :class:`Speaker` and :class:`ShapeSpeaker`."""
+    """See :class:`Speaker` and :class:`MotionSpeaker`."""
 
     for_chance = True
 
@@ -91,27 +91,27 @@ class WarpSpeaker:
         self.identity: Identity = identity_of(stills[0], stills, networks)
 
     def says(self, track: Track, frames: int | None = None) -> Frames:
-        movements = track_movements(track, self._networks, self._silence)
-        return self._generate(movements[repeating(len(movements), len(track) if frames is None else frames)])
+        motions = track_motion(track, self._networks, self._silence)
+        return self._generate(motions[repeating(len(motions), len(track) if frames is None else frames)])
 
     def says_nothing(self, frames: int) -> Frames:
         silence = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
-        stream = ShapeStream(self._networks.voice, self._silence)
-        return self._generate(np.concatenate(list(mouth_movements([silence], stream))))
+        stream = MouthMotionStream(self._networks.audio_to_mouth, self._silence)
+        return self._generate(np.concatenate(list(predict_mouth_motion([silence], stream))))
 
     def shows(self, track: Track) -> Frames:
-        return self._generate(track.landmarks[:, MOUTH_POINTS] - self.identity.rest)
+        return self._generate(track.landmarks[:, MOUTH_POINTS] - self.identity.neutral_mouth)
 
-    def _generate(self, movements: Floats) -> Frames:
-        return np.stack(list(generate_frames(self.identity, self._networks, [movements])))
+    def _generate(self, motions: Floats) -> Frames:
+        return np.stack(list(generate_frames(self.identity, self._networks, [motions])))
 
 
-def track_movements(track: Track, networks: TalkerNetworks, silence: Silence) -> Floats:
+def track_motion(track: Track, networks: TalkerNetworks, silence: Silence) -> Floats:
     """What the voice network hears in a track's sound: (T, 20, 2), px relative to rest."""
-    stream = ShapeStream(networks.voice, silence)
-    movements = np.concatenate(list(mouth_movements([track.sound_with_context], stream)))
-    lead = track.record.sound_lead_frames
-    return movements[lead : lead + len(track)]
+    stream = MouthMotionStream(networks.audio_to_mouth, silence)
+    motions = np.concatenate(list(predict_mouth_motion([track.audio_with_context], stream)))
+    lead = track.record.audio_lead_frames
+    return motions[lead : lead + len(track)]
 
 
 def framed(faces: NDArray[np.floating]) -> Frames:
@@ -125,9 +125,9 @@ def framed(faces: NDArray[np.floating]) -> Frames:
     """
     if faces.shape[1:] != (3, TARGET_PX, TARGET_PX):
         raise ValueError(f"faces must be (T, 3, {TARGET_PX}, {TARGET_PX}), not {faces.shape}")
-    pictures = np.rint(faces.transpose(0, 2, 3, 1) * 255).clip(0, 255).astype(np.uint8)
+    images = np.rint(faces.transpose(0, 2, 3, 1) * 255).clip(0, 255).astype(np.uint8)
     border = (TARGET_OFFSET_PX, FACE_PX - TARGET_PX - TARGET_OFFSET_PX)
-    return np.pad(pictures, ((0, 0), border, border, (0, 0)), mode="edge")
+    return np.pad(images, ((0, 0), border, border, (0, 0)), mode="edge")
 
 
 def repeating(length: int, wanted: int) -> NDArray[np.int64]:

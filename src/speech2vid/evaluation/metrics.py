@@ -20,22 +20,21 @@ import numpy as np
 
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.data.records import Track
-from speech2vid.evaluation import matching, measures, pictures
-from speech2vid.evaluation.content import FaceJudge
-from speech2vid.evaluation.matching import Matching
-from speech2vid.evaluation.measures import Boxes, Values
-from speech2vid.face import box_of_landmarks, embed, embedding_distance, face_chip
-from speech2vid.face.embedding import Embeddings
-from speech2vid.frontend import Still, SyncNetworks, lip_opening
-from speech2vid.records import FaceBox, Frames, Image, Points
+from speech2vid.evaluation import image_metrics, mouth_metrics, sync_metrics
+from speech2vid.evaluation.mouth_metrics import Boxes, Values
+from speech2vid.evaluation.perceptual import PerceptualMetric
+from speech2vid.evaluation.sync_metrics import Matching
+from speech2vid.faces import Still, SyncNetworks, box_of_landmarks, embed, embedding_distance, face_chip, lip_opening
+from speech2vid.faces.embedding import Embeddings
+from speech2vid.types import FaceBox, Frames, Image, Points
 
 EMBEDDED_FRAMES = 2  # a clip whose embedding is taken
 Embedder = Callable[[Sequence[Image]], Embeddings]
-ContentMeter = Callable[[Frames, Frames], float]  # generated, true → distance
+ContentScorer = Callable[[Frames, Frames], float]  # generated, true → distance
 
 
 @dataclass(frozen=True)
-class Meters:
+class Scorers:
     """The networks that measure.
 
     Attributes:
@@ -45,21 +44,21 @@ class Meters:
     """
 
     sync: SyncNetworks | None = None
-    content: ContentMeter | None = None
+    content: ContentScorer | None = None
     embed: Embedder = embed
 
     @classmethod
-    def load(cls, threads: int = 0, sync: Path | None = None) -> Meters:
+    def load(cls, threads: int = 0, sync: Path | None = None) -> Scorers:
         """All there are: content needs PyTorch. WeightsError where a network's files are missing or damaged.
 
         Args:
             threads: of each network; 0 for one a core.
             sync: folder of the sync network; the package's by default.
         """
-        judge = FaceJudge.where_possible()
-        if judge is None:
+        perceptual = PerceptualMetric.where_possible()
+        if perceptual is None:
             return cls(SyncNetworks(sync, threads))
-        return cls(SyncNetworks(sync, threads), judge.content_distance, judge.embed)
+        return cls(SyncNetworks(sync, threads), perceptual.content_distance, perceptual.embed)
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Truth:
         landmarks: (T, 68, 2) measured on the frames.
         boxes: (T, 4) mouths.
         embeddings: of a few frames, (n, 128).
-        sound: vectors of the sync network, (N, E); None without the network.
+        audio: vectors of the sync network, (N, E); None without the network.
     """
 
     track: Track
@@ -80,7 +79,7 @@ class Truth:
     landmarks: Points
     boxes: Boxes
     embeddings: Embeddings
-    sound: matching.Floats | None = None
+    audio: sync_metrics.Floats | None = None
 
     @property
     def frames(self) -> Frames:
@@ -88,12 +87,12 @@ class Truth:
         return self.track.frames
 
     @classmethod
-    def of(cls, track: Track, meters: Meters) -> Truth:
+    def of(cls, track: Track, scorers: Scorers) -> Truth:
         box = box_of_landmarks(track.landmarks.mean(axis=0))
-        landmarks = measures.measure_landmarks(track.frames, box)
-        sound = None if meters.sync is None else matching.sound_vectors(track, meters.sync)
-        embeddings = embed_some(track.frames, landmarks, meters.embed)
-        return cls(track, box, landmarks, measures.mouth_boxes(landmarks), embeddings, sound)
+        landmarks = mouth_metrics.measure_landmarks(track.frames, box)
+        audio = None if scorers.sync is None else sync_metrics.audio_vectors(track, scorers.sync)
+        embeddings = embed_some(track.frames, landmarks, scorers.embed)
+        return cls(track, box, landmarks, mouth_metrics.mouth_boxes(landmarks), embeddings, audio)
 
 
 @dataclass(frozen=True)
@@ -112,27 +111,27 @@ class Scores:
 
 
 def evaluate_frames(
-    truth: Truth, frames: Frames, meters: Meters, *, photo: Embeddings | None = None, landmarks: Points | None = None
+    truth: Truth, frames: Frames, scorers: Scorers, *, photo: Embeddings | None = None, landmarks: Points | None = None
 ) -> dict[str, float]:
     """Every metric of a clip's generated frames.
 
     Args:
         truth: of the clip.
         frames: (T, 112, 112, 3) uint8 RGB; :func:`speech2vid.evaluation.generation.framed` makes them of 109 px faces.
-        meters: the networks that measure.
+        scorers: the networks that measure.
         photo: (128,) embedding of the still that came alive, for ``identity_distance`` and ``identity_similarity``.
         landmarks: (T, 68, 2) of ``frames`` where they are known; else they are measured.
 
     Raises:
         ValueError: the frames are of another shape than the truth's, or a metric is not a number.
     """
-    return score(truth, frames, meters, photo=photo, landmarks=landmarks).values
+    return score(truth, frames, scorers, photo=photo, landmarks=landmarks).values
 
 
 def score(
     truth: Truth,
     frames: Frames,
-    meters: Meters,
+    scorers: Scorers,
     *,
     photo: Embeddings | None = None,
     landmarks: Points | None = None,
@@ -142,55 +141,55 @@ def score(
     if frames.shape != truth.frames.shape or frames.dtype != np.uint8:
         raise ValueError(f"frames must be {truth.frames.shape} uint8, not {frames.shape} {frames.dtype}")
     if landmarks is None:
-        landmarks = measures.measure_landmarks(frames, truth.box)
-    values = _picture_values(truth, frames) | _landmark_values(truth, landmarks)
+        landmarks = mouth_metrics.measure_landmarks(frames, truth.box)
+    values = _image_values(truth, frames) | _landmark_values(truth, landmarks)
     if embeddings is None:
-        embeddings = embed_some(frames, landmarks, meters.embed)
+        embeddings = embed_some(frames, landmarks, scorers.embed)
     values |= _identity_values(truth, embeddings, photo)
-    if meters.content is not None:
-        values["content_distance"] = meters.content(frames, truth.frames)
-    matched = match_sound(truth, frames, landmarks, meters)
+    if scorers.content is not None:
+        values["content_distance"] = scorers.content(frames, truth.frames)
+    matched = match_audio(truth, frames, landmarks, scorers)
     if matched is not None:
         values |= matched.values
     if bad := sorted(name for name, value in values.items() if not np.isfinite(value)):
         raise ValueError(f"{truth.track.record.key}: {', '.join(bad)} is not a number")
-    curve = measures.lag_curve(lip_opening(landmarks), lip_opening(truth.landmarks))
+    curve = mouth_metrics.lag_curve(lip_opening(landmarks), lip_opening(truth.landmarks))
     return Scores(values, curve, np.empty(0) if matched is None else matched.curve.astype(np.float64))
 
 
-def match_sound(truth: Truth, frames: Frames, landmarks: Points, meters: Meters) -> Matching | None:
+def match_audio(truth: Truth, frames: Frames, landmarks: Points, scorers: Scorers) -> Matching | None:
     """Frames against the clip's own sound; None without the sync network, or where the clip is too short for it."""
-    if meters.sync is None or truth.sound is None:
+    if scorers.sync is None or truth.audio is None:
         return None
-    lead_frames = truth.track.record.sound_lead_frames
-    return matching.match(frames, landmarks, truth.sound, lead_frames, meters.sync)
+    lead_frames = truth.track.record.audio_lead_frames
+    return sync_metrics.match(frames, landmarks, truth.audio, lead_frames, scorers.sync)
 
 
-def _picture_values(truth: Truth, frames: Frames) -> dict[str, float]:
+def _image_values(truth: Truth, frames: Frames) -> dict[str, float]:
     return {
-        "mse": pictures.mse(frames, truth.frames),
-        "psnr": pictures.psnr(frames, truth.frames),
-        "ssim": pictures.ssim(frames, truth.frames),
-        "mouth_error": measures.mouth_error(frames, truth.frames, truth.boxes),
-        "sharpness": measures.sharpness(frames, truth.boxes),
-        "true_sharpness": measures.sharpness(truth.frames, truth.boxes),
+        "mse": image_metrics.mse(frames, truth.frames),
+        "psnr": image_metrics.psnr(frames, truth.frames),
+        "ssim": image_metrics.ssim(frames, truth.frames),
+        "mouth_error": mouth_metrics.mouth_error(frames, truth.frames, truth.boxes),
+        "sharpness": mouth_metrics.sharpness(frames, truth.boxes),
+        "target_sharpness": mouth_metrics.sharpness(truth.frames, truth.boxes),
     }
 
 
 def _landmark_values(truth: Truth, landmarks: Points) -> dict[str, float]:
-    opening, true_opening = lip_opening(landmarks), lip_opening(truth.landmarks)
+    opening, target_opening = lip_opening(landmarks), lip_opening(truth.landmarks)
     return {
-        "opening_correlation": measures.correlation(opening, true_opening),
+        "opening_correlation": mouth_metrics.correlation(opening, target_opening),
         "opening_std_px": float(opening.std()),
-        "true_opening_std_px": float(true_opening.std()),
-        "lmd_mouth_px": measures.landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
-        "lmd_face_px": measures.landmark_distance(landmarks, truth.landmarks),
-        "lmd_mouth_nme": measures.normalised_landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
-        "lmd_face_nme": measures.normalised_landmark_distance(landmarks, truth.landmarks),
-        "jitter_px": measures.jitter(landmarks),
-        "true_jitter_px": measures.jitter(truth.landmarks),
-        "face_jitter_px": measures.jitter(landmarks, measures.STILL_POINTS),
-        "true_face_jitter_px": measures.jitter(truth.landmarks, measures.STILL_POINTS),
+        "target_opening_std_px": float(target_opening.std()),
+        "lmd_mouth_px": mouth_metrics.landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
+        "lmd_face_px": mouth_metrics.landmark_distance(landmarks, truth.landmarks),
+        "lmd_mouth_nme": mouth_metrics.normalised_landmark_distance(landmarks, truth.landmarks, MOUTH_POINTS),
+        "lmd_face_nme": mouth_metrics.normalised_landmark_distance(landmarks, truth.landmarks),
+        "jitter_px": mouth_metrics.jitter(landmarks),
+        "target_jitter_px": mouth_metrics.jitter(truth.landmarks),
+        "face_jitter_px": mouth_metrics.jitter(landmarks, mouth_metrics.STILL_POINTS),
+        "target_face_jitter_px": mouth_metrics.jitter(truth.landmarks, mouth_metrics.STILL_POINTS),
     }
 
 

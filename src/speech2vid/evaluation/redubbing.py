@@ -9,22 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from speech2vid.constants import CONTEXT_FACE_PX, FRAME_RATE_HZ
-from speech2vid.data.pictures import decode_picture
+from speech2vid.data.jpeg import decode_jpeg
 from speech2vid.data.records import Track
 from speech2vid.data.shards import PREPARE_AGAIN
 from speech2vid.errors import DataError, WeightsError
-from speech2vid.evaluation.generation import Generator, WarpGenerator, track_movements
-from speech2vid.evaluation.trials import five_stills, still_of_context
-from speech2vid.face.registration import context_from_face, invert
-from speech2vid.frontend import Still
-from speech2vid.inference.blending import PoissonBlender
-from speech2vid.inference.fields import TalkerNetworks
-from speech2vid.inference.mouths import plan_aligned
-from speech2vid.inference.network_blend import NetworkBlender
-from speech2vid.inference.repaint import Person, habit_of, open_still, paint_mouth, shown_share
-from speech2vid.inference.shapes import Silence
+from speech2vid.evaluation.generation import Generator, WarpGenerator, track_motion
+from speech2vid.evaluation.protocol import five_stills, still_of_context
+from speech2vid.faces import Still
+from speech2vid.faces.align import context_from_face
+from speech2vid.geometry import invert
+from speech2vid.inference.mouth_geometry import plan_aligned
+from speech2vid.inference.mouth_motion import Silence
+from speech2vid.inference.redub_frame import Person, mean_mouth_of, open_still, paint_mouth, shown_share
+from speech2vid.inference.redubbers.poisson import PoissonBlender
+from speech2vid.inference.redubbers.warp import NetworkBlender
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.inference.video_tracks import STILLS_A_PERSON
-from speech2vid.records import Frames, Points
+from speech2vid.types import Frames, Points
 
 # source, painted (N, 224, 224, 3), landmarks (N, 68, 2), targets (N, 20, 2) → faces, as ``inference.blending.Blender``
 Blend = Callable[[Frames, Frames, Points, Points], Frames]
@@ -45,20 +46,20 @@ class Filmed:
     """A clip whose 224 px faces are still encoded: one JPEG a frame. DataError where there are more or fewer."""
 
     track: Track
-    pictures: Sequence[bytes]
+    jpegs: Sequence[bytes]
 
     def __post_init__(self) -> None:
-        if len(self.pictures) != len(self.track):
-            counts = f"{len(self.pictures)} faces at 224 px instead of {len(self.track)}"
+        if len(self.jpegs) != len(self.track):
+            counts = f"{len(self.jpegs)} faces at 224 px instead of {len(self.track)}"
             raise DataError(f"sample {self.track.record.key} is damaged: {counts}", PREPARE_AGAIN)
 
     def faces(self, count: int) -> Frames:
         """The first ones, (count, 224, 224, 3) uint8 RGB."""
-        return np.stack([decode_picture(picture, CONTEXT_FACE_PX) for picture in self.pictures[:count]])
+        return np.stack([decode_jpeg(jpeg, CONTEXT_FACE_PX) for jpeg in self.jpegs[:count]])
 
 
 @dataclass(frozen=True)
-class Redubber:
+class RedubEvaluator:
     """All that puts other words into a filmed mouth.
 
     Attributes:
@@ -75,34 +76,36 @@ class Redubber:
     blends: Mapping[str, Blend]
     lacking: str = ""
 
-    def redub(self, filmed: Filmed, sound: Track, count: int) -> dict[str, Frames]:
+    def redub(self, filmed: Filmed, audio: Track, count: int) -> dict[str, Frames]:
         """The first ``count`` frames of a clip with the beginning of another's sound, both at least as long.
 
         Returns:
             title → (count, 224, 224, 3) uint8 RGB, by each way.
         """
         track = filmed.track
-        habit = habit_of(track.landmarks[five_stills(track)], self.networks)
+        mean_mouth = mean_mouth_of(track.landmarks[five_stills(track)], self.networks)
         times_s = np.arange(len(track)) / FRAME_RATE_HZ
-        plan = plan_aligned(track.transforms, track.landmarks, times_s, habit, self.networks.rest_weight)
-        beside = open_still(Person(tuple(_moments(filmed)), habit), plan)
-        movements = track_movements(sound, self.networks, self.silence)[:count]
-        targets = np.stack([plan.target(at, movement) for at, movement in enumerate(movements)])
+        plan = plan_aligned(track.transforms, track.landmarks, times_s, mean_mouth, self.networks.neutral_weight)
+        second_still = open_still(Person(tuple(_moments(filmed)), mean_mouth), plan)
+        motions = track_motion(audio, self.networks, self.silence)[:count]
+        targets = np.stack([plan.target(at, motion) for at, motion in enumerate(motions)])
         source, landmarks, to_face = filmed.faces(count), plan.landmarks[:count], invert(context_from_face())
         painted = np.stack(
             [
-                paint_mouth(face, to_face, points, beside, target, self.networks)
+                paint_mouth(face, to_face, points, second_still, target, self.networks)
                 for face, points, target in zip(source, landmarks, targets, strict=True)
             ]
         )
         shares = np.array([shown_share(weight) for weight in plan.weight[:count]], np.float32)[:, None, None, None]
-        made = {title: blend(source, painted, landmarks, targets) for title, blend in self.blends.items()}
-        return {title: np.rint(source + shares * (faces - source)).astype(np.uint8) for title, faces in made.items()}
+        generated = {title: blend(source, painted, landmarks, targets) for title, blend in self.blends.items()}
+        return {
+            title: np.rint(source + shares * (faces - source)).astype(np.uint8) for title, faces in generated.items()
+        }
 
 
 def open_redubber(
     generators: Sequence[Generator], folders: Sequence[Path | None], device: str = "auto", threads: int = 0
-) -> Redubber | None:
+) -> RedubEvaluator | None:
     """What re-dubs with the first of the weights that can, or None.
 
     Args:
@@ -118,7 +121,7 @@ def open_redubber(
                 blends[NETWORK] = NetworkBlender(folder, device, threads).blend
             except WeightsError as error:
                 lacking = f"The blending network is not shown: {error.message}."
-            return Redubber(generator.name, generator.networks, generator.silence, blends, lacking)
+            return RedubEvaluator(generator.name, generator.networks, generator.silence, blends, lacking)
     return None
 
 
@@ -127,6 +130,6 @@ def _moments(filmed: Filmed) -> list[Still]:
     count = len(filmed.track)
     frames = np.unique(np.linspace(0, count - 1, min(count, STILLS_A_PERSON)).round().astype(int))
     return [
-        still_of_context(filmed.track, int(frame), decode_picture(filmed.pictures[frame], CONTEXT_FACE_PX))
+        still_of_context(filmed.track, int(frame), decode_jpeg(filmed.jpegs[frame], CONTEXT_FACE_PX))
         for frame in frames
     ]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from speech2vid.evaluation.matching import CHANCE as RETRIEVAL_CHANCE
 from speech2vid.evaluation.statistics import Estimate
 from speech2vid.evaluation.summary import ClipScores, Summary, split_row
+from speech2vid.evaluation.sync_metrics import CHANCE as RETRIEVAL_CHANCE
 
 ROW_TITLES = {
     "truth": "ground truth",
     "generated": "generated",
-    "true_shapes": "true mouth shapes",
-    "other_sound": "another clip's sound",
+    "target_motion": "true mouth shapes",
+    "other_audio": "another clip's sound",
     "best_still": "best still repeated",
     "mean_still": "mean of the stills",
     "first_still": "first still repeated",
@@ -25,7 +25,7 @@ METRIC_TITLES = {
     "psnr": f"PSNR (dB) {HIGHER}",
     "ssim": f"SSIM {HIGHER}",
     "mouth_error": f"mouth error (0–255) {LOWER}",
-    "gain_over_other_sound": f"… below another sound's {HIGHER}",
+    "gain_over_other_audio": f"… below another sound's {HIGHER}",
     "gain_over_best_still": f"… below the best still's {HIGHER}",
     "embedding_distance": f"embedding distance to the true frame {LOWER}",
     "content_distance": f"content distance {LOWER}",
@@ -52,7 +52,7 @@ SILENCE_TITLES = {
     "opening_px": "lip opening in digital silence, px",
     "closed_px": "true lip opening, 10th percentile, px",
 }
-SHARES = ("gain_over_other_sound", "gain_over_best_still", "retrieval_accuracy", "retrieval_accuracy_windows")
+SHARES = ("gain_over_other_audio", "gain_over_best_still", "retrieval_accuracy", "retrieval_accuracy_windows")
 FINE = ("lmd_mouth_nme", "lmd_face_nme", "sync_confidence", "identity_similarity", "ssim")  # three decimals
 NOTES = (
     "Figures: value [95 % interval, bootstrap over clips] (mean over speakers), and n where fewer clips than all have "

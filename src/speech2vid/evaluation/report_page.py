@@ -12,7 +12,7 @@ import numpy as np
 
 from speech2vid.constants import FACE_PX
 from speech2vid.evaluation.curves import drawing
-from speech2vid.evaluation.figures import Example, Grid, labelled
+from speech2vid.evaluation.qualitative import Grid, QualitativeExample, labelled
 from speech2vid.evaluation.report import (
     COLUMN_TITLES,
     NOTES,
@@ -24,7 +24,7 @@ from speech2vid.evaluation.report import (
     transposed,
 )
 from speech2vid.evaluation.summary import Summary
-from speech2vid.records import Frames, Image
+from speech2vid.types import Frames, Image
 
 JPEG_QUALITY = 88
 GAP_PX = 8
@@ -50,9 +50,9 @@ figure { margin: 1rem 0; } figcaption { color: #555; font-size: 13px; } img, vid
 def page(
     settings: Mapping[str, Any],
     summaries: Mapping[str, Summary],
-    examples: Sequence[Example] = (),
+    examples: Sequence[QualitativeExample] = (),
     grid: Grid | None = None,
-    redubs: Sequence[Example] = (),
+    redubs: Sequence[QualitativeExample] = (),
     redub_note: str = "",
 ) -> str:
     """The content of ``report.html``."""
@@ -117,12 +117,12 @@ def _figure(content: str, caption: str) -> str:
     return f"<figure>{content}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def _video(example: Example) -> str:
+def _video(example: QualitativeExample) -> str:
     url = f"data:video/mp4;base64,{base64.b64encode(example.video).decode()}"
     return _figure(f'<video controls loop preload="metadata" src="{url}"></video>', example.key)
 
 
-def _strips(example: Example) -> str:
+def _strips(example: QualitativeExample) -> str:
     """Lines of faces; where any is made of a photo, that stands before them."""
     side = example.strips[0].frames.shape[1]
     photos = any(strip.photo is not None for strip in example.strips)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from speech2vid.errors import OutputError
-from speech2vid.evaluation.figures import Example, Grid
+from speech2vid.evaluation.qualitative import Grid, QualitativeExample
 from speech2vid.evaluation.report import clip_table, markdown
 from speech2vid.evaluation.report_page import page
 from speech2vid.evaluation.summary import ClipScores, Summary
-from speech2vid.weightfile import write_whole
+from speech2vid.files import atomic_write
 
 METRICS_FILE, TABLE_FILE, CLIPS_FILE, PAGE_FILE = "metrics.json", "table.md", "clips.tsv", "report.html"
 
@@ -34,9 +34,9 @@ class Evaluation:
     settings: dict[str, Any]
     clips: dict[str, list[ClipScores]]
     summaries: dict[str, Summary]
-    examples: list[Example] = field(default_factory=list)
+    examples: list[QualitativeExample] = field(default_factory=list)
     grid: Grid | None = None
-    redubs: list[Example] = field(default_factory=list)
+    redubs: list[QualitativeExample] = field(default_factory=list)
     redub_note: str = ""
 
     @property
@@ -69,7 +69,7 @@ class Evaluation:
         try:
             out.mkdir(parents=True, exist_ok=True)
             for name, text in contents.items():
-                write_whole(out / name, text.encode())
+                atomic_write(out / name, text.encode())
         except OSError as error:
             raise OutputError(
                 f"{out} cannot be written: {error.strerror}", "choose another folder with --out"

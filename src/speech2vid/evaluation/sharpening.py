@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.data.records import Track
-from speech2vid.engine.onnx import OnnxNetwork
 from speech2vid.evaluation.generation import Generator, Speaker, framed
-from speech2vid.frontend import Still
-from speech2vid.inference.fields import Floats
-from speech2vid.records import FaceBox, Frames
+from speech2vid.faces import Still
+from speech2vid.inference.talkers.warp import Floats
+from speech2vid.runtime.onnx import OnnxNetwork
+from speech2vid.types import FaceBox, Frames
 
 BATCH = 8  # frames computed at once
 REACH_PX = 10  # from each pixel, of ten 3×3 convolutions
@@ -32,8 +32,8 @@ def torch_sharpener(weights: Path) -> Sharpen:
     """From a weight file alone. WeightsError where it is missing, damaged or of another network."""
     import torch
 
-    from speech2vid.models.checkpoint import load
     from speech2vid.models.sharpener import Sharpener
+    from speech2vid.runtime.torch import load
 
     network, _ = load(weights, Sharpener)
 
@@ -93,17 +93,17 @@ def sharpened_part(frames: Frames, box: FaceBox, sharpen: Sharpen) -> Frames:
     rows = slice(max(low, top - REACH_PX), min(high, bottom + REACH_PX))
     columns = slice(max(low, left - REACH_PX), min(high, right + REACH_PX))
     inner = np.s_[:, :, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
-    made = frames.copy()
+    generated = frames.copy()
     seen = frames[:, rows, columns].transpose(0, 3, 1, 2)
     for first in range(0, len(frames), BATCH):
         block = np.ascontiguousarray(seen[first : first + BATCH], np.float32) / np.float32(255)
         part = np.rint(sharpen(block)[inner] * 255).clip(0, 255).astype(np.uint8)
-        made[first : first + BATCH, top:bottom, left:right] = part.transpose(0, 2, 3, 1)
-    return made
+        generated[first : first + BATCH, top:bottom, left:right] = part.transpose(0, 2, 3, 1)
+    return generated
 
 
 def mouth_part(boxes: NDArray[np.int64]) -> FaceBox:
-    """The box that holds the mouths of all frames: (T, 4) of :func:`speech2vid.evaluation.measures.mouth_boxes`."""
+    """The box around the mouths of all frames: (T, 4) of :func:`speech2vid.evaluation.mouth_metrics.mouth_boxes`."""
     left, top = boxes[:, :2].min(axis=0).tolist()
     right, bottom = boxes[:, 2:].max(axis=0).tolist()
     return FaceBox(left, top, right, bottom)

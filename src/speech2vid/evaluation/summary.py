@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.evaluation.matching import CHANCE as RETRIEVAL_CHANCE
-from speech2vid.evaluation.measures import Values, best_lag
 from speech2vid.evaluation.metrics import Scores
-from speech2vid.evaluation.scoring import BEST_STILL, GENERATED, OTHER_SOUND, TRUE_SHAPES
+from speech2vid.evaluation.mouth_metrics import Values, best_lag
+from speech2vid.evaluation.scoring import BEST_STILL, GENERATED, OTHER_AUDIO, TARGET_MOTION
 from speech2vid.evaluation.statistics import Estimate, gain_estimate, mean_estimate, ratio_estimate
+from speech2vid.evaluation.sync_metrics import CHANCE as RETRIEVAL_CHANCE
 
 MEANS = (
     "mse",
@@ -36,12 +36,12 @@ MEANS = (
 )
 RATIOS = {
     "retrieval_accuracy_windows": ("retrieval_correct", "retrieval_windows"),
-    "opening_std_ratio": ("opening_std_px", "true_opening_std_px"),
-    "sharpness_ratio": ("sharpness", "true_sharpness"),
-    "jitter_ratio": ("jitter_px", "true_jitter_px"),
-    "face_jitter_ratio": ("face_jitter_px", "true_face_jitter_px"),
+    "opening_std_ratio": ("opening_std_px", "target_opening_std_px"),
+    "sharpness_ratio": ("sharpness", "target_sharpness"),
+    "jitter_ratio": ("jitter_px", "target_jitter_px"),
+    "face_jitter_ratio": ("face_jitter_px", "target_face_jitter_px"),
 }
-GAINS = {"gain_over_other_sound": OTHER_SOUND, "gain_over_best_still": BEST_STILL}
+GAINS = {"gain_over_other_audio": OTHER_AUDIO, "gain_over_best_still": BEST_STILL}
 SILENCE = "silence"
 
 ClipValues = tuple[str, Mapping[str, float]]  # speaker, metric → value
@@ -161,10 +161,10 @@ def tabulate(clips: Sequence[ClipScores]) -> Summary:
     table = {row: summarise((clip.speaker, clip.rows[row].values) for clip in clips) for row in names}
     for row in names:
         kind, generator = split_row(row)
-        if kind not in (GENERATED, TRUE_SHAPES):
+        if kind not in (GENERATED, TARGET_MOTION):
             continue
         for gain, other in GAINS.items():
-            baseline = row_of(other, generator, not generator) if other == OTHER_SOUND else other
+            baseline = row_of(other, generator, not generator) if other == OTHER_AUDIO else other
             if baseline in names:
                 errors, theirs = ([clip.rows[each].values["mouth_error"] for clip in clips] for each in (row, baseline))
                 table[row][gain] = gain_estimate(errors, theirs, [clip.speaker for clip in clips])

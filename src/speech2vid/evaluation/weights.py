@@ -10,12 +10,12 @@ from speech2vid.errors import MissingExtraError, WeightsError
 from speech2vid.evaluation.generation import Generator, WarpGenerator
 from speech2vid.evaluation.sharpening import Sharpen, onnx_sharpener, torch_sharpener
 from speech2vid.evaluation.window_talker import OnnxTalker, TorchTalker, WindowGenerator
-from speech2vid.inference.fields import TALKER as WARP
-from speech2vid.inference.fields import TalkerNetworks
-from speech2vid.inference.shapes import Silence
-from speech2vid.weightfile import read_header
+from speech2vid.inference.mouth_motion import Silence
+from speech2vid.inference.talkers.warp import TALKER as WARP
+from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.runtime.weights import read_header
 
-TALKER, SHARPENER = "talker", "sharpener"  # architectures, and stems of their weight files in a folder
+TALKER, SHARPENER = "paper_talker", "sharpener"  # architectures, and stems of their weight files in a folder
 
 
 def load_generator(

@@ -12,15 +12,15 @@ import numpy as np
 from speech2vid.audio.windows import windows
 from speech2vid.constants import IDENTITY_STILLS, SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
-from speech2vid.engine.onnx import Arrays, OnnxNetwork
 from speech2vid.evaluation.generation import framed, repeating
-from speech2vid.frontend import Still
-from speech2vid.inference.fields import Floats
+from speech2vid.faces import Still
 from speech2vid.inference.identity import spread
-from speech2vid.records import Frames
+from speech2vid.inference.talkers.warp import Floats
+from speech2vid.runtime.onnx import Arrays, OnnxNetwork
+from speech2vid.types import Frames
 
 if TYPE_CHECKING:
-    from speech2vid.models.talker import IdentityFeatures, Talker
+    from speech2vid.models.paper_talker import IdentityFeatures, PaperTalker
 
 BATCH = 16  # frames computed at once
 
@@ -61,17 +61,17 @@ class OnnxTalker:
 class TorchTalker:
     """In PyTorch: a network in memory, on whatever device it is."""
 
-    def __init__(self, network: Talker) -> None:
+    def __init__(self, network: PaperTalker) -> None:
         self._network = network
         self.identity_images: int = network.config.identity_images
 
     @classmethod
     def load(cls, weights: Path) -> TorchTalker:
         """From a weight file. WeightsError where it is missing, damaged or of another network."""
-        from speech2vid.models.checkpoint import load
-        from speech2vid.models.talker import Talker
+        from speech2vid.models.paper_talker import PaperTalker
+        from speech2vid.runtime.torch import load
 
-        return cls(load(weights, Talker)[0])
+        return cls(load(weights, PaperTalker)[0])
 
     def identity(self, stills: Floats) -> IdentityFeatures:
         import torch
@@ -83,8 +83,8 @@ class TorchTalker:
         import torch
 
         with self._evaluating():
-            made = self._network.generate(identity, torch.from_numpy(windows).to(self._device))
-            return np.asarray(made.float().cpu().numpy(), np.float32)
+            generated = self._network.generate(identity, torch.from_numpy(windows).to(self._device))
+            return np.asarray(generated.float().cpu().numpy(), np.float32)
 
     @property
     def _device(self) -> Any:
@@ -107,7 +107,7 @@ class TorchTalker:
 class WindowGenerator:
     """The paper's talker behind the interface of every generator. It has no mouth shapes, and no gate for silence."""
 
-    def __init__(self, talker: WindowTalker, name: str = "talker") -> None:
+    def __init__(self, talker: WindowTalker, name: str = "paper_talker") -> None:
         self.talker, self.name = talker, name
 
     def speaker(self, stills: Sequence[Still]) -> WindowSpeaker:
@@ -129,8 +129,8 @@ class WindowSpeaker:
         self._identity = talker.identity(planes[None].astype(np.float32) / np.float32(255))
 
     def says(self, track: Track, frames: int | None = None) -> Frames:
-        lead = track.record.sound_lead_frames
-        heard = windows(track.sound_with_context)[lead : lead + len(track)]
+        lead = track.record.audio_lead_frames
+        heard = windows(track.audio_with_context)[lead : lead + len(track)]
         return self._generate(heard[repeating(len(heard), len(track) if frames is None else frames)])
 
     def says_nothing(self, frames: int) -> Frames:
@@ -138,5 +138,5 @@ class WindowSpeaker:
 
     def _generate(self, heard: Floats) -> Frames:
         blocks = [heard[i : i + BATCH] for i in range(0, len(heard), BATCH)]
-        made = [framed(self._talker.faces(self._identity, np.ascontiguousarray(block))) for block in blocks]
-        return np.concatenate(made)
+        generated = [framed(self._talker.faces(self._identity, np.ascontiguousarray(block))) for block in blocks]
+        return np.concatenate(generated)

@@ -19,13 +19,14 @@ from speech2vid.constants import (
     TARGET_OFFSET_PX,
     TARGET_PX,
 )
-from speech2vid.engine.onnx import Arrays
 from speech2vid.errors import ConfigError
-from speech2vid.face.registration import compose, invert, warp
-from speech2vid.frontend import Still, still_of_photo, stills_of_video
-from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.faces import Still, still_of_photo, stills_of_video
+from speech2vid.faces.align import warp
+from speech2vid.geometry import compose, invert
+from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
 from speech2vid.media import is_photo
-from speech2vid.records import Affine, Image
+from speech2vid.runtime.onnx import Arrays
+from speech2vid.types import Affine, Image
 
 MAX_SIZE_PX = 1920
 LOWER_FACE = np.s_[40:108, 16:96]  # where the colours of stills are compared
@@ -41,7 +42,7 @@ class Identity:
         canvas_transform: (2, 3) canvas px → aligned px.
         stills: five, ascending by lip opening; with fewer pictures some stand there several times (the same object).
         mouths: (5, 20, 2) float32, where the stills' mouths are, aligned px.
-        rest: (20, 2) float32, this person's closed mouth, aligned px.
+        neutral_mouth: (20, 2) float32, this person's closed mouth, aligned px.
         features: of the identity graph.
     """
 
@@ -49,7 +50,7 @@ class Identity:
     canvas_transform: Affine
     stills: tuple[Still, ...]
     mouths: Floats
-    rest: Floats
+    neutral_mouth: Floats
     features: Arrays
 
 
@@ -97,12 +98,14 @@ def identity_of(
     landmarks = np.stack([still.aligned.landmarks for still in slots])
     mouths = np.ascontiguousarray(landmarks[:, MOUTH_POINTS])
     features = networks.identity(np.stack([still.aligned.image for still in slots]), mouths)
-    rest = rest_mouth(np.stack([still.aligned.landmarks for still in stills]), networks.rest_weight, networks.speech)
+    neutral_mouth = estimate_neutral_mouth(
+        np.stack([still.aligned.landmarks for still in stills]), networks.neutral_weight, networks.speech
+    )
     if crop:
         image, transform = _aligned_canvas(canvas, max_size_px)
     else:
         image, transform = canvas.image, canvas.transform
-    return Identity(image, transform, slots, mouths, rest, features)
+    return Identity(image, transform, slots, mouths, neutral_mouth, features)
 
 
 def spread(count: int) -> list[int]:
@@ -110,7 +113,7 @@ def spread(count: int) -> list[int]:
     return [slot * count // IDENTITY_STILLS for slot in range(IDENTITY_STILLS)]
 
 
-def rest_mouth(landmarks: Floats, weight: Floats, speech: Floats) -> Floats:
+def estimate_neutral_mouth(landmarks: Floats, weight: Floats, speech: Floats) -> Floats:
     """A person's closed mouth, from stills in any mouth state.
 
     Args:
@@ -124,10 +127,10 @@ def rest_mouth(landmarks: Floats, weight: Floats, speech: Floats) -> Floats:
     """
     count = len(landmarks)
     known = np.hstack([landmarks.reshape(count, 2 * LANDMARKS) / FACE_PX, np.ones((count, 1))])
-    rest = (known @ weight.T).mean(axis=0).reshape(MOUTH_COUNT, 2)
+    neutral_mouth = (known @ weight.T).mean(axis=0).reshape(MOUTH_COUNT, 2)
     if count == IDENTITY_STILLS:
-        rest = (rest + landmarks[:, MOUTH_POINTS].mean(axis=0) - speech) / 2
-    return np.asarray(rest, np.float32)
+        neutral_mouth = (neutral_mouth + landmarks[:, MOUTH_POINTS].mean(axis=0) - speech) / 2
+    return np.asarray(neutral_mouth, np.float32)
 
 
 def _stills(faces: Sequence[Path], face_index: int | None, max_size_px: int | None) -> tuple[Still, list[Still]]:

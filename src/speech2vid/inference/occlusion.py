@@ -23,8 +23,9 @@ from speech2vid.constants import (
     FACE_PX,
     JAW,
 )
-from speech2vid.face.registration import context_from_face, transform_points
-from speech2vid.records import Frames, Points
+from speech2vid.faces.align import context_from_face
+from speech2vid.geometry import transform_points
+from speech2vid.types import Frames, Points
 
 Floats = NDArray[np.float32]
 

@@ -17,28 +17,29 @@ import numpy as np
 
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, OutputError
-from speech2vid.inference.blending import REGIONS, Blender, PoissonBlender, Region
-from speech2vid.inference.casting import cast_faces, read_speakers
-from speech2vid.inference.fields import Floats, TalkerNetworks
-from speech2vid.inference.network_blend import NetworkBlender
-from speech2vid.inference.pipeline import Stopwatch, ahead
-from speech2vid.inference.repaint import Repainter, plan_changes
+from speech2vid.inference.active_speaker import assign_faces, read_speakers
+from speech2vid.inference.mouth_motion import MouthMotionStream, Silence, predict_mouth_motion, speech_of
+from speech2vid.inference.prefetch import ahead
+from speech2vid.inference.redub_frame import FrameRedubber, plan_changes
+from speech2vid.inference.redubbers.poisson import REGIONS, Blender, PoissonBlender, Region
+from speech2vid.inference.redubbers.warp import NetworkBlender
 from speech2vid.inference.result import VideoResult
-from speech2vid.inference.shapes import ShapeStream, Silence, mouth_movements, speech_of
-from speech2vid.inference.timeline import Length, length_of, timeline
+from speech2vid.inference.retime import Length, length_of, timeline
+from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks, find_tracks
 from speech2vid.media import (
     Claim,
-    NativePicture,
-    NativeReader,
-    NativeWriter,
+    RawFrame,
+    RawVideoReader,
+    RawVideoWriter,
     Signer,
+    audio_seconds,
     probe,
-    save_picture,
-    sound_seconds,
+    save_image,
 )
-from speech2vid.records import Waveform
+from speech2vid.timing import Stopwatch
+from speech2vid.types import Waveform
 
 AnyPath = str | PathLike[str]
 Progress = Callable[[int, int | None], None]
@@ -107,14 +108,14 @@ def redub(
     watch = Stopwatch()
     video, audio, outfile = Path(video), Path(audio), Path(outfile)
     roles = [] if speakers is None else read_speakers(Path(speakers))
-    _keep_inputs([video, audio, *(role.sound for role in roles)], outfile)
+    _keep_inputs([video, audio, *(role.audio for role in roles)], outfile)
     if signer is not None:
         signer.check(outfile)
     folder = None if weights is None else Path(weights)
     blender = blender_for(blend, region, folder, device)
     notes: list[str] = []
-    _require_sound(audio)
-    reader = NativeReader(video)
+    _require_audio(audio)
+    reader = RawVideoReader(video)
     with watch("network"):
         networks = TalkerNetworks(folder, device, threads=1)
     said_s = probe(video).duration_s
@@ -123,15 +124,17 @@ def redub(
         tracks = find_tracks(video, watch=watch, progress=looked_at)
     else:
         tracks = known_tracks(video, watch, looked_at, None if cache is True else Path(cache))
-    cast = cast_faces(tracks, audio, video, face_index=face_index, roles=roles)
-    notes += cast.notes
+    assignments = assign_faces(tracks, audio, video, face_index=face_index, roles=roles)
+    notes += assignments.notes
     heard: dict[Path, tuple[Floats, Fraction]] = {}
     with watch("voice"):
-        for sound in dict.fromkeys([audio, *(sound for sound in cast.sounds if sound is not None)]):
-            stream = ShapeStream(networks.voice, silence)
-            heard[sound] = movements_of(sound, stream)
+        for recording in dict.fromkeys(
+            [audio, *(recording for recording in assignments.audio_files if recording is not None)]
+        ):
+            stream = MouthMotionStream(networks.audio_to_mouth, silence)
+            heard[recording] = motion_of(recording, stream)
             if not stream.spoken_frames:
-                notes.append(f"no speech was heard in {sound}: the mouth stays closed")
+                notes.append(f"no speech was heard in {recording}: the mouth stays closed")
     tick_s = reader.format.tick_s
     video_s = int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s
     if float(video_s) < LEAST_DECODED * said_s - MISSING_S:
@@ -139,13 +142,13 @@ def redub(
     audio_s = heard[audio][1]
     end_s = length_of(length, audio_s, video_s)
     with watch("track"):
-        movements = [None if sound is None else heard[sound][0] for sound in cast.sounds]
-        repainter = Repainter(plan_changes(tracks, reader.format, movements, networks), networks, blender)
+        motions = [None if recording is None else heard[recording][0] for recording in assignments.audio_files]
+        frame_redubber = FrameRedubber(plan_changes(tracks, reader.format, motions, networks), networks, blender)
     if preview is not None:
-        return _preview(reader, repainter, tracks, min(end_s, video_s), Path(preview), watch, notes, start)
-    expected = _pictures_expected(tracks, tick_s, end_s)
+        return _preview(reader, frame_redubber, tracks, min(end_s, video_s), Path(preview), watch, notes, start)
+    expected = _frames_expected(tracks, tick_s, end_s)
     facts = {"command": "redub", "weights": networks.hashes}
-    writer = NativeWriter(
+    writer = RawVideoWriter(
         outfile,
         reader.format,
         audio_source=audio,
@@ -157,10 +160,10 @@ def redub(
         label=label,
         finish=None if signer is None else partial(signer.sign, claim=Claim(facts, source=video)),
     )
-    with writer, closing(_rendered(reader, tracks, end_s, repainter, watch)) as pictures:
-        for done, (picture, ticks) in enumerate(pictures, 1):
+    with writer, closing(_rendered(reader, tracks, end_s, frame_redubber, watch)) as frames:
+        for done, (frame, ticks) in enumerate(frames, 1):
             with watch("encode"):
-                writer.write_picture(picture, ticks)
+                writer.write_frame(frame, ticks)
             if progress is not None:
                 progress(looked_at.done + done, looked_at.done + max(done, expected))
         with watch("encode"):
@@ -191,8 +194,8 @@ class _Count:
 
 
 def _preview(
-    reader: NativeReader,
-    repainter: Repainter,
+    reader: RawVideoReader,
+    frame_redubber: FrameRedubber,
     tracks: VideoTracks,
     end_s: Fraction,
     outfile: Path,
@@ -201,63 +204,63 @@ def _preview(
     start: float,
 ) -> RedubResult:
     """One picture before and after, side by side: the one in which the new mouth is opened widest."""
-    index = repainter.widest(tracks, reader.format, end_s)
+    index = frame_redubber.widest(tracks, reader.format, end_s)
     with watch("decode"):
-        picture = next(picture for picture in reader if picture.index == index)
+        frame = next(frame for frame in reader if frame.index == index)
     whole = (0, 0, reader.format.width_px, reader.format.height_px)
-    before = picture.crop(whole)
+    before = frame.crop(whole)
     with watch("repaint"):
-        after = repainter(picture, picture.middle_s).crop(whole)
-    save_picture(np.concatenate([before, after], axis=1), outfile)
+        after = frame_redubber(frame, frame.middle_s).crop(whole)
+    save_image(np.concatenate([before, after], axis=1), outfile)
     elapsed_s = time.perf_counter() - start
     stages = {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()}
     return RedubResult(outfile, 1, 0.0, 1 / elapsed_s, stages, tuple(notes))
 
 
-def movements_of(sound: Path, stream: ShapeStream) -> tuple[Floats, Fraction]:
+def motion_of(recording: Path, stream: MouthMotionStream) -> tuple[Floats, Fraction]:
     """Mouth movements of a sound on the grid of 25 Hz, (N, 20, 2) px relative to rest, and how long it lasts."""
     samples = 0
 
     def counted() -> Iterator[Waveform]:
         nonlocal samples
-        for chunk in speech_of(sound):
+        for chunk in speech_of(recording):
             samples += len(chunk)
             yield chunk
 
-    movements = np.concatenate(list(mouth_movements(counted(), stream)))
-    seconds, said = Fraction(samples, SAMPLE_RATE_HZ), sound_seconds(sound)
+    motions = np.concatenate(list(predict_mouth_motion(counted(), stream)))
+    seconds, said = Fraction(samples, SAMPLE_RATE_HZ), audio_seconds(recording)
     if said is not None and seconds < LEAST_DECODED * said - MISSING_S:
         raise MediaError(
-            f"only {float(seconds):.1f} of the {said:.1f} s of sound in {sound} can be decoded",
+            f"only {float(seconds):.1f} of the {said:.1f} s of sound in {recording} can be decoded",
             "the file is damaged or cut short; copy or convert it again",
         )
-    return movements, seconds
+    return motions, seconds
 
 
 def _rendered(
-    reader: NativeReader, tracks: VideoTracks, end_s: Fraction, repainter: Repainter, watch: Stopwatch
-) -> Generator[tuple[NativePicture, int], None, None]:
+    reader: RawVideoReader, tracks: VideoTracks, end_s: Fraction, frame_redubber: FrameRedubber, watch: Stopwatch
+) -> Generator[tuple[RawFrame, int], None, None]:
     """The pictures of the new video in order; several are worked on at once."""
 
-    def work(picture: NativePicture, ticks: int) -> tuple[NativePicture, int]:
+    def work(frame: RawFrame, ticks: int) -> tuple[RawFrame, int]:
         with watch("repaint"):
-            middle_s = float((ticks + Fraction(picture.duration, 2)) * picture.format.tick_s)
-            return repainter(picture, middle_s), ticks
+            middle_s = float((ticks + Fraction(frame.duration, 2)) * frame.format.tick_s)
+            return frame_redubber(frame, middle_s), ticks
 
     longer = end_s > int(tracks.ticks[-1] + tracks.durations[-1]) * reader.format.tick_s
     replayed_from = tracks.shots[-1] if longer else len(tracks.ticks)  # else nothing is held in memory
     played = timeline(watch.timed("decode", reader), end_s, replayed_from)
-    with closing(ahead(played, DECODED_AHEAD)) as pictures, ThreadPoolExecutor(WORKERS) as pool:
-        yield from in_order(pool, work, pictures)
+    with closing(ahead(played, DECODED_AHEAD)) as frames, ThreadPoolExecutor(WORKERS) as pool:
+        yield from in_order(pool, work, frames)
 
 
 def in_order(
     pool: ThreadPoolExecutor,
-    work: Callable[[NativePicture, int], tuple[NativePicture, int]],
-    items: Iterable[tuple[NativePicture, int]],
-) -> Iterator[tuple[NativePicture, int]]:
+    work: Callable[[RawFrame, int], tuple[RawFrame, int]],
+    items: Iterable[tuple[RawFrame, int]],
+) -> Iterator[tuple[RawFrame, int]]:
     """``work`` done on each item by the threads of a pool, at most twice as many items at once as it has threads."""
-    waiting: deque[Future[tuple[NativePicture, int]]] = deque()
+    waiting: deque[Future[tuple[RawFrame, int]]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, *item))
@@ -284,13 +287,13 @@ def blender_for(blend: Blend, region: Region, weights: Path | None, device: str)
     return PoissonBlender(region) if blend == "poisson" else NetworkBlender(weights, device, threads=1)
 
 
-def _pictures_expected(tracks: VideoTracks, tick_s: Fraction, end_s: Fraction) -> int:
+def _frames_expected(tracks: VideoTracks, tick_s: Fraction, end_s: Fraction) -> int:
     shown = int((tracks.ticks * float(tick_s) < float(end_s)).sum())
     longer_s = float(end_s) - float(int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s)
     return shown + max(0, round(longer_s / float(tracks.durations.mean() * float(tick_s))))
 
 
-def _require_sound(audio: Path) -> None:
+def _require_audio(audio: Path) -> None:
     if not probe(audio).has_audio:
         raise MediaError(f"{audio} has no sound stream", "give a sound file, or a video with sound")
 

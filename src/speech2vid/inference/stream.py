@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from speech2vid.inference.compose import Composer
-from speech2vid.inference.fields import Floats, TalkerNetworks
+from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
-from speech2vid.inference.pipeline import Stopwatch
-from speech2vid.inference.shapes import ShapeStream, Silence
+from speech2vid.inference.mouth_motion import MouthMotionStream, Silence
 from speech2vid.inference.talk import face_paths, predict
-from speech2vid.records import Image, Waveform
+from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
+from speech2vid.timing import Stopwatch
+from speech2vid.types import Image, Waveform
 
 
 class TalkStream:
@@ -89,19 +89,19 @@ class TalkStream:
             ValueError: not one-dimensional floating point.
             MediaError: a sample is not a finite number.
         """
-        return self._pictures(self._shapes.push(samples))
+        return self._frames(self._shapes.push(samples))
 
     def flush(self) -> list[Image]:
         """The last pictures: round(seconds × 25) in all. The stream is then ready for another sound."""
-        pictures = self._pictures(self._shapes.flush())
+        frames = self._frames(self._shapes.flush())
         self._shapes = self._listen()
         self.frames = 0
-        return pictures
+        return frames
 
-    def _listen(self) -> ShapeStream:
-        return ShapeStream(self._networks.voice, self._silence, self._block_frames)
+    def _listen(self) -> MouthMotionStream:
+        return MouthMotionStream(self._networks.audio_to_mouth, self._silence, self._block_frames)
 
-    def _pictures(self, movements: Floats) -> list[Image]:
-        self.frames += len(movements)
-        fields = predict(self._identity, self._networks, [movements], Stopwatch())
-        return [picture for block in fields for picture in self._composer.frames(block)]
+    def _frames(self, motions: Floats) -> list[Image]:
+        self.frames += len(motions)
+        fields = predict(self._identity, self._networks, [motions], Stopwatch())
+        return [frame for block in fields for frame in self._composer.frames(block)]

@@ -13,14 +13,15 @@ import numpy as np
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import MediaError, OutputError
-from speech2vid.inference.compose import Composer
-from speech2vid.inference.fields import BATCH, Fields, Floats, TalkerNetworks
+from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
-from speech2vid.inference.pipeline import Stopwatch, ahead
+from speech2vid.inference.mouth_motion import MouthMotionStream, Silence, batches, predict_mouth_motion, speech_of
+from speech2vid.inference.prefetch import ahead
 from speech2vid.inference.result import VideoResult
-from speech2vid.inference.shapes import ShapeStream, Silence, batches, mouth_movements, speech_of
+from speech2vid.inference.talkers.warp import BATCH, Fields, Floats, TalkerNetworks
 from speech2vid.media import Claim, Signer, VideoWriter, probe
-from speech2vid.records import Image
+from speech2vid.timing import Stopwatch
+from speech2vid.types import Image
 
 AnyPath = str | PathLike[str]
 Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
@@ -85,11 +86,11 @@ def talk(
     if networks is None:
         with watch("network"):
             networks = TalkerNetworks(None if weights is None else Path(weights), device)
-    stream = ShapeStream(networks.voice, silence)
+    stream = MouthMotionStream(networks.audio_to_mouth, silence)
     with watch("front_end"):
         identity = make_identity(faces, networks, crop=crop, face_index=face_index, max_size_px=max_size_px)
     height, width = identity.canvas.shape[:2]
-    sound = watch.timed("decode", speech_of(audio))
+    speech = watch.timed("decode", speech_of(audio))
     with watch("encode"):
         facts = {"command": "talk", "weights": networks.hashes}
         finish = None if signer is None else partial(signer.sign, claim=Claim(facts))
@@ -101,7 +102,7 @@ def talk(
     with writer:
         with watch("encode"):
             writer.prepare(identity.canvas)
-        fields = predict(identity, networks, mouth_movements(sound, stream), watch)
+        fields = predict(identity, networks, predict_mouth_motion(speech, stream), watch)
         with closing(compose_ahead(composer.parts, fields, watch)) as parts:
             for done, part in enumerate(parts, 1):
                 with watch("encode"):
@@ -127,25 +128,27 @@ def face_paths(face: AnyPath | Sequence[AnyPath]) -> list[Path]:
 
 
 def generate_frames(
-    identity: Identity, networks: TalkerNetworks, movements: Iterable[Floats], watch: Stopwatch | None = None
+    identity: Identity, networks: TalkerNetworks, motions: Iterable[Floats], watch: Stopwatch | None = None
 ) -> Generator[Image, None, None]:
     """Pictures for mouth movements (blocks of (m, 20, 2) px relative to rest): (H, W, 3) uint8 RGB each.
 
     The network and the composing work ahead in threads; close the generator to stop them early.
     """
     watch = watch or Stopwatch()
-    fields = predict(identity, networks, movements, watch)
-    with closing(compose_ahead(Composer(identity).frames, fields, watch)) as pictures:
-        yield from pictures
+    fields = predict(identity, networks, motions, watch)
+    with closing(compose_ahead(Composer(identity).frames, fields, watch)) as frames:
+        yield from frames
 
 
 def predict(
-    identity: Identity, networks: TalkerNetworks, movements: Iterable[Floats], watch: Stopwatch
+    identity: Identity, networks: TalkerNetworks, motions: Iterable[Floats], watch: Stopwatch
 ) -> Generator[Fields, None, None]:
     """Fields for blocks of mouth movements, in batches."""
-    for block in watch.timed("front_end", batches(movements, BATCH)):
+    for block in watch.timed("front_end", batches(motions, BATCH)):
         with watch("network"):
-            fields = networks.frames(identity.features, identity.mouths, np.ascontiguousarray(identity.rest + block))
+            fields = networks.frames(
+                identity.features, identity.mouths, np.ascontiguousarray(identity.neutral_mouth + block)
+            )
         yield fields
 
 
@@ -158,8 +161,8 @@ def compose_ahead(
         for fields in blocks:
             yield from watch.timed("blend", compose(fields))
 
-    with closing(ahead(blocks, FIELDS_AHEAD)) as fields, closing(ahead(composed(fields), FRAMES_AHEAD)) as pictures:
-        yield from pictures
+    with closing(ahead(blocks, FIELDS_AHEAD)) as fields, closing(ahead(composed(fields), FRAMES_AHEAD)) as frames:
+        yield from frames
 
 
 def _frames_expected(audio: Path) -> int | None:

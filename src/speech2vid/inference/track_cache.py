@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from speech2vid.frontend import SyncNetworks
-from speech2vid.inference.pipeline import Stopwatch
+from speech2vid.faces import SyncNetworks
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
+from speech2vid.timing import Stopwatch
 
-FORMAT = "2"  # counted up when the first pass finds other things
+FORMAT = "3"  # counted up when the first pass finds other things
 PROGRAMS = ("av", "dlib-bin", "opencv-python-headless")  # whose versions change what is found
 MOST_BYTES = 512 << 20
 _READ_BYTES = 1 << 20
@@ -127,7 +127,7 @@ def _packed(tracks: VideoTracks) -> dict[str, Any]:
             [face.start, face.shot, face.person, face.first_frame, len(face), len(face.fits)] for face in tracks.faces
         ],
         "stills": [len(person) for person in tracks.stills],
-        "pictures": [len(still.picture) for still in stills],
+        "jpegs": [len(still.jpeg) for still in stills],
         "facts": [[still.opening, still.cost] for still in stills],
     }
     return {
@@ -136,7 +136,7 @@ def _packed(tracks: VideoTracks) -> dict[str, Any]:
         "durations": tracks.durations,
         "landmarks": np.concatenate([np.empty((0, 68, 2), np.float32), *(face.landmarks for face in tracks.faces)]),
         "fits": np.concatenate([np.empty((0, 31), np.float32), *(face.fits for face in tracks.faces)]),
-        "jpeg": np.concatenate([np.empty(0, np.uint8), *(still.picture for still in stills)]),
+        "jpeg": np.concatenate([np.empty(0, np.uint8), *(still.jpeg for still in stills)]),
         "still_landmarks": np.stack([np.empty((68, 2), np.float32), *(still.landmarks for still in stills)])[1:],
     }
 
@@ -149,10 +149,10 @@ def _unpacked(arrays: Any) -> VideoTracks:
         SeenFace(start, shot, person, points, first, fit)
         for (start, shot, person, first, _, _), points, fit in zip(about["faces"], landmarks, fits, strict=True)
     ]
-    pictures = _parts(arrays["jpeg"], about["pictures"])
+    images = _parts(arrays["jpeg"], about["jpegs"])
     seen = [
-        SeenStill(picture, points, float(opening), float(cost))
-        for picture, points, (opening, cost) in zip(pictures, arrays["still_landmarks"], about["facts"], strict=True)
+        SeenStill(image, points, float(opening), float(cost))
+        for image, points, (opening, cost) in zip(images, arrays["still_landmarks"], about["facts"], strict=True)
     ]
     borders = [0, *accumulate(about["stills"])]
     stills = [seen[a:b] for a, b in pairwise(borders)]

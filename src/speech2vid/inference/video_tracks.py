@@ -12,22 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, SAMPLE_EVERY_FRAMES
-from speech2vid.face.registration import align, invert, transform_points
-from speech2vid.frontend import SyncNetworks, TrackedFace, lip_opening, sharpness, turn
-from speech2vid.frontend.following import FaceFollower, Followed
-from speech2vid.frontend.lip_sync import OFFSETS, similarities
-from speech2vid.frontend.mouth_views import mouth_picture
-from speech2vid.frontend.people import People, mean_embedding
-from speech2vid.frontend.shots import split_shots
-from speech2vid.frontend.tracking import DETECT_EVERY
-from speech2vid.inference.fields import Floats
-from speech2vid.inference.pipeline import Stopwatch, ahead
-from speech2vid.media import NativeReader, probe, read_audio
+from speech2vid.faces import SyncNetworks, TrackedFace, lip_opening, sharpness, turn
+from speech2vid.faces.align import align
+from speech2vid.faces.cluster import FaceClusters, mean_embedding
+from speech2vid.faces.mouth_crops import mouth_crop
+from speech2vid.faces.shots import split_shots
+from speech2vid.faces.sync import OFFSETS, similarities
+from speech2vid.faces.track import DETECT_EVERY, FaceTracker, Followed
+from speech2vid.geometry import invert, transform_points
+from speech2vid.inference.prefetch import ahead
+from speech2vid.inference.talkers.warp import Floats
+from speech2vid.media import RawVideoReader, probe, read_audio
 from speech2vid.media.video_reader import LOOK
-from speech2vid.records import Image, Points
+from speech2vid.timing import Stopwatch
+from speech2vid.types import Image, Points
 
 TRACK_PX = 1280  # longest side of the picture in which faces are followed
-PICTURES_AHEAD = 6
+FRAMES_AHEAD = 6
 STILL_MARGIN = 0.2  # of the aligned face's side, kept round a still
 STILLS_A_PERSON = 40
 EMBEDDED = 3  # stills of a track whose faces are compared
@@ -39,20 +40,20 @@ class SeenStill:
     """A moment of a face, to take a mouth from.
 
     Attributes:
-        picture: JPEG of the face and a margin.
+        frame: JPEG of the face and a margin.
         landmarks: (68, 2) px of that picture.
         opening: of the lips, px of the aligned face.
         cost: how unfit it is: blurred, turned.
     """
 
-    picture: NDArray[np.uint8]
+    jpeg: NDArray[np.uint8]
     landmarks: Points
     opening: float
     cost: float
 
     def image(self) -> Image:
         """(h, w, 3) uint8 RGB."""
-        return np.asarray(cv2.imdecode(self.picture, cv2.IMREAD_COLOR_RGB), np.uint8)
+        return np.asarray(cv2.imdecode(self.jpeg, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class VideoTracks:
     """All that the first pass knows of a video.
 
     Attributes:
-        ticks: (N,) int64, when each picture is shown, in units of ``NativeFormat.tick_s``.
+        ticks: (N,) int64, when each picture is shown, in units of ``RawFormat.tick_s``.
         durations: (N,) int64, for how long.
         shots: index of the first picture of each shot.
         faces: in order of appearance.
@@ -136,29 +137,29 @@ def find_tracks(
         MediaError: it cannot be read.
     """
     watch = watch or Stopwatch()
-    reader = NativeReader(video)
-    sound: Floats | None = None
+    reader = RawVideoReader(video)
+    audio: Floats | None = None
     if probe(video).has_audio:
         with watch("track"):
             sync = sync or SyncNetworks()
-            sound = sync.sound(read_audio(video))
+            audio = sync.audio(read_audio(video))
     rate_hz = float(reader.format.rate_hz)
     every = max(1, round(SAMPLE_EVERY_FRAMES * rate_hz / FRAME_RATE_HZ))
-    follower = FaceFollower(
+    follower = FaceTracker(
         _keeper(every), detect_every=max(DETECT_EVERY, round(DETECT_EVERY * rate_hz / FRAME_RATE_HZ))
     )
     times = _Times()
-    people = People()
+    people = FaceClusters()
     faces: list[SeenFace] = []
     stills: dict[int, list[SeenStill]] = {}
     scale = 1.0, 1.0
 
     def images() -> Iterator[Image]:
         nonlocal scale
-        with closing(ahead(watch.timed("decode", _looks(reader)), PICTURES_AHEAD)) as looks:
-            for picture, image in looks:
-                times.ticks.append(picture[0])
-                times.durations.append(picture[1])
+        with closing(ahead(watch.timed("decode", _looks(reader)), FRAMES_AHEAD)) as looks:
+            for frame, image in looks:
+                times.ticks.append(frame[0])
+                times.durations.append(frame[1])
                 scale = _full_width(reader) / image.shape[1], reader.format.height_px / image.shape[0]
                 if progress is not None:
                     progress(len(times.ticks))
@@ -166,7 +167,7 @@ def find_tracks(
 
     for followed in watch.timed("track", follower.find(split_shots(images()))):
         with watch("track"):
-            face, moments = _face_of(followed, times, reader, scale, people, sync, sound)
+            face, moments = _face_of(followed, times, reader, scale, people, sync, audio)
             faces.append(face)
             stills[face.person] = thinned(stills.get(face.person, []) + moments)
     return _numbered(
@@ -180,12 +181,12 @@ def find_tracks(
     )
 
 
-def _looks(reader: NativeReader) -> Iterator[tuple[tuple[int, int], Image]]:
-    for picture in reader:
-        yield (picture.ticks, picture.duration), picture.shown(TRACK_PX)
+def _looks(reader: RawVideoReader) -> Iterator[tuple[tuple[int, int], Image]]:
+    for frame in reader:
+        yield (frame.ticks, frame.duration), frame.shown(TRACK_PX)
 
 
-def _full_width(reader: NativeReader) -> float:
+def _full_width(reader: RawVideoReader) -> float:
     return float(reader.format.width_px * reader.format.pixel_aspect)
 
 
@@ -193,7 +194,7 @@ def _keeper(every: int) -> Callable[[TrackedFace], _Moment]:
     def keep(tracked: TrackedFace) -> _Moment:
         aligned = tracked.aligned
         still = _still(tracked) if tracked.index % every == 0 else None
-        return _Moment(tracked.landmarks, aligned.landmarks, mouth_picture(aligned.image), still)
+        return _Moment(tracked.landmarks, aligned.landmarks, mouth_crop(aligned.image), still)
 
     return keep
 
@@ -216,11 +217,11 @@ def _still(tracked: TrackedFace) -> SeenStill:
 def _face_of(
     followed: Followed[_Moment],
     times: _Times,
-    reader: NativeReader,
+    reader: RawVideoReader,
     scale: tuple[float, float],
-    people: People,
+    people: FaceClusters,
     sync: SyncNetworks | None,
-    sound: Floats | None,
+    audio: Floats | None,
 ) -> tuple[SeenFace, list[SeenStill]]:
     moments = followed.kept
     small = np.stack([moment.landmarks for moment in moments])
@@ -228,9 +229,9 @@ def _face_of(
     starts_s = np.array(times.ticks[followed.start : followed.start + len(moments)]) * float(reader.format.tick_s)
     first, picks = on_grid(starts_s)
     fits = np.empty((0, len(OFFSETS)), np.float32)
-    if sync is not None and sound is not None and len(picks):
+    if sync is not None and audio is not None and len(picks):
         mouths = np.stack([moments[i].mouth for i in picks])
-        fits = similarities(sync.video(mouths, np.stack([moments[i].aligned for i in picks])), sound, first)
+        fits = similarities(sync.video(mouths, np.stack([moments[i].aligned for i in picks])), audio, first)
     stills = [moment.still for moment in moments if moment.still is not None]  # the first moment always has one
     best = sorted(stills, key=lambda still: still.cost)[:EMBEDDED]
     aligned = [align(still.image(), still.landmarks) for still in best]

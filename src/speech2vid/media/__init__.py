@@ -3,13 +3,12 @@
 from speech2vid.media.audio_reader import load_audio, read_audio
 from speech2vid.media.credentials import Claim, Credentials, Signer, read_credentials
 from speech2vid.media.keyframes import read_keyframes
-from speech2vid.media.mark import mark_text, read_mark
-from speech2vid.media.native import NativeFormat, NativePicture, NativeReader
-from speech2vid.media.native_writer import NativeWriter
-from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo
-from speech2vid.media.photo_writer import save_picture
-from speech2vid.media.probe import probe, sound_seconds
-from speech2vid.media.remux import shift_sound
+from speech2vid.media.photo import MAX_PHOTO_PIXELS, is_photo, load_photo, save_image
+from speech2vid.media.probe import audio_seconds, probe
+from speech2vid.media.raw_video import RawFormat, RawFrame, RawVideoReader
+from speech2vid.media.raw_video_writer import RawVideoWriter
+from speech2vid.media.remux import shift_audio
+from speech2vid.media.synthetic_metadata import read_synthetic_metadata, synthetic_metadata_text
 from speech2vid.media.video_reader import VideoReader
 from speech2vid.media.video_writer import CONTAINERS, VideoWriter
 
@@ -18,23 +17,23 @@ __all__ = [
     "MAX_PHOTO_PIXELS",
     "Claim",
     "Credentials",
-    "NativeFormat",
-    "NativePicture",
-    "NativeReader",
-    "NativeWriter",
+    "RawFormat",
+    "RawFrame",
+    "RawVideoReader",
+    "RawVideoWriter",
     "Signer",
     "VideoReader",
     "VideoWriter",
+    "audio_seconds",
     "is_photo",
     "load_audio",
     "load_photo",
-    "mark_text",
     "probe",
     "read_audio",
     "read_credentials",
     "read_keyframes",
-    "read_mark",
-    "save_picture",
-    "shift_sound",
-    "sound_seconds",
+    "read_synthetic_metadata",
+    "save_image",
+    "shift_audio",
+    "synthetic_metadata_text",
 ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError
 from speech2vid.media.container import Clock, Frame, Stream, decode, exact, find_audio, open_media, origin_of_time
-from speech2vid.records import Waveform
+from speech2vid.types import Waveform
 
 GAP_S = Fraction(1, 50)  # time stamps that are off by less are rounding (Matroska: 1 ms); beyond, sound is missing
 PLAUSIBLE_RATE_HZ = range(1000, 768_001)  # of sound; a rate outside is a damaged header
@@ -23,7 +23,7 @@ NOT_SPEECH = {"LFE", "LFE2"}  # the bass channel stays out of the mono mix
 
 
 @dataclass(frozen=True)
-class SoundBlock:
+class AudioBlock:
     """Consecutive sound. ``samples`` (C, N) float32 at ``rate_hz``; ``layout`` is FFmpeg's name of the channels."""
 
     samples: NDArray[np.float32]
@@ -47,12 +47,12 @@ def read_audio(path: str | Path, rate_hz: int = SAMPLE_RATE_HZ) -> Iterator[Wave
         MediaError: no sound stream, or nothing in it can be decoded. A damaged file gives what can be decoded.
     """
     resampler = _MonoResampler(rate_hz)
-    for block in sound_blocks(path):
+    for block in audio_blocks(path):
         yield from resampler.push(_mono(block), block.rate_hz)
     yield from resampler.flush()
 
 
-def sound_blocks(path: str | Path) -> Generator[SoundBlock, None, None]:
+def audio_blocks(path: str | Path) -> Generator[AudioBlock, None, None]:
     """The first sound stream at its own rate and channels, without holes, counted from the file's first picture."""
     path = Path(path)
     origin_s = origin_of_time(path)
@@ -68,7 +68,7 @@ def sound_blocks(path: str | Path) -> Generator[SoundBlock, None, None]:
                     f"{path} says that its sound has {rate_hz} samples a second", "it is damaged; convert it again"
                 )
             start_s = clock.start_of(frame, Fraction(frame.samples, rate_hz))
-            block = SoundBlock(_as_float(frame)[:, :kept], rate_hz, frame.layout.name)
+            block = AudioBlock(_as_float(frame)[:, :kept], rate_hz, frame.layout.name)
             if filled_s is None:
                 filled_s = start_s
             if start_s - filled_s > (GAP_S if heard else 0):
@@ -76,7 +76,7 @@ def sound_blocks(path: str | Path) -> Generator[SoundBlock, None, None]:
                 filled_s = start_s
             elif filled_s - start_s > (GAP_S if heard else 0):
                 overlap = round((filled_s - start_s) * rate_hz)
-                block = SoundBlock(block.samples[:, overlap:], rate_hz, block.layout)
+                block = AudioBlock(block.samples[:, overlap:], rate_hz, block.layout)
             if block.samples.shape[1]:
                 heard = True
                 filled_s += Fraction(block.samples.shape[1], rate_hz)
@@ -116,11 +116,11 @@ def require_audio(stream: Stream | None, path: Path) -> Stream:
     return stream
 
 
-def _silence(like: SoundBlock, count: int) -> Iterator[SoundBlock]:
+def _silence(like: AudioBlock, count: int) -> Iterator[AudioBlock]:
     """``count`` samples of silence, a limited number at a time."""
     while count > 0:
         step = min(count, SILENCE_SAMPLES)
-        yield SoundBlock(np.zeros((len(like.samples), step), np.float32), like.rate_hz, like.layout)
+        yield AudioBlock(np.zeros((len(like.samples), step), np.float32), like.rate_hz, like.layout)
         count -= step
 
 
@@ -136,7 +136,7 @@ def _as_float(frame: Frame) -> NDArray[np.float32]:
     return np.asarray((samples - middle) / full_scale, np.float32)
 
 
-def _mono(block: SoundBlock) -> Waveform:
+def _mono(block: AudioBlock) -> Waveform:
     names = [channel.name for channel in av.AudioLayout(block.layout).channels]
     speech = [i for i, name in enumerate(names) if name not in NOT_SPEECH] or list(range(len(names)))
     return np.asarray(block.samples[speech].mean(axis=0), np.float32)

@@ -134,7 +134,7 @@ def decode(container: Any, stream: Stream, path: Path) -> Iterator[Frame]:
         log.warning("%s: %d damaged %s packets were skipped", path, lost, stream.type)
 
 
-def first_picture(container: Any, stream: Stream, path: Path) -> Frame:
+def first_frame(container: Any, stream: Stream, path: Path) -> Frame:
     """The first picture that can be decoded."""
     frame = next(decode(container, stream, path), None)
     if frame is None:

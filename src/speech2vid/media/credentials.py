@@ -20,7 +20,7 @@ import PIL.Image
 from speech2vid import __version__
 from speech2vid.errors import ConfigError, MediaError, MissingExtraError, OutputError
 from speech2vid.media.container import reason, require_file
-from speech2vid.media.mark import TOOL
+from speech2vid.media.synthetic_metadata import TOOL
 from speech2vid.media.video_writer import hidden_name
 
 SIGNABLE = {".mp4": "video/mp4", ".mov": "video/quicktime"}
@@ -31,7 +31,6 @@ PARENT = {"title": "the edited video", "relationship": "parentOf", "instance_id"
 BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # C2PA's box in an MP4 file
 EXTRA = "pip install 'speech2vid[c2pa]'"
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
 # No byte leaves the machine, whatever a file asks for; no picture of the inputs goes into the manifest.
 SETTINGS: dict[str, Any] = {
     "version": 1,
@@ -62,7 +61,7 @@ class Signer:
     Attributes:
         cert: PEM file: the signer's certificate first, then those that vouch for it, without the root.
         key: PEM file of the private key, without a password.
-        alg: one of ``ALGORITHMS``; None takes the one that fits the key.
+        alg: es256, es384, es512, ps256, ps384, ps512 or ed25519; None takes the one that fits the key.
     """
 
     cert: Path
@@ -80,10 +79,10 @@ class Signer:
         c2pa = _c2pa()
         if outfile.suffix.lower() not in SIGNABLE:
             raise OutputError(f"{outfile} cannot be signed: Content Credentials need .mp4 or .mov", "rename the output")
-        picture = io.BytesIO()
-        PIL.Image.new("RGB", (8, 8)).save(picture, "PNG")
+        image = io.BytesIO()
+        PIL.Image.new("RGB", (8, 8)).save(image, "PNG")
         try:
-            self._sign(Claim(), "image/png", picture, io.BytesIO())
+            self._sign(Claim(), "image/png", image, io.BytesIO())
         except c2pa.C2paError as error:
             raise ConfigError(
                 f"{self.cert} cannot sign: {reason(error)}",

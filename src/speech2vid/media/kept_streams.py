@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from speech2vid.media.container import Stream, exact, find_audio, open_media
-from speech2vid.media.packet_feed import PacketFeed, packets_from_zero
+from speech2vid.media.packet_queue import PacketQueue, packets_from_zero
 
 HOLDS = {  # codecs that a container takes; Matroska takes nearly everything
     "mp4": {"mov_text", "aac", "mp3", "ac3", "eac3", "opus", "flac", "alac", "dvd_subtitle"},
@@ -17,7 +17,7 @@ HOLDS = {  # codecs that a container takes; Matroska takes nearly everything
 KINDS = ("audio", "subtitle")
 
 
-class KeptStreams(PacketFeed):
+class KeptStreams(PacketQueue):
     """All subtitles, and all sound but the first (which is replaced), on their way into an output container.
 
     Args:

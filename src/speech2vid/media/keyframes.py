@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from speech2vid.media.container import decode, find_video, first_picture, open_media
-from speech2vid.media.picture import Display
-from speech2vid.records import Image
+from speech2vid.media.container import decode, find_video, first_frame, open_media
+from speech2vid.media.display import Display
+from speech2vid.types import Image
 
 
 def read_keyframes(path: str | Path) -> Iterator[Image]:
@@ -21,7 +21,7 @@ def read_keyframes(path: str | Path) -> Iterator[Image]:
         stream = find_video(container)
         if stream is None:
             return
-        display = Display.of(stream, first_picture(container, stream, path))
+        display = Display.of(stream, first_frame(container, stream, path))
     with open_media(path) as container:
         stream = find_video(container)
         assert stream is not None

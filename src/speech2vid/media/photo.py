@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 from PIL import ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from speech2vid.errors import MediaError
+from speech2vid.errors import MediaError, OutputError
 from speech2vid.media.container import reason, require_file
-from speech2vid.records import Image
+from speech2vid.media.synthetic_metadata import METADATA_KEY, synthetic_metadata_text
+from speech2vid.media.video_writer import create_hidden, hidden_name, output_errors
+from speech2vid.types import Image
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +52,14 @@ def load_photo(path: str | Path) -> Image:
     """
     path = Path(path)
     require_file(path)
-    with _open(path) as picture:
-        width, height = picture.size
+    with _open(path) as image:
+        width, height = image.size
         if width * height > MAX_PHOTO_PIXELS:
             raise _too_large(path, f"{width} × {height} pixels")
         try:
-            picture.load()
-            ImageOps.exif_transpose(picture, in_place=True)
-            rgb = _to_rgb(picture)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            rgb = _to_rgb(image)
         except DAMAGED as error:
             hint = "copy it again, or save it as JPEG or PNG"
             raise MediaError(f"{path} is damaged: {reason(error)}", hint) from error
@@ -69,7 +73,7 @@ def is_photo(path: str | Path) -> bool:
     try:
         with _open(Path(path)):
             return True
-    except _NotAPicture:
+    except _NotAnImage:
         return False
     except MediaError:  # too large, HEIC
         return True
@@ -77,7 +81,7 @@ def is_photo(path: str | Path) -> bool:
         return False
 
 
-class _NotAPicture(MediaError):
+class _NotAnImage(MediaError):
     """The file holds something else."""
 
 
@@ -93,7 +97,7 @@ def _open(path: Path) -> PIL.Image.Image:
             head = file.read(12)
         if head[4:8] == b"ftyp" and head[8:12] in APPLE_BRANDS:
             raise MediaError(f"{path} is a HEIC picture, which is not supported", "save it as JPEG or PNG") from error
-        raise _NotAPicture(f"{path} is not a picture that can be read", "give a JPEG, PNG or WebP file") from error
+        raise _NotAnImage(f"{path} is not a picture that can be read", "give a JPEG, PNG or WebP file") from error
 
 
 def _too_large(path: Path, size: str) -> MediaError:
@@ -102,35 +106,57 @@ def _too_large(path: Path, size: str) -> MediaError:
     )
 
 
-def _to_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
-    profile = picture.info.get("icc_profile")
-    picture = _to_8_bit(picture)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = PIL.Image.new("RGBA", picture.size, (*BACKGROUND, 255))
-        picture = PIL.Image.alpha_composite(white, picture)
-    if picture.mode not in ("L", "RGB", "CMYK"):
-        picture = picture.convert("RGB")
-    return (_to_srgb(picture, profile) if profile else None) or picture.convert("RGB")
+def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    profile = image.info.get("icc_profile")
+    image = _to_8_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = PIL.Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        image = PIL.Image.alpha_composite(white, image)
+    if image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("RGB")
+    return (_to_srgb(image, profile) if profile else None) or image.convert("RGB")
 
 
-def _to_srgb(picture: PIL.Image.Image, profile: bytes) -> PIL.Image.Image | None:
+def _to_srgb(image: PIL.Image.Image, profile: bytes) -> PIL.Image.Image | None:
     """The picture in the colours its profile means; None if the profile cannot be used with it."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError) as error:
         log.warning("the colour profile of a picture is ignored: %s", reason(error))
         return None
 
 
-def _to_8_bit(picture: PIL.Image.Image) -> PIL.Image.Image:
+def _to_8_bit(image: PIL.Image.Image) -> PIL.Image.Image:
     """Deep greyscale ("I;16", "I", "F") to "L": 16 bits by their upper byte, floats by 0–1 or 0–255 as they come."""
-    if picture.mode.startswith("I"):
-        grey = np.asarray(picture).astype(np.int64)
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.int64)
         return PIL.Image.fromarray((grey >> (8 if grey.max(initial=0) > 255 else 0)).clip(0, 255).astype(np.uint8))
-    if picture.mode == "F":
-        values = np.nan_to_num(np.asarray(picture))
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image))
         scale = 255 if values.max(initial=0) <= 1 else 1
         return PIL.Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
-    return picture
+    return image
+
+
+def save_image(image: Image, outfile: str | Path) -> Path:
+    """Write (H, W, 3) uint8 RGB, marked as synthetic.
+
+    Raises:
+        OutputError: unwritable, or a suffix other than .png.
+    """
+    outfile = Path(outfile)
+    if outfile.suffix.lower() != ".png":
+        raise OutputError(f"{outfile} does not end in .png", "name the picture with .png")
+    hidden = hidden_name(outfile)
+    create_hidden(hidden, outfile)
+    try:
+        with output_errors(outfile):
+            mark = PngInfo()
+            mark.add_text(METADATA_KEY, synthetic_metadata_text({"command": "redub"}))
+            PIL.Image.fromarray(image).save(hidden, format="PNG", pnginfo=mark)
+            os.replace(hidden, outfile)
+    finally:
+        hidden.unlink(missing_ok=True)
+    return outfile

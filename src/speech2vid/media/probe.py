@@ -6,9 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from speech2vid.media.container import Stream, exact, find_audio, find_video, first_picture, open_media, packets_of
-from speech2vid.media.picture import Display
-from speech2vid.records import MediaInfo
+from speech2vid.media.container import Stream, exact, find_audio, find_video, first_frame, open_media, packets_of
+from speech2vid.media.display import Display
+from speech2vid.types import MediaInfo
 
 MICROSECONDS_HZ = 1_000_000  # FFmpeg's unit for the duration of a file
 PLAUSIBLE_RATE_HZ = (1, 240)  # a rate outside is a header's fiction (browser recordings say 1000)
@@ -31,7 +31,7 @@ def probe(path: str | Path) -> MediaInfo:
                 "audio_channels": int(audio.codec_context.layout.nb_channels),
             }
         if video is not None:
-            facts |= _picture_facts(container, video, path)
+            facts |= _frame_facts(container, video, path)
         duration_s = Fraction(container.duration, MICROSECONDS_HZ) if container.duration else Fraction(0)
     rate_hz = facts.get("frame_rate_hz")
     implausible = rate_hz is not None and not PLAUSIBLE_RATE_HZ[0] <= rate_hz <= PLAUSIBLE_RATE_HZ[1]
@@ -43,7 +43,7 @@ def probe(path: str | Path) -> MediaInfo:
     return MediaInfo(path, float(duration_s), has_video=video is not None, has_audio=audio is not None, **facts)
 
 
-def sound_seconds(path: str | Path) -> float | None:
+def audio_seconds(path: str | Path) -> float | None:
     """How long the first sound stream says it is; None where it does not say."""
     path = Path(path)
     with open_media(path) as container:
@@ -57,8 +57,8 @@ def sound_seconds(path: str | Path) -> float | None:
     return None
 
 
-def _picture_facts(container: Any, stream: Stream, path: Path) -> dict[str, Any]:
-    frame = first_picture(container, stream, path)
+def _frame_facts(container: Any, stream: Stream, path: Path) -> dict[str, Any]:
+    frame = first_frame(container, stream, path)
     display = Display.of(stream, frame)
     rotation_deg = display.clockwise_deg
     size = round(frame.width * display.pixel_aspect), int(frame.height)

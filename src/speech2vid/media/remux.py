@@ -18,7 +18,7 @@ from speech2vid.media.video_writer import container_format, create_hidden, hidde
 LEAD_IN_PACKETS = 2  # of sound from before the first picture are kept: a decoder needs them
 
 
-def shift_sound(source: str | Path, outfile: str | Path, shift_s: Fraction | float) -> Path:
+def shift_audio(source: str | Path, outfile: str | Path, shift_s: Fraction | float) -> Path:
     """Copy a video with its sound moved in time, without encoding anything again.
 
     Pictures, sound (the first stream of each), title and marks stay as they are, to the byte; only the time stamps of
@@ -40,7 +40,7 @@ def shift_sound(source: str | Path, outfile: str | Path, shift_s: Fraction | flo
     if outfile.exists() and source.exists() and outfile.samefile(source):
         raise OutputError(f"{outfile} is also the input", "write to another file")
     with open_media(source) as container:
-        picture, sound = require_video(find_video(container), source), require_audio(find_audio(container), source)
+        image, audio = require_video(find_video(container), source), require_audio(find_audio(container), source)
         kind = container_format(outfile)
         hidden = hidden_name(outfile)
         try:
@@ -48,17 +48,17 @@ def shift_sound(source: str | Path, outfile: str | Path, shift_s: Fraction | flo
             with output_errors(outfile):
                 options = {} if kind == "matroska" else {"movflags": "+faststart"}
                 with av.open(str(hidden.absolute()), "w", format=kind, options=options) as output:
-                    _copy(container, picture, sound, output, outfile, Fraction(shift_s))
+                    _copy(container, image, audio, output, outfile, Fraction(shift_s))
                 os.replace(hidden, outfile)
         finally:
             hidden.unlink(missing_ok=True)
     return outfile
 
 
-def _copy(container: Any, picture: Any, sound: Any, output: Any, outfile: Path, shift_s: Fraction) -> None:
+def _copy(container: Any, image: Any, audio: Any, output: Any, outfile: Path, shift_s: Fraction) -> None:
     output.metadata.update(container.metadata)
     copies = {}
-    for stream in (picture, sound):
+    for stream in (image, audio):
         try:
             copies[stream.index] = output.add_stream_from_template(stream)
         except ValueError as error:
@@ -67,13 +67,13 @@ def _copy(container: Any, picture: Any, sound: Any, output: Any, outfile: Path, 
                 "name the output .mkv, which holds nearly everything",
             ) from error
         copies[stream.index].metadata.update(stream.metadata)
-    tick_s = exact(sound.time_base)
+    tick_s = exact(audio.time_base)
     shift = round(shift_s / tick_s)
-    start_s = (picture.start_time or 0) * exact(picture.time_base)
-    for packet in packets_of(container, picture, sound):
+    start_s = (image.start_time or 0) * exact(image.time_base)
+    for packet in packets_of(container, image, audio):
         if not packet.size or packet.dts is None:
             continue
-        if packet.stream.index == sound.index:
+        if packet.stream.index == audio.index:
             packet.dts += shift
             if packet.pts is not None:
                 packet.pts += shift

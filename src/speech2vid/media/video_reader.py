@@ -18,11 +18,11 @@ from speech2vid.media.container import (
     decode,
     exact,
     find_video,
-    first_picture,
+    first_frame,
     open_media,
 )
-from speech2vid.media.picture import Display
-from speech2vid.records import VideoFrame
+from speech2vid.media.display import Display
+from speech2vid.types import VideoFrame
 
 LOOK = Fraction(1, 4)
 """Of a grid step. At 0, pictures of a 30 Hz camera are half of their duration (0.4 steps) late; at 1/2 they are right,
@@ -52,7 +52,7 @@ class VideoReader:
         self._open: list[Generator[VideoFrame, None, None]] = []
         with open_media(self.path) as container:
             stream = require_video(find_video(container), self.path)
-            first = first_picture(container, stream, self.path)
+            first = first_frame(container, stream, self.path)
             self._display = Display.of(stream, first)
             self._tick_s = exact(stream.time_base)
 

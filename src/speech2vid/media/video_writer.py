@@ -19,15 +19,15 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import OutputError
+from speech2vid.media.audio_track import AudioTrack
 from speech2vid.media.container import Frame, find_audio, find_video, open_media, reason
-from speech2vid.media.label import Label
-from speech2vid.media.mark import MARK_KEY, mark_text
-from speech2vid.media.planes import PlaneConverter, Planes
-from speech2vid.media.sound_track import SoundTrack
-from speech2vid.records import Image
+from speech2vid.media.pixel_planes import PlaneConverter, Planes
+from speech2vid.media.synthetic_metadata import METADATA_KEY, synthetic_metadata_text
+from speech2vid.media.visible_label import VisibleLabel
+from speech2vid.types import Image
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-SOUND_AHEAD_S = 1  # the sound is written this far ahead of the picture, to lie close to it in the file
+AUDIO_AHEAD_S = 1  # the sound is written this far ahead of the picture, to lie close to it in the file
 
 
 class VideoWriter:
@@ -83,13 +83,13 @@ class VideoWriter:
         self.size = (height_px, width_px)
         self.frame_rate_hz = Fraction(frame_rate_hz)
         self.frames = 0
-        self._label = Label(width_px, height_px) if label else None
+        self._label = VisibleLabel(width_px, height_px) if label else None
         self._finish = finish
         self._convert = PlaneConverter()
         self._planes: Planes | None = None
         self._whole: Image | None = None  # with a label, which lies on top
         self._packets = 0
-        self._sound: SoundTrack | None = None
+        self._audio: AudioTrack | None = None
         self._output: Any = None
         muxer = container_format(self.outfile)
         self._hidden = hidden_name(self.outfile)
@@ -101,11 +101,11 @@ class VideoWriter:
                 self._output = av.open(str(self._hidden.absolute()), "w", format=muxer, options=options)
                 self._output.metadata.update(metadata or {})
                 if synthetic:
-                    self._output.metadata[MARK_KEY] = mark_text(details)
+                    self._output.metadata[METADATA_KEY] = synthetic_metadata_text(details)
                 self._stream = self._add_h264(crf, preset, threads)
             if audio_source is not None:
                 limit_s = None if audio_limit_s is None else Fraction(audio_limit_s)
-                self._sound = SoundTrack(self._output, Path(audio_source), limit_s, 1 / self.frame_rate_hz)
+                self._audio = AudioTrack(self._output, Path(audio_source), limit_s, 1 / self.frame_rate_hz)
         except BaseException:
             self.discard()
             raise
@@ -160,8 +160,8 @@ class VideoWriter:
         self.frames += 1
         with output_errors(self.outfile):
             self._mux(self._stream.encode(frame))
-            if self._sound is not None:
-                self._sound.advance(self.frames / self.frame_rate_hz + SOUND_AHEAD_S)
+            if self._audio is not None:
+                self._audio.advance(self.frames / self.frame_rate_hz + AUDIO_AHEAD_S)
 
     def close(self) -> None:
         """Finish the file and give it its name."""
@@ -185,14 +185,14 @@ class VideoWriter:
 
     def _finish_streams(self) -> None:
         """Write what is left of the other streams."""
-        if self._sound is not None:
-            self._sound.advance()
-            self._sound.close()
+        if self._audio is not None:
+            self._audio.advance()
+            self._audio.close()
 
     def discard(self) -> None:
         """Drop everything written so far; an existing ``outfile`` stays untouched."""
-        if self._sound is not None:
-            self._sound.close()
+        if self._audio is not None:
+            self._audio.close()
         if self._output is not None:
             with contextlib.suppress(av.FFmpegError, OSError, ValueError):
                 self._output.close()
@@ -219,7 +219,7 @@ class VideoWriter:
         with open_media(self._hidden) as container:
             stream = find_video(container)
             found = sum(1 for packet in container.demux(stream) if packet.size and not packet.is_corrupt)
-            whole = found == self._packets and (self._sound is None or find_audio(container) is not None)
+            whole = found == self._packets and (self._audio is None or find_audio(container) is not None)
         if not whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

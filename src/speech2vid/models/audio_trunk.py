@@ -7,19 +7,16 @@ mouth motion says much, and an encoder that predicts it is trained in minutes (d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from speech2vid.constants import WINDOW_COEFFICIENTS, WINDOW_STEPS
-from speech2vid.errors import WeightsError
 from speech2vid.models.audio_encoder import AudioEncoder
 from speech2vid.models.config import NetworkConfig
 from speech2vid.models.network import Graph, Network, he_initialise
-from speech2vid.models.talker import WIDTHS
-from speech2vid.weightfile import read_weights
+from speech2vid.models.paper_talker import WIDTHS
 
 
 @dataclass(frozen=True)
@@ -68,21 +65,3 @@ class AudioTrunk(Network):
                 {"windows": free, "components": free},
             ),
         )
-
-
-def start_audio(encoder: AudioEncoder, path: Path) -> None:
-    """Copy the trained encoder of a file of the task ``audio_encoder`` into ``encoder``, normalisation included.
-
-    Raises:
-        WeightsError: missing, damaged, of another network, or of another size.
-    """
-    _, arrays = read_weights(path, AudioTrunk.architecture)
-    with torch.no_grad():
-        for name, tensor in encoder.state_dict().items():
-            found = torch.from_numpy(arrays[f"encoder.{name}"])
-            if found.shape != tensor.shape:
-                raise WeightsError(
-                    f"{path}: {name} has shape {tuple(found.shape)}, the audio encoder {tuple(tensor.shape)}",
-                    "train the audio encoder with the size of the talker",
-                )
-            tensor.copy_(found)

@@ -29,10 +29,10 @@ class ContextEncoder(nn.Module):
             nn.Sequential(step, ConvNormReLU(w, w, 3, padding=1)) for step, w in zip(steps, widths, strict=True)
         )
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        if pictures.shape[1] != self.channels:
-            raise ValueError(f"pictures must have {self.channels} channels, not {pictures.shape[1]}")
-        maps, x = [], 2.0 * pictures - 1.0
+    def forward(self, images: Tensor) -> list[Tensor]:
+        if images.shape[1] != self.channels:
+            raise ValueError(f"pictures must have {self.channels} channels, not {images.shape[1]}")
+        maps, x = [], 2.0 * images - 1.0
         for scale in self.scales:
             x = scale(x)
             maps.append(x)

@@ -90,7 +90,7 @@ class FaceRecognition(nn.Module):
 
     @classmethod
     def from_dlib(cls, path: Path) -> FaceRecognition:
-        """Read dlib's file (``speech2vid.face.dlib_models`` finds it). WeightsError if it is missing or another one."""
+        """Read dlib's file (``speech2vid.faces.dlib_models`` finds it). WeightsError if missing or another one."""
         colours, layers = read_layers(path)
         try:
             return cls(torch.from_numpy(colours), layers)

@@ -21,24 +21,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech2vid.constants import MFCC_PER_FRAME
-from speech2vid.models.config import NetworkConfig
-from speech2vid.models.network import Graph, Network
-from speech2vid.models.shape_predictor import (
+from speech2vid.models.audio_to_mouth import (
     PHONE_BANDS,
     PLAIN_BANDS,
+    AudioToMouth,
+    AudioToMouthConfig,
+    AudioToMouthMember,
     PhoneLikelihoods,
-    ShapeNetwork,
-    ShapePredictor,
-    ShapePredictorConfig,
 )
+from speech2vid.models.config import NetworkConfig
+from speech2vid.models.network import Graph, Network
 
-PICTURE_ROWS, PICTURE_COLUMNS = 32, 48
+CROP_ROWS, CROP_COLUMNS = 32, 48
 POINT_COORDINATES = 58  # x, y of 20 mouth and 9 chin landmarks
 VIDEO_FRAMES = 5
 VIDEO_REACH = VIDEO_FRAMES // 2
-SOUND_BLOCKS = 2  # of the shape predictor's three
-SOUND_REACH_ROWS = 20
-SOUND_WINDOW_ROWS = 2 * SOUND_REACH_ROWS + 1
+AUDIO_BLOCKS = 2  # of the shape predictor's three
+AUDIO_REACH_ROWS = 20
+AUDIO_WINDOW_ROWS = 2 * AUDIO_REACH_ROWS + 1
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,22 @@ class SyncConfig(NetworkConfig):
 
     Attributes:
         width: channels of the streams.
-        sound_width: channels of the layers taken from the shape predictor.
+        audio_width: channels of the layers taken from the shape predictor.
         embedding: length of the vectors that are compared.
         dropout: share of channels dropped in training.
         window_rows: how many rows of sound one frame sees; no other number is possible.
     """
 
     width: int = 96
-    sound_width: int = 96
+    audio_width: int = 96
     embedding: int = 128
     dropout: float = 0.2
-    window_rows: int = SOUND_WINDOW_ROWS
+    window_rows: int = AUDIO_WINDOW_ROWS
 
 
-def sound_rows_needed(frames: int) -> int:
+def audio_rows_needed(frames: int) -> int:
     """Rows from which the vectors of ``frames`` consecutive frames are made."""
-    return SOUND_WINDOW_ROWS + MFCC_PER_FRAME * (frames - 1)
+    return AUDIO_WINDOW_ROWS + MFCC_PER_FRAME * (frames - 1)
 
 
 def _layer(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
@@ -70,21 +70,21 @@ def _layer(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm1d(outputs), nn.ReLU())
 
 
-def _picture_layer(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+def _crop_layer(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-class PictureLayers(nn.Module):
+class CropLayers(nn.Module):
     """Three consecutive pictures at a time → a vector: (N, T, 32, 48) → (N, width, T − 2)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(_picture_layer(3, 16, 5), _picture_layer(16, 32, 3), _picture_layer(32, 64, 3))
-        self.join = nn.Linear(64 * PICTURE_ROWS // 8 * (PICTURE_COLUMNS // 8), width)
+        self.layers = nn.Sequential(_crop_layer(3, 16, 5), _crop_layer(16, 32, 3), _crop_layer(32, 64, 3))
+        self.join = nn.Linear(64 * CROP_ROWS // 8 * (CROP_COLUMNS // 8), width)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        triples = torch.stack([pictures[:, :-2], pictures[:, 1:-1], pictures[:, 2:]], dim=2)
+    def forward(self, crops: Tensor) -> Tensor:
+        triples = torch.stack([crops[:, :-2], crops[:, 1:-1], crops[:, 2:]], dim=2)
         vectors: Tensor = self.join(self.layers(triples.flatten(0, 1)).flatten(1))
         return vectors.reshape(triples.shape[0], -1, vectors.shape[1]).transpose(1, 2)
 
@@ -106,7 +106,7 @@ class SyncNetwork(Network):
         config = config or SyncConfig()
         super().__init__(config)
         width, embedding, dropout = config.width, config.embedding, config.dropout
-        self.pictures = PictureLayers(width)
+        self.pictures = CropLayers(width)
         self.points = _layer(POINT_COORDINATES, width, 3)
         self.video_head = nn.Sequential(
             nn.BatchNorm1d(2 * width),
@@ -119,18 +119,18 @@ class SyncNetwork(Network):
         self.likelihoods = PhoneLikelihoods()
         self.register_buffer("plain_mean", torch.zeros(PLAIN_BANDS, 1))
         self.register_buffer("plain_deviation", torch.ones(PLAIN_BANDS, 1))
-        self.heard = ShapeNetwork(ShapePredictorConfig(width=config.sound_width, dropout=dropout))
-        self.heard.blocks = nn.Sequential(*list(self.heard.blocks)[:SOUND_BLOCKS])
+        self.heard = AudioToMouthMember(AudioToMouthConfig(width=config.audio_width, dropout=dropout))
+        self.heard.blocks = nn.Sequential(*list(self.heard.blocks)[:AUDIO_BLOCKS])
         self.heard.head = nn.Sequential(
-            nn.BatchNorm1d(config.sound_width),
+            nn.BatchNorm1d(config.audio_width),
             nn.Dropout1d(dropout),
-            _layer(config.sound_width, 2 * width, 1),
+            _layer(config.audio_width, 2 * width, 1),
             nn.Dropout1d(dropout),
             nn.Conv1d(2 * width, embedding, 1),
         )
         self.log_scale = nn.Parameter(torch.tensor(2.3))  # of the scaled cosine similarity
 
-    def listen_like(self, predictor: ShapePredictor) -> None:
+    def listen_like(self, predictor: AudioToMouth) -> None:
         """Take over the phone model and the first layers of the sound stream from a trained shape predictor."""
         self.likelihoods.load_state_dict(predictor.likelihoods.state_dict())
         self.plain_mean.copy_(predictor.plain_mean)
@@ -140,12 +140,12 @@ class SyncNetwork(Network):
         shared = {name: member[name] for name in self.heard.state_dict() if name not in kept}
         self.heard.load_state_dict({**shared, **kept})
 
-    def video(self, pictures: Tensor, points: Tensor) -> Tensor:
+    def video(self, crops: Tensor, points: Tensor) -> Tensor:
         """(N, T, 32, 48) and (N, T, 58) float32, see ``frontend.mouth_views`` → (N, T − 4, E), of length 1."""
-        seen = torch.cat([self.pictures(pictures), self.points(points.transpose(1, 2))], dim=1)
+        seen = torch.cat([self.pictures(crops), self.points(points.transpose(1, 2))], dim=1)
         return functional.normalize(self.video_head(seen).transpose(1, 2), dim=2)
 
-    def sound(self, rows: Tensor) -> Tensor:
+    def audio(self, rows: Tensor) -> Tensor:
         """Rows (N, 89, 4 (T − 1) + 41) of ``audio.logmel`` → (N, T, E), of length 1."""
         plain = (rows[:, :PLAIN_BANDS, 1 : rows.shape[2] - 1] - self.plain_mean) / self.plain_deviation
         return self.listen(plain, self.likelihoods(rows[:, PLAIN_BANDS:]))
@@ -155,20 +155,20 @@ class SyncNetwork(Network):
         return functional.normalize(self.heard(plain, phones), dim=2)
 
     def graphs(self) -> tuple[Graph, ...]:
-        """``video``: pictures, points → vectors; ``sound``: rows (1, R, 89) → vectors."""
-        frames = {"pictures": self.plain_mean.new_zeros(1, 9, PICTURE_ROWS, PICTURE_COLUMNS)}
+        """``video``: pictures, points → vectors; ``audio``: rows (1, R, 89) → vectors."""
+        frames = {"crops": self.plain_mean.new_zeros(1, 9, CROP_ROWS, CROP_COLUMNS)}
         frames["points"] = self.plain_mean.new_zeros(1, 9, POINT_COORDINATES)
-        rows = {"rows": self.plain_mean.new_zeros(1, sound_rows_needed(9), PLAIN_BANDS + PHONE_BANDS)}
+        rows = {"rows": self.plain_mean.new_zeros(1, audio_rows_needed(9), PLAIN_BANDS + PHONE_BANDS)}
         return (
             Graph(
                 "video",
-                lambda given: {"vectors": self.video(given["pictures"], given["points"])},
+                lambda given: {"vectors": self.video(given["crops"], given["points"])},
                 frames,
-                {"pictures": {1: "frames"}, "points": {1: "frames"}, "vectors": {1: "steps"}},
+                {"crops": {1: "frames"}, "points": {1: "frames"}, "vectors": {1: "steps"}},
             ),
             Graph(
-                "sound",
-                lambda given: {"vectors": self.sound(given["rows"].transpose(1, 2))},
+                "audio",
+                lambda given: {"vectors": self.audio(given["rows"].transpose(1, 2))},
                 rows,
                 {"rows": {1: "rows"}, "vectors": {1: "frames"}},
             ),

@@ -295,7 +295,7 @@ def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def compose(fields: WarpFields, faces: Tensor) -> Tensor:
+def compose_output(fields: WarpFields, faces: Tensor) -> Tensor:
     """Sample the stills through the fields: the picture of the region.
 
     Args:

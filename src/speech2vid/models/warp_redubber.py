@@ -22,8 +22,8 @@ from speech2vid.models.config import NetworkConfig
 from speech2vid.models.context_encoder import ContextEncoder, Rise, enlarge
 from speech2vid.models.layers import ConvNormReLU
 from speech2vid.models.network import Graph, Network
-from speech2vid.models.redubber import RedubberConfig
-from speech2vid.models.talker import WIDTHS
+from speech2vid.models.paper_redubber import RedubberConfig
+from speech2vid.models.paper_talker import WIDTHS
 
 CHANNELS = (32, 80, 144, 192)  # at 1/2, 1/4, 1/8, 1/16, at width 1
 NARROW = 8  # at full size

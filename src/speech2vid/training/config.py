@@ -1,6 +1,6 @@
-"""What a training is told: a TOML file, read into frozen dataclasses that the checkpoints carry.
+"""Training configuration: a TOML file, read into frozen dataclasses that the checkpoints carry.
 
-A file has one table a stage; a stage without a table is not trained. Keys left out take the defaults below.
+A file has one table a task; a task without a table is not trained. Keys left out take the defaults below.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from typing import Any, Literal, Self
 
 from speech2vid.constants import SAMPLE_EVERY_FRAMES, TARGET_PX
 from speech2vid.errors import ConfigError
+from speech2vid.models.audio_to_mouth import AudioToMouthConfig
 from speech2vid.models.audio_trunk import AudioTrunkConfig
 from speech2vid.models.config import NetworkConfig
 from speech2vid.models.identity_trunk import IdentityTrunkConfig
-from speech2vid.models.redubber import RedubberConfig
-from speech2vid.models.shape_predictor import ShapePredictorConfig
+from speech2vid.models.paper_redubber import RedubberConfig
+from speech2vid.models.paper_talker import PaperTalkerConfig
 from speech2vid.models.sharpener import SharpenerConfig
 from speech2vid.models.sync import SyncConfig
-from speech2vid.models.talker import TalkerConfig
 from speech2vid.models.warp_talker import WarpTalkerConfig
-from speech2vid.training.stage_config import StageConfig
+from speech2vid.training.task_config import TaskConfig
 
 
 @dataclass(frozen=True)
-class ReaderConfig(StageConfig):
-    """Stage ``reader``: the network that reads mouth shapes off pictures. ``width``: channels of its first layer."""
+class MouthLandmarksTaskConfig(TaskConfig):
+    """Task ``mouth_landmarks``: mouth landmarks from an image. ``width``: channels of the first layer."""
 
     batch: int = 64
-    average: float = 0.0
+    ema: float = 0.0
     decay: float = 1.0
     clip: float = 0.0
     width: int = 16
 
 
 @dataclass(frozen=True)
-class PictureConfig(StageConfig):
-    """Stage ``picture``: the ``warp`` talker on true mouth shapes.
+class WarpTalkerTaskConfig(TaskConfig):
+    """Task ``warp_talker``: the ``warp`` talker on true mouth shapes.
 
     Attributes:
         frames: target frames a person.
         single: share of people whose slots all hold one still, of any mouth state.
         two: share of people whose slots hold two stills.
         other_track: share of people whose stills come from another of their tracks.
-        shape_noise: standard deviation of what is added to the true shape, px.
+        landmark_noise: standard deviation of what is added to the true shape, px.
         head_rate: how many times the learning rate the layers have that paint masks and residual.
-        l1, gradient, features, shape, smooth: weights of the loss terms.
+        l1, gradient, features, landmarks, smooth: weights of the loss terms.
         residual: weight of what the residual alone lacks between the lips.
         undecided: weight of the masks' entropy between different stills.
-        adversarial, match: weights of what the critic says, and of how far its layers see a difference; both grow from
-            0 over ``ramp`` steps. There is no critic where both are 0.
+        adversarial, feature_matching: weights of the adversarial and feature-matching losses; both grow from 0 over
+            ``ramp`` steps. There is no discriminator where both are 0.
     """
 
     network: WarpTalkerConfig = field(default_factory=WarpTalkerConfig)
@@ -62,29 +62,29 @@ class PictureConfig(StageConfig):
     single: float = 0.45
     two: float = 0.1
     other_track: float = 0.45
-    shape_noise: float = 0.15
+    landmark_noise: float = 0.15
     head_rate: float = 3.0
     l1: float = 1.0
     gradient: float = 0.35
     features: float = 0.05
-    shape: float = 0.03
+    landmarks: float = 0.03
     smooth: float = 0.003
     residual: float = 0.15
     undecided: float = 0.01
     adversarial: float = 0.03
-    match: float = 0.05
+    feature_matching: float = 0.05
     ramp: int = 200
 
 
 @dataclass(frozen=True)
-class SoundConfig(StageConfig):
-    """Stage ``sound``: mouth shapes from speech.
+class AudioToMouthTaskConfig(TaskConfig):
+    """Task ``audio_to_mouth``: mouth shapes from speech.
 
     Attributes:
         frames: length of a stretch.
-        phone_model: where the acoustic model comes from: the package's own voice weights, or none is used.
-        lags: whether each speaker's lag is taken out of the targets, as far as it differs from the speakers' average;
-            the package's own voice network tells it, and needs the phone model for it.
+        phone_model: source of the acoustic model: the packaged audio-to-mouth weights, or none.
+        av_offsets: whether each speaker's audio-video offset, relative to the speakers' average, is removed from the
+            targets; measured with the packaged audio-to-mouth network, which needs the phone model.
         earlier_frames: how much earlier than the training speakers' the mouth is to move.
         silent: share of stretches that are silence or noise, for which the mouth is to rest.
         degraded: share of stretches whose sound has noise, another level and microphone, sometimes a room.
@@ -95,15 +95,15 @@ class SoundConfig(StageConfig):
         value, opening, correlation: weights of the loss terms.
     """
 
-    network: ShapePredictorConfig = field(default_factory=ShapePredictorConfig)
+    network: AudioToMouthConfig = field(default_factory=AudioToMouthConfig)
     batch: int = 32
     learning_rate: float = 2e-3
     decay: float = 1.0
     clip: float = 5.0
-    average: float = 0.99
+    ema: float = 0.99
     frames: int = 32
     phone_model: Literal["package", "none"] = "package"
-    lags: Literal["package", "none"] = "package"
+    av_offsets: Literal["package", "none"] = "package"
     earlier_frames: float = 0.0
     silent: float = 0.06
     degraded: float = 0.25
@@ -119,13 +119,16 @@ class SoundConfig(StageConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lags == "package" and self.phone_model == "none":
-            raise ConfigError("sound.lags cannot be measured without a phone model", 'set sound.lags = "none"')
+        if self.av_offsets == "package" and self.phone_model == "none":
+            raise ConfigError(
+                "audio_to_mouth.av_offsets cannot be measured without a phone model",
+                'set audio_to_mouth.av_offsets = "none"',
+            )
 
 
 @dataclass(frozen=True)
-class TalkerStageConfig(StageConfig):
-    """Stage ``talker``: the paper's own network (Sect. 3.1), sound and stills to picture.
+class PaperTalkerTaskConfig(TaskConfig):
+    """Task ``paper_talker``: the paper's own network (Sect. 3.1), sound and stills to picture.
 
     Attributes:
         frames: target frames a person.
@@ -140,8 +143,8 @@ class TalkerStageConfig(StageConfig):
         difference: weight of the within-person difference loss on the mouth box: L1 between generated and target
             frames after each person's mean frame is subtracted from both, so that identity, pose and light drop out;
             the paper has 0.
-        keypoints: weight of the mouth motion that the task ``reader`` reads off generated frames, against that of the
-            target's keypoints; within a person, as ``difference``. The paper has 0.
+        keypoints: weight of the mouth motion that the task ``mouth_landmarks`` reads off generated frames, against
+            that of the target's keypoints; within a person, as ``difference``. The paper has 0.
         identity_init: initial weights of the identity encoder's convolutions: a file of ``train identity`` or VGG-M's,
             or ``identity``, the task of that name in the same config.
         audio_init: initial weights of the audio encoder: a file of the task ``audio_encoder``, or ``audio_encoder``,
@@ -150,7 +153,7 @@ class TalkerStageConfig(StageConfig):
         choose_by: the validation metric that selects the best weights.
     """
 
-    network: TalkerConfig = field(default_factory=TalkerConfig)
+    network: PaperTalkerConfig = field(default_factory=PaperTalkerConfig)
     frames: int = 4
     single: float = 0.0
     other_track: float = 0.0
@@ -170,7 +173,7 @@ class TalkerStageConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class AudioEncoderConfig(StageConfig):
+class AudioEncoderTaskConfig(TaskConfig):
     """Task ``audio_encoder``: the talker's audio encoder learns mouth motion before the talker is trained.
 
     Attributes:
@@ -190,8 +193,8 @@ class AudioEncoderConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class IdentityStageConfig(StageConfig):
-    """Stage ``identity``: a face-recognition network in the shape of the talker's identity encoder.
+class IdentityTaskConfig(TaskConfig):
+    """Task ``identity``: a face-recognition network in the shape of the talker's identity encoder.
 
     Attributes:
         every: faces are every so many frames of a track; neighbours show the same.
@@ -201,20 +204,20 @@ class IdentityStageConfig(StageConfig):
     network: IdentityTrunkConfig = field(default_factory=IdentityTrunkConfig)
     batch: int = 48
     decay: float = 1.0
-    average: float = 0.99
+    ema: float = 0.99
     every: int = 5
     shift_px: int = 4
 
 
 @dataclass(frozen=True)
-class SharpenerStageConfig(StageConfig):
-    """Stage ``sharpener``: takes a Gaussian's blur off aligned faces; alone, never end-to-end (Sect. 3.3).
+class SharpenerTaskConfig(TaskConfig):
+    """Task ``sharpener``: takes a Gaussian's blur off aligned faces; alone, never end-to-end (Sect. 3.3).
 
     Attributes:
         frames: pictures a batch item, of one track.
         size_px: side of the pieces of a face that are learnt from; 0 for whole faces.
         least_blur_px, most_blur_px: standard deviation of the Gaussian, drawn evenly between them.
-        gradient: weight of the edges beside that of the picture.
+        gradient: weight of the edges in addition to that of the image.
     """
 
     network: SharpenerConfig = field(default_factory=SharpenerConfig)
@@ -240,13 +243,13 @@ class SharpenerStageConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class SyncStageConfig(StageConfig):
-    """Stage ``sync``: which sound belongs to which mouth.
+class SyncTaskConfig(TaskConfig):
+    """Task ``sync``: which sound belongs to which mouth.
 
     Attributes:
         frames: length of a stretch; every one of them is a candidate.
         loss: multi-way matching, or SyncNet's contrastive loss.
-        offset: weight of the cross-entropy of the whole stretch's offset, beside that of its steps.
+        offset: weight of the cross-entropy of the whole stretch's offset, in addition to that of its steps.
         hearing: the layers for sound: those of the package's voice weights, kept as they are, or trained from nothing
             without phone likelihoods.
         degraded: share of stretches whose sound has noise, another level and microphone.
@@ -259,7 +262,7 @@ class SyncStageConfig(StageConfig):
     weight_decay: float = 2e-2
     decay: float = 1.0
     clip: float = 5.0
-    average: float = 0.99
+    ema: float = 0.99
     frames: int = 31
     loss: Literal["multi-way", "contrastive"] = "multi-way"
     offset: float = 1.0
@@ -269,70 +272,93 @@ class SyncStageConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class RedubberStageConfig(StageConfig):
-    """Stage ``redubber``: a face whose mouth is hidden gets one that fits (Sect. 6.2).
+class RedubberTaskConfig(TaskConfig):
+    """Task ``redubber``: a face whose mouth is hidden gets one that fits (Sect. 6.2).
 
     Attributes:
         people: so many times somebody's stills are drawn, with ``frames`` faces each; painted before the first step.
         near: share of them in which each face is painted from a frame near it and one with open lips, as in re-dubbing.
-        single, two, other_track: of the others, as in ``picture``.
-        shape_noise: standard deviation of what is added to the mouth shapes that are painted, px.
+        single, two, other_track: of the others, as in ``warp_talker``.
+        landmark_noise: standard deviation of what is added to the mouth shapes that are painted, px.
         l1, gradient: weights of the loss terms.
         share, smooth: weights of how much is painted anew, and of creases in flow and tint; for ``warp``.
-        adversarial, match, ramp: as in ``picture``; for ``warp``.
+        adversarial, feature_matching, ramp: as in ``warp_talker``; for ``warp``.
     """
 
     network: RedubberConfig = field(default_factory=RedubberConfig)
     batch: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
-    average: float = 0.995
+    ema: float = 0.995
     people: int = 2500
     frames: int = 4
     near: float = 0.5
     single: float = 0.2
     two: float = 0.1
     other_track: float = 0.3
-    shape_noise: float = 0.2
+    landmark_noise: float = 0.2
     l1: float = 1.0
     gradient: float = 0.5
     share: float = 0.02
     smooth: float = 0.003
     adversarial: float = 0.015
-    match: float = 0.05
+    feature_matching: float = 0.05
     ramp: int = 500
+
+
+@dataclass(frozen=True)
+class WarpRedubberTaskConfig(RedubberTaskConfig):
+    """Task ``warp_redubber``: a mouth painted by the ``warp`` talker is made to fit the face."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.network.generation != "warp":
+            raise ConfigError("warp_redubber.network.generation must be warp", "or use the table [paper_redubber]")
+
+
+@dataclass(frozen=True)
+class PaperRedubberTaskConfig(RedubberTaskConfig):
+    """Task ``paper_redubber``: the paper's network, from audio, stills and a masked face."""
+
+    network: RedubberConfig = field(default_factory=lambda: RedubberConfig(generation="audio"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.network.generation != "audio":
+            raise ConfigError("paper_redubber.network.generation must be audio", "or use the table [warp_redubber]")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """A whole training: the stages that are in it, in their order."""
 
-    reader: ReaderConfig | None = None
-    picture: PictureConfig | None = None
-    sound: SoundConfig | None = None
-    identity: IdentityStageConfig | None = None
-    audio_encoder: AudioEncoderConfig | None = None
-    talker: TalkerStageConfig | None = None
-    sharpener: SharpenerStageConfig | None = None
-    sync: SyncStageConfig | None = None
-    redubber: RedubberStageConfig | None = None
+    mouth_landmarks: MouthLandmarksTaskConfig | None = None
+    warp_talker: WarpTalkerTaskConfig | None = None
+    audio_to_mouth: AudioToMouthTaskConfig | None = None
+    identity: IdentityTaskConfig | None = None
+    audio_encoder: AudioEncoderTaskConfig | None = None
+    paper_talker: PaperTalkerTaskConfig | None = None
+    sharpener: SharpenerTaskConfig | None = None
+    sync: SyncTaskConfig | None = None
+    warp_redubber: WarpRedubberTaskConfig | None = None
+    paper_redubber: PaperRedubberTaskConfig | None = None
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise ConfigError("the config trains nothing", f"give at least one table of {', '.join(STAGES)}")
-        if self.talker and self.talker.keypoints and not self.reader:
+        if not self.tasks:
+            raise ConfigError("the config trains nothing", f"give at least one table of {', '.join(TASKS)}")
+        if self.paper_talker and self.paper_talker.keypoints and not self.mouth_landmarks:
             raise ConfigError(
-                "task talker is judged by the reader, which the config does not train",
-                "add a table [reader], or set talker.keypoints to 0",
+                "task paper_talker needs the landmark network, which the config does not train",
+                "add a table [mouth_landmarks], or set paper_talker.keypoints to 0",
             )
-        if self.picture and not self.reader and (self.picture.features or self.picture.shape):
+        if self.warp_talker and not self.mouth_landmarks and (self.warp_talker.features or self.warp_talker.landmarks):
             raise ConfigError(
-                "stage picture is judged by the reader, which the config does not train",
-                "add a table [reader], or set picture.features and picture.shape to 0",
+                "task warp_talker needs the landmark network, which the config does not train",
+                "add a table [mouth_landmarks], or set warp_talker.features and warp_talker.landmarks to 0",
             )
 
     @property
-    def stages(self) -> dict[str, StageConfig]:
+    def tasks(self) -> dict[str, TaskConfig]:
         """Stage → settings, in the order in which they are trained."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: config for name, config in found.items() if config is not None}
@@ -341,20 +367,21 @@ class TrainConfig:
     def from_dict(cls, tables: Mapping[str, Any]) -> Self:
         """Build from stage → settings. ConfigError names the nearest key where one is unknown."""
         _Tables.from_dict(dict.fromkeys(tables, ""))
-        built: dict[str, Any] = {name: STAGES[name].from_dict(table) for name, table in tables.items()}
+        built: dict[str, Any] = {name: TASKS[name].from_dict(table) for name, table in tables.items()}
         return cls(**built)
 
 
-STAGES: dict[str, type[StageConfig]] = {
-    "reader": ReaderConfig,
-    "picture": PictureConfig,
-    "sound": SoundConfig,
-    "identity": IdentityStageConfig,
-    "audio_encoder": AudioEncoderConfig,
-    "talker": TalkerStageConfig,
-    "sharpener": SharpenerStageConfig,
-    "sync": SyncStageConfig,
-    "redubber": RedubberStageConfig,
+TASKS: dict[str, type[TaskConfig]] = {
+    "mouth_landmarks": MouthLandmarksTaskConfig,
+    "warp_talker": WarpTalkerTaskConfig,
+    "audio_to_mouth": AudioToMouthTaskConfig,
+    "identity": IdentityTaskConfig,
+    "audio_encoder": AudioEncoderTaskConfig,
+    "paper_talker": PaperTalkerTaskConfig,
+    "sharpener": SharpenerTaskConfig,
+    "sync": SyncTaskConfig,
+    "warp_redubber": WarpRedubberTaskConfig,
+    "paper_redubber": PaperRedubberTaskConfig,
 }
 
 
@@ -362,15 +389,16 @@ STAGES: dict[str, type[StageConfig]] = {
 class _Tables(NetworkConfig):
     """The names of the tables, so that a misspelt one is reported as a misspelt key is."""
 
-    reader: str = ""
-    picture: str = ""
-    sound: str = ""
+    mouth_landmarks: str = ""
+    warp_talker: str = ""
+    audio_to_mouth: str = ""
     identity: str = ""
     audio_encoder: str = ""
-    talker: str = ""
+    paper_talker: str = ""
     sharpener: str = ""
     sync: str = ""
-    redubber: str = ""
+    warp_redubber: str = ""
+    paper_redubber: str = ""
 
 
 def preset_names() -> list[str]:

@@ -16,23 +16,23 @@ from torch import nn
 
 from speech2vid.errors import TrainingError
 from speech2vid.losses import total
-from speech2vid.models.checkpoint import fill
-from speech2vid.training.feed import Feed
-from speech2vid.training.journal import Journal
-from speech2vid.training.processes import Processes
-from speech2vid.training.stage import Stage
-from speech2vid.training.stage_config import StageConfig
-from speech2vid.training.state import Progress, State, write
+from speech2vid.runtime.torch import fill
+from speech2vid.training.checkpoint import Progress, State, write
+from speech2vid.training.dataloader import BatchLoader
+from speech2vid.training.distributed import Distributed
+from speech2vid.training.logger import TrainingLogger
+from speech2vid.training.task import Task
+from speech2vid.training.task_config import TaskConfig
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 LOG_EVERY = 20  # steps
 MOMENTUM = 0.9
-CRITIC_BETAS = (0.5, 0.9)  # of AdamW: what it is to tell apart changes with each step
+DISCRIMINATOR_BETAS = (0.5, 0.9)  # of AdamW: what it is to tell apart changes with each step
 OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
 
-def train_stage(
-    stage: Stage, folder: Path, here: Processes, *, resume: bool = False, on_step: OnStep | None = None
+def train_task(
+    task: Task, folder: Path, dist: Distributed, *, resume: bool = False, on_step: OnStep | None = None
 ) -> Path:
     """Train a stage to its end.
 
@@ -49,89 +49,89 @@ def train_stage(
         OutputError: nothing can be written.
         ConfigError, WeightsError: the checkpoint is of another training, or damaged.
     """
-    config, network, critic = stage.config, stage.network, stage.critic
-    _set_precision(config, here)
+    config, network, discriminator = task.config, task.network, task.discriminator
+    _set_precision(config, dist)
     if config.start:
-        fill(network, Path(config.start), stage.architecture)
+        fill(network, Path(config.start), task.architecture)
     mean = copy.deepcopy(network).eval().requires_grad_(False)
-    networks = {"network": network} if critic is None else {"network": network, "critic": critic}
+    networks = {"network": network} if discriminator is None else {"network": network, "discriminator": discriminator}
     for each in networks.values():
-        here.joined(each)
-    state = State(stage.name, config, {**networks, "mean": mean}, _optimiser(stage))
+        dist.joined(each)
+    state = State(task.name, config, {**networks, "mean": mean}, _optimiser(task))
     checkpoint, best = folder / CHECKPOINT, folder / BEST
     resumed = resume and checkpoint.is_file()
     changes = state.load(checkpoint) if resumed else []
     progress = state.progress
 
-    per_epoch = math.ceil(stage.samples / config.batch)
+    per_epoch = math.ceil(task.samples / config.batch)
     steps = config.steps or math.ceil(config.epochs * per_epoch)
     validate_every = config.validate_every or per_epoch
-    feed = Feed(stage, here)
-    terms_wanted = [name for name, weight in stage.weights.items() if weight]
-    journal = Journal(folder, terms_wanted, progress.step) if here.first else None
-    if journal:
+    loader = BatchLoader(task, dist)
+    terms_wanted = [name for name, weight in task.weights.items() if weight]
+    logger = TrainingLogger(folder, terms_wanted, progress.step) if dist.first else None
+    if logger:
         size = sum(each.numel() for each in network.parameters())
         begins = "resumed at" if resumed else "from"
-        journal.say(f"{stage.name}: {begins} step {progress.step} of {steps}, {size:,} parameters")
+        logger.say(f"{task.name}: {begins} step {progress.step} of {steps}, {size:,} parameters")
         for line in changes:
-            journal.say(line)
+            logger.say(line)
     started, first_step = time.perf_counter(), progress.step
     recent: deque[dict[str, float]] = deque(maxlen=LOG_EVERY)
     parameters = [each for module in networks.values() for each in module.parameters() if each.requires_grad]
-    batches = feed.batches(progress.step, steps)
+    batches = loader.batches(progress.step, steps)
     try:
         while progress.step < steps and not (config.patience and progress.stale >= config.patience):
             rate = learning_rate(config, progress.step, steps)
             for group in state.optimiser.param_groups:
-                group["lr"] = config.learning_rate if group["steady"] else group["times"] * rate
-            torch.manual_seed((config.seed * 1_000_003 + progress.step) * 1009 + here.rank)  # dropout
+                group["lr"] = config.learning_rate if group["fixed_lr"] else group["times"] * rate
+            torch.manual_seed((config.seed * 1_000_003 + progress.step) * 1009 + dist.rank)  # dropout
             network.train()
-            weights = stage.weights_at(progress.step)
+            weights = task.weights_at(progress.step)
             state.optimiser.zero_grad(set_to_none=True)
-            found = torch.zeros(len(terms_wanted), device=here.device)
+            found = torch.zeros(len(terms_wanted), device=dist.device)
             for _ in range(config.accumulate):
                 batch = next(batches)
-                with _autocast(config, here):
-                    terms = {name: term for name, term in stage.terms(network, batch).items() if stage.weights[name]}
+                with _autocast(config, dist):
+                    terms = {name: term for name, term in task.terms(network, batch).items() if task.weights[name]}
                     loss = total(terms, {name: weights[name] for name in terms}) / config.accumulate
                 loss.backward()  # type: ignore[no-untyped-call]
                 found += torch.stack([terms[name].detach().float() for name in terms_wanted]) / config.accumulate
-            here.average([found, *(each.grad for each in parameters if each.grad is not None)])
+            dist.average([found, *(each.grad for each in parameters if each.grad is not None)])
             values = dict(zip(terms_wanted, found.tolist(), strict=True))
-            _check(stage.name, values, progress.step + 1, checkpoint)
+            _check(task.name, values, progress.step + 1, checkpoint)
             if config.clip:
                 nn.utils.clip_grad_norm_(network.parameters(), config.clip)
             state.optimiser.step()
             progress.step += 1
-            _follow(mean, network, min(config.average, (progress.step - 1) / (progress.step + 19)))
+            _update_ema(mean, network, min(config.ema, (progress.step - 1) / (progress.step + 19)))
 
             step = progress.step
-            if journal:
-                journal.losses(step, sum(weights[name] * value for name, value in values.items()), values)
+            if logger:
+                logger.losses(step, sum(weights[name] * value for name, value in values.items()), values)
                 recent.append(values)
                 if step % LOG_EVERY == 0:
                     means = {name: sum(each[name] for each in recent) / len(recent) for name in terms_wanted}
                     seconds = time.perf_counter() - started
                     speed = (step - first_step) * config.batch / seconds
-                    waited = feed.waited_s / seconds
-                    journal.scalars(step, "train", {**means, "learning_rate": rate})
-                    journal.scalars(step, "speed", {"items_a_second": speed, "waiting_for_data": waited})
+                    waited = loader.waited_s / seconds
+                    logger.scalars(step, "train", {**means, "learning_rate": rate})
+                    logger.scalars(step, "speed", {"items_a_second": speed, "waiting_for_data": waited})
                     losses = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-                    journal.say(f"step {step}: {losses}; {speed:.1f} items/s, waiting for data {waited:.1%}")
+                    logger.say(f"step {step}: {losses}; {speed:.1f} items/s, waiting for data {waited:.1%}")
             if step % validate_every == 0 or step == steps:
-                _validate(stage, state.progress, mean, journal, here, best)
-                if here.first:
+                _validate(task, state.progress, mean, logger, dist, best)
+                if dist.first:
                     state.save(checkpoint)
             if on_step is not None:
-                on_step(stage.name, step, steps)
+                on_step(task.name, step, steps)
     finally:
         batches.close()
-        if journal:
-            journal.close()
+        if logger:
+            logger.close()
     return best
 
 
-def learning_rate(config: StageConfig, step: int, steps: int) -> float:
+def learning_rate(config: TaskConfig, step: int, steps: int) -> float:
     """Of the update after ``step`` of ``steps``: warm up, hold, fall along a cosine."""
     rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
     left = 1.0 - step / steps
@@ -139,60 +139,62 @@ def learning_rate(config: StageConfig, step: int, steps: int) -> float:
 
 
 def _validate(
-    stage: Stage, progress: Progress, mean: nn.Module, journal: Journal | None, here: Processes, best: Path
+    task: Task, progress: Progress, mean: nn.Module, logger: TrainingLogger | None, dist: Distributed, best: Path
 ) -> None:
     """Judge the running mean, and keep it if it is the best so far. The first process does it for all."""
     cost = math.nan
-    if journal:
+    if logger:
         with torch.no_grad():
-            judged = stage.validate(mean)
-        journal.validation(progress.step, judged)
+            judged = task.validate(mean)
+        logger.validation(progress.step, judged)
         cost = judged.cost
-    cost = here.same(cost)
+    cost = dist.same(cost)
     if not math.isfinite(cost):
         raise TrainingError(
-            f"validation of stage {stage.name} gave {cost} at step {progress.step}",
+            f"validation of stage {task.name} gave {cost} at step {progress.step}",
             "lower its learning_rate; the last good checkpoint is whole: carry on with --resume",
         )
     if cost < progress.best:
-        progress.best, progress.best_step, progress.stale = cost, progress.step, 0
-        if journal:
+        progress.best, progress.stale = cost, 0
+        if logger:
             progress.metrics = judged.metrics
-            write(best, stage.header(judged.metrics), dict(mean.state_dict()))
+            write(best, task.header(judged.metrics), dict(mean.state_dict()))
     else:
         progress.stale += 1
 
 
-def _check(stage: str, values: dict[str, float], step: int, checkpoint: Path) -> None:
+def _check(task: str, values: dict[str, float], step: int, checkpoint: Path) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
             kept = f"{checkpoint} is whole: carry on from it with --resume" if checkpoint.is_file() else "start again"
             raise TrainingError(
-                f"the loss of stage {stage} is {value} at step {step} (term {name})", f"lower its learning_rate; {kept}"
+                f"the loss of stage {task} is {value} at step {step} (term {name})", f"lower its learning_rate; {kept}"
             )
 
 
-def _optimiser(stage: Stage) -> torch.optim.Optimizer:
+def _optimiser(task: Task) -> torch.optim.Optimizer:
     """Weight decay is for the matrices and kernels of the network only."""
-    config = stage.config
+    config = task.config
     alike: dict[tuple[float, float], list[nn.Parameter]] = {}  # times the rate, weight decay
-    for name, parameter in stage.network.named_parameters():
+    for name, parameter in task.network.named_parameters():
         if parameter.requires_grad:
-            times = next((times for start, times in stage.faster.items() if name.startswith(start)), 1.0)
+            times = next((times for start, times in task.lr_multipliers.items() if name.startswith(start)), 1.0)
             alike.setdefault((times, config.weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": parameters, "times": times, "weight_decay": decay, "steady": False}
+        {"params": parameters, "times": times, "weight_decay": decay, "fixed_lr": False}
         for (times, decay), parameters in alike.items()
     ]
-    if stage.critic is not None:
-        critics = list(stage.critic.parameters())
-        groups.append({"params": critics, "weight_decay": 0.0, "betas": CRITIC_BETAS, "steady": True})
+    if task.discriminator is not None:
+        discriminator_parameters = list(task.discriminator.parameters())
+        groups.append(
+            {"params": discriminator_parameters, "weight_decay": 0.0, "betas": DISCRIMINATOR_BETAS, "fixed_lr": True}
+        )
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, config.learning_rate, momentum=MOMENTUM)
     return torch.optim.AdamW(groups, config.learning_rate)
 
 
-def _follow(mean: nn.Module, network: nn.Module, keep: float) -> None:
+def _update_ema(mean: nn.Module, network: nn.Module, keep: float) -> None:
     """Move the running mean towards the network: mean ← keep · mean + (1 − keep) · network."""
     with torch.no_grad():
         ours, theirs = list(mean.state_dict().values()), list(network.state_dict().values())
@@ -202,13 +204,13 @@ def _follow(mean: nn.Module, network: nn.Module, keep: float) -> None:
             ours[number].copy_(theirs[number])
 
 
-def _set_precision(config: StageConfig, here: Processes) -> None:
-    if here.device.type == "cuda":
+def _set_precision(config: TaskConfig, dist: Distributed) -> None:
+    if dist.device.type == "cuda":
         torch.set_float32_matmul_precision("highest" if config.precision == "float32" else "high")
         torch.backends.cudnn.allow_tf32 = config.precision != "float32"
 
 
-def _autocast(config: StageConfig, here: Processes) -> contextlib.AbstractContextManager[object]:
+def _autocast(config: TaskConfig, dist: Distributed) -> contextlib.AbstractContextManager[object]:
     if config.precision == "bfloat16":
-        return torch.autocast(here.device.type, torch.bfloat16)
+        return torch.autocast(dist.device.type, torch.bfloat16)
     return contextlib.nullcontext()

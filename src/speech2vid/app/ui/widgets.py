@@ -1,0 +1,110 @@
+"""Pieces that several tabs are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import time
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import gradio as gr
+
+from speech2vid.app.access_control import COOKIE
+from speech2vid.app.error_messages import Failure
+from speech2vid.app.jobs import Done, Running, State, Visitor, Waiting
+
+CONSENT = "The person shown, and the person heard, agree to this; and I will say that the video is synthetic."
+NO_CONSENT = Failure("Please tick the box about consent first.", "It stands above the button.")
+NO_AUDIO = Failure("There is no sound yet.", "Upload a recording, or speak into the microphone.")
+SILENCE = {"Keep the mouth closed": "hold", "Follow every sound": "follow"}
+REPEAT_S = 2.0  # a generator that stays silent does not notice that its listener has gone
+
+Updates = dict[Any, Any]
+
+
+def photo_input(label: str, name: str) -> gr.Image:
+    """An image input that hands over the file as it was uploaded: what cannot be read gets the library's sentence."""
+    photo = gr.Image(
+        label=label,
+        type="filepath",
+        sources=["upload", "webcam", "clipboard"],
+        interactive=True,
+        height=260,
+        buttons=[],
+        elem_id=name,
+    )
+
+    def hand_over(payload: Any) -> str | None:
+        return None if payload is None else payload.path
+
+    photo.preprocess = hand_over  # type: ignore[method-assign]  # a subclass would make Gradio write a file beside ours
+    return photo
+
+
+def audio_input(label: str, name: str) -> gr.Audio:
+    """A sound input."""
+    return gr.Audio(
+        label=label, sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id=name
+    )
+
+
+def video_input(label: str, name: str) -> gr.Video:
+    """A video input."""
+    return gr.Video(label=label, sources=["upload", "webcam"], height=260, buttons=[], elem_id=name)
+
+
+def consent_box(name: str) -> gr.Checkbox:
+    """To be ticked before anything is generated."""
+    return gr.Checkbox(label=CONSENT, elem_id=name)
+
+
+def one_of(label: str, names: Mapping[str, object]) -> gr.Radio:
+    """A choice among names, the first of which is chosen."""
+    return gr.Radio(label=label, choices=list(names), value=next(iter(names)))
+
+
+def visitor(request: gr.Request) -> Visitor:
+    """Who sent a request. The gate has made sure that there is a cookie."""
+    return Visitor(str(request.cookies[COOKIE]), str(request.session_hash))
+
+
+def failure_html(failure: Failure) -> str:
+    """A failure, in red, read out by screen readers."""
+    hint = f"<br><span>{html.escape(failure.hint)}</span>" if failure.hint else ""
+    return f"<div class='s2v-failure' role='alert'><strong>{html.escape(failure.message)}</strong>{hint}</div>"
+
+
+def state_html(state: Waiting | Running) -> str:
+    """A state of a job that is not over."""
+    if isinstance(state, Waiting):
+        jobs = "1 job is" if state.before == 1 else f"{state.before} jobs are"
+        return f"<div class='s2v-progress'><progress></progress><p>{jobs} before yours.</p></div>"
+    if isinstance(state, Running) and state.total:
+        left = "" if state.left_s is None else f" · about {max(1, round(state.left_s))} s left"
+        bar = f"<progress value='{state.done}' max='{state.total}'></progress>"
+        doing = f"{html.escape(state.doing)}: " if state.doing else ""
+        return f"<div class='s2v-progress'>{bar}<p>{doing}{state.done} of {state.total} frames{left}</p></div>"
+    return "<div class='s2v-progress'><progress></progress><p>Looking at the files …</p></div>"
+
+
+async def displayed(states: AsyncGenerator[State, None]) -> AsyncGenerator[Done | Failure | str, None]:
+    """The states of a job, those on its way as HTML: each once, and again where nothing else is said for a while."""
+    said, said_s = "", 0.0
+    async with contextlib.aclosing(states):
+        async for state in states:
+            if isinstance(state, Done | Failure):
+                yield state
+            elif (text := state_html(state)) != said or time.monotonic() - said_s > REPEAT_S:
+                said, said_s = text, time.monotonic()
+                yield text
+
+
+def note_html(*lines: str) -> str:
+    """What was made, one line each."""
+    return "<div class='s2v-done' role='status'>" + "<br>".join(html.escape(line) for line in lines) + "</div>"
+
+
+def shown(text: str) -> Any:
+    """A change that shows a text."""
+    return gr.update(value=text, visible=True)

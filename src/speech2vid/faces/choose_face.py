@@ -1,0 +1,62 @@
+"""Which of the faces in a picture is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speech2vid.errors import FaceError
+from speech2vid.faces.detect import detect_faces
+from speech2vid.faces.face_quality import turn
+from speech2vid.faces.landmarks import box_of_landmarks
+from speech2vid.types import Face, Image
+
+ALIKE = 0.7  # a second face of this share of the largest one's area could be meant just as well
+MOST_TURNED = 0.6  # beyond it the landmarks of the far side of the face are guesses
+LOOK = "give a picture in which the face looks at the camera, upright, at least 80 pixels wide"
+
+
+def faces_from_left(image: Image) -> list[Face]:
+    """The faces of a picture, (H, W, 3) uint8 RGB, in the order in which ``face_index`` counts them."""
+    return sorted(detect_faces(image), key=lambda face: face.box.left + face.box.right)
+
+
+def choose_face(image: Image, where: Path | str, face_index: int | None = None) -> Face:
+    """Find the faces of a picture and choose one: the largest, or the one asked for.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        where: the picture's name, for messages.
+        face_index: which face, counted from the left, the leftmost being 0.
+
+    Raises:
+        FaceError: no frontal face; several of nearly equal size and no ``face_index``; no face of that index; the face
+            is turned too far.
+    """
+    from_left = faces_from_left(image)
+    if not from_left:
+        raise FaceError(f"no frontal face was found in {where}", LOOK)
+    if face_index is not None:
+        if not 0 <= face_index < len(from_left):
+            raise FaceError(
+                f"{where} has no face {face_index}: {len(from_left)} found",
+                f"--face-index is 0 to {len(from_left) - 1}, from the left",
+            )
+        chosen = from_left[face_index]
+    else:
+        by_size = sorted(from_left, key=_area, reverse=True)
+        chosen = by_size[0]
+        alike = [face for face in from_left if _area(face) >= ALIKE * _area(chosen)]
+        if len(alike) > 1:
+            indices = ", ".join(str(from_left.index(face)) for face in alike)
+            raise FaceError(
+                f"{where} shows {len(alike)} faces of nearly equal size",
+                f"say which with --face-index, counted from the left: {indices}",
+            )
+    if turn(chosen.landmarks) > MOST_TURNED:
+        raise FaceError(f"the face in {where} is turned too far to the side", LOOK)
+    return chosen
+
+
+def _area(face: Face) -> float:
+    """Of the landmarks' box: detector boxes come in steps of a fifth."""
+    return box_of_landmarks(face.landmarks).area

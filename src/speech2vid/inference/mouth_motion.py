@@ -1,0 +1,144 @@
+"""Sound → the mouth shape of every video frame, streaming: features, voice network, silence."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from speech2vid.audio.logmel import ROWS_AFTER, LogMelStream, silent_row
+from speech2vid.audio.mfcc import FeatureStream
+from speech2vid.audio.vad import LATENCY_S, ActivityStream
+from speech2vid.constants import (
+    FRAME_RATE_HZ,
+    MFCC_PER_FRAME,
+    MFCC_RATE_HZ,
+    MFCC_WINDOW,
+    MOUTH_COUNT,
+    SAMPLE_RATE_HZ,
+    SAMPLES_PER_FRAME,
+    exact_div,
+)
+from speech2vid.errors import ConfigError, MediaError
+from speech2vid.inference.talkers.warp import Floats, RunnableGraph
+from speech2vid.media import read_audio
+from speech2vid.types import Waveform
+
+Silence = Literal["hold", "follow"]
+SILENCE_POLICIES: tuple[str, ...] = get_args(Silence)
+SPEAKS = 0.05  # activity from which on a frame counts as speech
+CHUNK_FRAMES = 100  # computed at once where nobody waits: each call of the network repeats a window's context
+
+
+class MouthMotionStream:
+    """Mouth movement of every frame from sound that arrives in chunks; the same values however it is cut.
+
+    Args:
+        audio_to_mouth: graph ``logmel`` (1, T, bands) → ``deltas`` (1, (T − window_rows) // 4 + 1, 20, 2), aligned px.
+        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` does what the network says.
+        block_frames: the network runs as soon as so many frames can be computed: 1 for the shortest delay.
+
+    Attributes:
+        spoken_frames: how many frames so far have speech.
+    """
+
+    def __init__(
+        self, audio_to_mouth: RunnableGraph, silence: Silence = "hold", block_frames: int = CHUNK_FRAMES
+    ) -> None:
+        if silence not in SILENCE_POLICIES:
+            raise ConfigError(f"silence cannot be {silence!r}", f"choose from: {', '.join(SILENCE_POLICIES)}")
+        self.spoken_frames = 0
+        self._audio_to_mouth = audio_to_mouth
+        self._silence = silence
+        self._block_frames = block_frames
+        self._window = int(audio_to_mouth.header.config["window_rows"])
+        self._logmel, self._levels, self._activity = LogMelStream(), FeatureStream(), ActivityStream()
+        middle = exact_div(MFCC_PER_FRAME, 2)  # the middle of frame i is row 4 i + 2
+        self._rows = np.repeat(silent_row()[None], self._window // 2 - middle, axis=0)
+        self._deltas = np.empty((0, MOUTH_COUNT, 2), np.float32)
+        self._active = np.empty(0, np.float32)
+        self._samples = self._given = 0
+
+    @property
+    def latency_s(self) -> float:
+        """How far the sound must have gone past a frame's middle before its movement is returned, at most."""
+        look_ahead_s = (self._window // 2 + ROWS_AFTER) / MFCC_RATE_HZ + MFCC_WINDOW / 2 / SAMPLE_RATE_HZ
+        return max(look_ahead_s + (self._block_frames - 1) / FRAME_RATE_HZ, LATENCY_S)
+
+    def push(self, chunk: Waveform) -> Floats:
+        """Take the next samples, (n,) at 16 kHz; return the movements now known, (m, 20, 2) px relative to rest."""
+        self._samples += len(chunk)
+        self._rows = np.concatenate([self._rows, self._logmel.push(chunk)])
+        self._active = np.concatenate([self._active, self._activity.push(self._levels.push(chunk).level_db)])
+        return self._advance(self._block_frames)
+
+    def flush(self) -> Floats:
+        """The movements of the last frames."""
+        tail = np.repeat(silent_row()[None], self._window + MFCC_PER_FRAME, axis=0)
+        self._rows = np.concatenate([self._rows, self._logmel.flush(), tail])
+        levels = self._activity.push(self._levels.flush().level_db)
+        self._active = np.concatenate([self._active, levels, self._activity.flush()])
+        missing = frame_count(self._samples) - self._given  # before the last step counts its own
+        return self._advance(1)[:missing]
+
+    def _advance(self, least: int) -> Floats:
+        frames = max(0, (len(self._rows) - self._window) // MFCC_PER_FRAME + 1)
+        if frames >= least:
+            rows = self._rows[: (frames - 1) * MFCC_PER_FRAME + self._window]
+            self._deltas = np.concatenate(
+                [self._deltas, self._audio_to_mouth({"logmel": rows[None]})["mouth_motion"][0]]
+            )
+            self._rows = self._rows[frames * MFCC_PER_FRAME :]
+        ready = min(len(self._deltas), len(self._active))
+        deltas, active = self._deltas[:ready], self._active[:ready]
+        self._deltas, self._active = self._deltas[ready:], self._active[ready:]
+        self._given += ready
+        self.spoken_frames += int((active > SPEAKS).sum())
+        return deltas * active[:, None, None] if self._silence == "hold" else deltas
+
+
+def frame_count(samples: int) -> int:
+    """Video frames for so many 16 kHz samples: round(seconds × 25), as Python rounds halves, to even."""
+    return round(samples / SAMPLES_PER_FRAME)
+
+
+def predict_mouth_motion(audio: Iterable[Waveform], stream: MouthMotionStream) -> Iterator[Floats]:
+    """(m, 20, 2) blocks for a sound that arrives in chunks; it is heard a second at a time, which takes less work."""
+    for chunk in batches(audio, SAMPLE_RATE_HZ):
+        yield stream.push(chunk)
+    yield stream.flush()
+
+
+def batches(blocks: Iterable[Floats], size: int) -> Iterator[Floats]:
+    """The same rows in blocks of ``size``, the last one shorter."""
+    waiting: list[Floats] = []
+    count = 0
+    for block in blocks:
+        waiting.append(block)
+        count += len(block)
+        if count >= size:
+            rows = np.concatenate(waiting)
+            whole = count // size * size
+            yield from np.split(rows[:whole], whole // size)
+            waiting, count = [rows[whole:]], count - whole
+    if count:
+        yield np.concatenate(waiting)
+
+
+def speech_of(path: Path) -> Generator[Waveform, None, None]:
+    """The sound of a file as 16 kHz mono chunks.
+
+    Raises:
+        MediaError: unreadable, or too short for one video frame.
+    """
+    samples = 0
+    for chunk in read_audio(path):
+        samples += len(chunk)
+        yield chunk
+    if frame_count(samples) == 0:
+        raise MediaError(
+            f"the sound of {path} lasts {1000 * samples / SAMPLE_RATE_HZ:.0f} ms, too short for one video frame",
+            "give a longer sound",
+        )

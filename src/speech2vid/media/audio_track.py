@@ -1,0 +1,141 @@
+"""The given sound on its way into the written file: AAC copied packet by packet, other sound encoded at its rate."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from speech2vid.media.audio_reader import AudioBlock, audio_blocks, require_audio
+from speech2vid.media.container import Stream, exact, find_audio, open_media
+from speech2vid.media.packet_queue import PacketQueue, packets_from_zero
+
+AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+BIT_RATE = 192_000  # at least, whatever the channels
+BIT_RATE_PER_CHANNEL = 96_000
+EDIT_LISTS = ("mp4", "mov")
+AAC_FRAME = 1024  # samples
+AAC_FRAME_BITS = 6144  # most that one channel of one AAC frame may take
+
+
+class AudioTrack(PacketQueue):
+    """One sound stream of an output container.
+
+    AAC is copied packet by packet, without loss; anything else is encoded to AAC at the source's rate and channels, at
+    192 kb/s or more. Time 0 is the same as in ``read_audio``.
+
+    Args:
+        output: the open output container.
+        source: the file whose sound is wanted.
+        limit_s: the sound stops here (at the packet border before it, when copied), or None for all of it.
+        frame_s: duration of a video frame; AAC whose packets are longer is copied only when it is not cut.
+
+    Raises:
+        MediaError: the source has no sound that can be read.
+    """
+
+    def __init__(self, output: Any, source: Path, limit_s: Fraction | None, frame_s: Fraction) -> None:
+        self._source = source
+        self._limit_s = limit_s
+        self._blocks = audio_blocks(source)
+        self._first = next(self._blocks)
+        with open_media(source) as container:
+            stream = require_audio(find_audio(container), source)
+            self.copied = _can_copy(stream, output) and (limit_s is None or _packet_s(stream) <= frame_s)
+            if self.copied:
+                self._stream = output.add_stream_from_template(stream)
+            else:
+                self._stream = _add_aac(output, self._first)
+        super().__init__(output)
+
+    def close(self) -> None:
+        super().close()
+        self._blocks.close()
+
+    def _read(self) -> Generator[Any, None, None]:
+        return self._copy() if self.copied else self._encode()
+
+    def _copy(self) -> Generator[Any, None, None]:
+        with open_media(self._source) as container:
+            stream = require_audio(find_audio(container), self._source)
+            tick_s = exact(stream.time_base)
+            lead_in_s = 2 * _packet_s(stream)  # a decoder needs the packets just before the first sample
+            for packet in packets_from_zero(container, self._source, stream):
+                end_s = (packet.pts + (packet.duration or 0)) * tick_s
+                if end_s < -lead_in_s:
+                    continue
+                if self._limit_s is not None and end_s > self._limit_s:
+                    return
+                packet.stream = self._stream
+                self.written_s = end_s
+                yield packet
+
+    def _encode(self) -> Generator[Any, None, None]:
+        context = self._stream.codec_context
+        pts = 0
+        for frame in self._conformed():
+            frame.pts = pts
+            frame.time_base = Fraction(1, context.sample_rate)
+            pts += frame.samples
+            self.written_s = Fraction(pts, context.sample_rate)
+            yield from self._stream.encode(frame)
+        yield from self._stream.encode(None)
+
+    def _conformed(self) -> Iterator[Any]:
+        """Frames in the rate and channels of the output, whatever the source changes to midway."""
+        context = self._stream.codec_context
+        shape: tuple[int, str] | None = None
+        resampler: av.AudioResampler | None = None
+        for block in self._limited(chain([self._first], self._blocks)):
+            if resampler is None or shape != (block.rate_hz, block.layout):
+                yield from _flush(resampler)
+                shape = (block.rate_hz, block.layout)
+                resampler = av.AudioResampler("fltp", context.layout, context.sample_rate)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.samples), "fltp", block.layout)
+            frame.sample_rate = block.rate_hz
+            yield from resampler.resample(frame)
+        yield from _flush(resampler)
+
+    def _limited(self, blocks: Iterable[AudioBlock]) -> Iterator[AudioBlock]:
+        taken_s = Fraction(0)
+        for block in blocks:
+            if self._limit_s is not None:
+                room = round((self._limit_s - taken_s) * block.rate_hz)
+                block = replace(block, samples=block.samples[:, : max(0, room)])
+            if not block.samples.shape[1]:
+                return
+            taken_s += Fraction(block.samples.shape[1], block.rate_hz)
+            yield block
+
+
+def _can_copy(stream: Stream, output: Any) -> bool:
+    """AAC with its setup in the header, into a container whose edit list hides the encoder's lead-in."""
+    context = stream.codec_context
+    return context.name == "aac" and bool(context.extradata) and output.format.name in EDIT_LISTS
+
+
+def _packet_s(stream: Stream) -> Fraction:
+    context = stream.codec_context
+    return Fraction(context.frame_size or AAC_FRAME, int(context.sample_rate))
+
+
+def _add_aac(output: Any, like: AudioBlock) -> Stream:
+    """An AAC stream of the same rate and channels, or the nearest that AAC has."""
+    rate_hz = like.rate_hz if like.rate_hz in AAC_RATES_HZ else 48_000
+    channels = len(like.samples)
+    layout = AAC_LAYOUTS.get(channels, "stereo")
+    stream = output.add_stream("aac", rate=rate_hz, layout=layout)
+    most = AAC_FRAME_BITS * channels * rate_hz // AAC_FRAME
+    stream.bit_rate = min(most, max(BIT_RATE, BIT_RATE_PER_CHANNEL * channels))
+    return stream
+
+
+def _flush(resampler: av.AudioResampler | None) -> list[Any]:
+    return [] if resampler is None else [frame for frame in resampler.resample(None) if frame is not None]

@@ -1,0 +1,214 @@
+"""The weight file: one safetensors file a network, which both engines read. Never pickle.
+
+A standard safetensors file whose metadata says what the tensors are: format version, architecture, config, training
+data, metrics, licence, and a SHA-256 over the tensors. Matrices may be stored as float16; computing is float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from speech2vid.errors import WeightsError
+from speech2vid.files import atomic_write
+
+FORMAT_VERSION = 1
+MAX_HEADER_BYTES = 16 << 20
+# names in weight files of earlier versions → today's
+ARCHITECTURES = {
+    "shape_predictor": "audio_to_mouth",
+    "shape_reader": "mouth_landmarks",
+    "talker": "paper_talker",
+    "redubber": "paper_redubber",
+}
+SETTINGS = {"sound_width": "audio_width"}
+AGAIN = "install the package again, or fetch the file again"
+
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class WeightsHeader:
+    """What a weight file says of itself.
+
+    Attributes:
+        architecture: name of the network, ``talker``.
+        config: settings the network is built from, JSON values.
+        data: one line on what it was trained on.
+        metrics: name → value, measured on the validation split.
+        licence: licence of the weights, an SPDX name where there is one.
+        sha256: over the stored tensors (names, types, shapes, bytes); filled in by :func:`write_weights`.
+        format_version: of this file's layout.
+    """
+
+    architecture: str
+    config: Mapping[str, Any]
+    data: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    licence: str = ""
+    sha256: str = ""
+    format_version: int = FORMAT_VERSION
+
+
+class Span(NamedTuple):
+    """Where a tensor's bytes lie: from ``offset`` of the whole file, ``length`` bytes, little-endian, row-major."""
+
+    dtype: str  # safetensors' name: F16, F32, I64
+    shape: tuple[int, ...]
+    offset: int
+    length: int
+
+
+def digest(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256, hexadecimal, over all tensors in the order of their names."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        sha.update(f"{name}\0{array.dtype.str}\0{tensors[name].shape}\0".encode())
+        sha.update(array.data)
+    return sha.hexdigest()
+
+
+def write_weights(path: Path, header: WeightsHeader, tensors: Mapping[str, NDArray[Any]]) -> WeightsHeader:
+    """Write the file whole or not at all; returns the header with the digest it was given."""
+    arrays = {name: np.array(array, order="C") for name, array in tensors.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise WeightsError(
+                f"{path}: {name} holds values that are not finite", "the training diverged, or float16 is too small"
+            )
+    header = WeightsHeader(
+        header.architecture, dict(header.config), header.data, dict(header.metrics), header.licence, digest(arrays)
+    )
+    metadata = {
+        "format_version": str(header.format_version),
+        "architecture": header.architecture,
+        "config": json.dumps(header.config),
+        "data": header.data,
+        "metrics": json.dumps(header.metrics),
+        "licence": header.licence,
+        "sha256": header.sha256,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, save(arrays, metadata))
+    return header
+
+
+def read_weights(path: Path, architecture: str | None = None) -> tuple[WeightsHeader, Tensors]:
+    """Read and verify a weight file.
+
+    Args:
+        path: the file.
+        architecture: refuse the file unless it is of this network.
+
+    Returns:
+        the header, and the tensors as stored (float16 where it was written so).
+
+    Raises:
+        WeightsError: missing, unreadable, truncated, altered, of a newer format, or of another architecture.
+    """
+    blob = _read(path)
+    header = _parse_header(path, blob)
+    if architecture is not None and header.architecture != architecture:
+        raise WeightsError(
+            f"{path} holds a {header.architecture}, not a {architecture}", f"give the weight file of a {architecture}"
+        )
+    try:
+        tensors = load(blob)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is damaged or truncated: {error}", AGAIN) from error
+    if digest(tensors) != header.sha256:
+        raise WeightsError(f"{path}: the tensors do not match the checksum in the header", AGAIN)
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise WeightsError(f"{path}: {name} holds values that are not finite", AGAIN)
+    return header, tensors
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file has the header that this package writes; False for any other file, and where there is none."""
+    try:
+        read_header(path)
+    except WeightsError:
+        return False
+    return True
+
+
+def read_header(path: Path) -> WeightsHeader:
+    """The header alone, without reading or verifying the tensors. Raises WeightsError as :func:`read_weights` does."""
+    with _open(path) as file:
+        size = file.read(8)
+        return _parse_header(path, size + file.read(_header_length(path, size, path.stat().st_size)))
+
+
+def tensor_spans(path: Path) -> dict[str, Span]:
+    """Where each tensor lies in the file, by name: what an ONNX graph needs to point into it."""
+    with _open(path) as file:
+        size = file.read(8)
+        length = _header_length(path, size, path.stat().st_size)
+        entries = json.loads(file.read(length))
+    entries.pop("__metadata__", None)
+    start = 8 + length
+    return {
+        name: Span(entry["dtype"], tuple(entry["shape"]), start + begin, end - begin)
+        for name, entry in entries.items()
+        for begin, end in [entry["data_offsets"]]
+    }
+
+
+def _open(path: Path) -> Any:
+    if path.exists() and not path.is_file():
+        raise WeightsError(f"{path} is not a file", "name a weight file, or a folder of them where one is asked for")
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} does not exist", "check the path, or install the package again") from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}", "check the path and its permissions") from error
+
+
+def _read(path: Path) -> bytes:
+    with _open(path) as file:
+        blob: bytes = file.read()
+    return blob
+
+
+def _header_length(path: Path, size: bytes, file_bytes: int) -> int:
+    if len(size) == 8:
+        (length,) = struct.unpack("<Q", size)
+        if 2 <= length <= min(file_bytes - 8, MAX_HEADER_BYTES):
+            return int(length)
+    raise WeightsError(f"{path} is not a weight file, or it is truncated", AGAIN)
+
+
+def _parse_header(path: Path, blob: bytes) -> WeightsHeader:
+    length = _header_length(path, blob[:8], len(blob))
+    try:
+        metadata = json.loads(blob[8 : 8 + length])["__metadata__"]
+        version = int(metadata["format_version"])
+        if version > FORMAT_VERSION:
+            raise WeightsError(f"{path} has weight format {version}, newer than {FORMAT_VERSION}", "update the package")
+        config, metrics = json.loads(metadata["config"]), json.loads(metadata["metrics"])
+        if not isinstance(config, dict) or not isinstance(metrics, dict):
+            raise TypeError("config and metrics are objects")
+        return WeightsHeader(
+            architecture=ARCHITECTURES.get(metadata["architecture"], metadata["architecture"]),
+            config={SETTINGS.get(str(key), str(key)): value for key, value in config.items()},
+            data=metadata["data"],
+            metrics=metrics,
+            licence=metadata["licence"],
+            sha256=metadata["sha256"],
+            format_version=version,
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WeightsError(f"{path} has no speech2vid header", "give a weight file made by this package") from error

@@ -1,0 +1,133 @@
+"""A checkpoint: everything a stage needs to carry on as if it had not been stopped. One safetensors file, no pickle.
+
+Nothing random has a state of its own: all that is drawn follows from the seed and the number of the step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speech2vid.errors import ConfigError, OutputError, WeightsError
+from speech2vid.runtime.weights import WeightsHeader, read_weights, write_weights
+from speech2vid.training.task_config import TaskConfig
+
+FIXED = ("network", "width", "optimiser")  # what a checkpoint fits; the rest may change when a training is resumed
+
+
+@dataclass
+class Progress:
+    """How far a stage is.
+
+    Attributes:
+        step: updates done.
+        best: value of the measure to choose by, at the best validation so far; lower is better.
+        stale: validations since.
+        metrics: of the best validation.
+    """
+
+    step: int = 0
+    best: float = float("inf")
+    stale: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class State:
+    """Networks, optimiser and progress of a stage.
+
+    Args:
+        networks: name in the checkpoint → ``network``, its EMA ``mean``, and ``discriminator`` if any.
+        optimiser: of their parameters.
+    """
+
+    def __init__(
+        self, task: str, config: TaskConfig, networks: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer
+    ) -> None:
+        self.task, self.config = task, config
+        self.networks, self.optimiser = networks, optimiser
+        self.progress = Progress()
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint whole or not at all.
+
+        Raises:
+            OutputError: no space, no permission. What was there stays.
+            WeightsError: something in it is not a finite number.
+        """
+        tensors: dict[str, Tensor] = {}
+        for network, module in self.networks.items():
+            tensors |= {f"{network}.{name}": tensor for name, tensor in module.state_dict().items()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self._parameters().items()}
+        for parameter, entries in self.optimiser.state.items():
+            for key, value in entries.items():
+                if value is not None:
+                    tensors[f"optimiser.{key}.{names[parameter]}"] = torch.as_tensor(value)
+        progress = {**vars(self.progress), "best": str(self.progress.best)}  # JSON has no infinity
+        header = WeightsHeader(f"checkpoint of {self.task}", {"config": self.config.to_dict(), "progress": progress})
+        write(path, header, tensors)
+
+    def load(self, path: Path) -> list[str]:
+        """Carry on from a checkpoint; returns the settings that have changed since, one line each.
+
+        Raises:
+            WeightsError: it is damaged, or of another stage or network.
+            ConfigError: it was made with other settings.
+        """
+        header, arrays = read_weights(path, f"checkpoint of {self.task}")
+        changes = _changes(path, header.config["config"], json.loads(json.dumps(self.config.to_dict())))
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        for network, module in self.networks.items():
+            try:
+                module.load_state_dict(_below(f"{network}.", tensors))
+            except RuntimeError as error:
+                raise WeightsError(f"{path} does not fit the {network}", "start again in another --out") from error
+        parameters = self._parameters()
+        self.optimiser.state.clear()
+        for name, tensor in _below("optimiser.", tensors).items():
+            key, _, parameter = name.partition(".")
+            owner = parameters[parameter]
+            on_cpu = key == "step"  # where torch keeps it
+            self.optimiser.state[owner][key] = tensor.clone() if on_cpu else tensor.to(owner.device, copy=True)
+        progress = header.config["progress"]
+        self.progress = Progress(**{**progress, "best": float(progress["best"])})
+        return changes
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        """Name in the checkpoint → parameter."""
+        return {
+            f"{network}.{name}": parameter
+            for network, module in self.networks.items()
+            for name, parameter in module.named_parameters()
+        }
+
+
+def write(path: Path, header: WeightsHeader, tensors: dict[str, Tensor]) -> None:
+    """As ``write_weights``, with tensors of any device. OutputError where there is no space or permission."""
+    try:
+        write_weights(path, header, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}",
+            "free some space or choose another --out; the last checkpoint is whole: carry on with --resume",
+        ) from error
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _changes(path: Path, then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    changed = [key for key in now if then.get(key) != now[key]]
+    for key in FIXED:
+        if key in changed:
+            raise ConfigError(
+                f"{path} was made with {key} = {then.get(key)!r}, the config says {now[key]!r}",
+                "resume with the config it was started with, or start again in another --out",
+            )
+    return [f"{key} is now {now[key]!r}; it was {then.get(key)!r}" for key in changed]

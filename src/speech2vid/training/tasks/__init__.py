@@ -1,0 +1,1 @@
+"""Training tasks: data, loss and validation of each network, one task a file."""

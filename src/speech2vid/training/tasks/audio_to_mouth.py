@@ -1,0 +1,300 @@
+"""Stage ``audio``: what the mouth does, from speech alone.
+
+The target is the movement of the mouth away from the speaker's closed mouth: landmarks minus their mean over three
+seconds, plus how open that speaker's mouth is on average; left and right alike. Small movers are enlarged towards the
+average speaker, whose movement the network gives everybody, and each speaker's lag is taken out. What is known of the
+sound (plain bands and phone likelihoods) is computed once a track, as it is and degraded; changes of voice and room are
+drawn each time.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from speech2vid.audio.logmel import predictor_rows, silent_row
+from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT, MOUTH_POINTS, exact_div
+from speech2vid.errors import WeightsError
+from speech2vid.evaluation.mouth_metrics import correlation
+from speech2vid.inference.talkers.warp import AUDIO_TO_MOUTH
+from speech2vid.models.audio_to_mouth import (
+    PHONES,
+    PLAIN_BANDS,
+    REACH_ROWS,
+    STATES,
+    AudioToMouth,
+    PhoneLikelihoods,
+    rows_needed,
+)
+from speech2vid.runtime.torch import fill, load
+from speech2vid.runtime.weights import read_weights
+from speech2vid.training.audio_augment import change, degraded, noises
+from speech2vid.training.av_offset import speaker_av_offsets
+from speech2vid.training.config import AudioToMouthTaskConfig
+from speech2vid.training.dataset import TrackSet, TrainingTrack
+from speech2vid.training.mouth_masks import BOTTOM, MIRROR_MOUTH, TOP
+from speech2vid.training.neutral_mouth import closed_offset
+from speech2vid.training.sampling import StillMix
+from speech2vid.training.task import Batch, Item, Task, Validation, speaker_mean
+from speech2vid.types import Waveform
+
+Floats = NDArray[np.float32]
+
+MEAN_FRAMES = 75
+SPEED = 0.14  # largest natural logarithm of the factor on the speed
+CERTAINTY = 0.25  # the same of the factor on phone likelihoods
+LIKENESS_LIMITS = (0.5, 2.0)
+MIDDLE_ROW = exact_div(MFCC_PER_FRAME, 2)
+COLUMNS = PLAIN_BANDS + PHONES * STATES  # of the views
+REACH = REACH_ROWS - 1  # of the views: one row is spent on computing them
+OUTSIDE_ROWS = 2 * REACH_ROWS  # of silence round a track's views
+CORRELATED_COMPONENTS = (1, 2)  # components whose correlation counts too, a fifth each
+CORNERS = (0, 6)
+
+
+class AudioToMouthTask(Task):
+    """Sound → mouth movement. With several members, each is trained on the same batches; their mean is judged."""
+
+    name = "audio_to_mouth"
+    architecture = "audio_to_mouth"
+    config: AudioToMouthTaskConfig
+    network: AudioToMouth
+
+    def __init__(self, config: AudioToMouthTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
+        self.config, self.train, self.val, self.device = config, train, val, device
+        self._sampler = train.sampler(StillMix(every=1))
+        self.samples = sum(max(1, round(len(track) / config.frames)) for track in train.tracks)
+        self.weights = {"value": config.value, "opening": config.opening, "correlation": config.correlation}
+        network = AudioToMouth(config.network)
+        if config.phone_model == "package":
+            fill_phone_model(network)
+        moved = motions(train, config.likeness)
+        if config.start:  # what its outputs mean stays
+            fill(network, Path(config.start), self.architecture)
+            directions, deviations = _directions(network.basis.numpy())
+        else:
+            every = np.concatenate(list(moved.values()))
+            directions, deviations = principal_components(every, config.network.components)
+            network.basis.copy_(torch.from_numpy(directions * deviations[:, None]))
+        self._components = {key: (motion @ directions.T) / deviations for key, motion in moved.items()}
+        rng = np.random.default_rng(config.seed)
+        phones = network.likelihoods if config.phone_model == "package" else None
+        self._views = {track.key: [audio_views(phones, track.audio)] for track in (*train.tracks, *val.tracks)}
+        for track in train.tracks:
+            self._views[track.key].append(audio_views(phones, degraded(track.audio, rng)))
+        self._quiet = [audio_views(phones, noise)[OUTSIDE_ROWS:-OUTSIDE_ROWS] for noise in noises(rng)]
+        if not config.start:
+            plain = np.concatenate([self._views[track.key][0][:, :PLAIN_BANDS] for track in train.tracks[::10]])
+            network.plain_mean.copy_(torch.from_numpy(plain.astype(np.float32).mean(0)[:, None]))
+            network.plain_deviation.copy_(torch.from_numpy(plain.astype(np.float32).std(0)[:, None]))
+        self.network = network.to(device)
+        self._av_offsets = (
+            self._measured_offsets() if config.av_offsets == "package" else dict.fromkeys(train.by_speaker, 0.0)
+        )
+        self._importance = torch.from_numpy(deviations / deviations.sum()).to(device)
+
+    def draw(self, rng: np.random.Generator) -> Item:
+        frames, config = self.config.frames, self.config
+        if rng.random() < config.silent:
+            views = np.resize(self._quiet[rng.integers(len(self._quiet))], (rows_needed(frames) - 2, COLUMNS))
+            nothing = np.zeros((frames, config.network.components), np.float32)
+            return {"views": views.astype(np.float32), "wanted": nothing, "known": np.ones(frames, np.float32)}
+        track = self.train[self._sampler.draw(rng).track]
+        components, last = self._components[track.key], len(track) - 1
+        speed = float(np.exp(rng.uniform(-SPEED, SPEED))) if rng.random() < config.speed else 1.0
+        start = rng.uniform(0, max(0.0, len(track) / speed - frames))
+        later = config.earlier_frames + self._av_offsets[track.speaker]
+        places = (start + np.arange(frames)) * speed + (speed - 1) / 2 + later
+        below = np.clip(places, 0, last - 1).astype(int)
+        part = np.clip(places - below, 0, 1)[:, None].astype(np.float32)
+        wanted = components[below] * (1 - part) + components[below + 1] * part
+        rows = 4 * start + MIDDLE_ROW + np.arange(-REACH, 4 * (frames - 1) + REACH + 1)
+        source = self._views[track.key][int(rng.random() < config.degraded)]
+        heard = _at(source, track, np.rint(rows * speed).astype(int))
+        heard[:, :PLAIN_BANDS] = change(heard[:, :PLAIN_BANDS], config, rng)
+        heard[:, PLAIN_BANDS:] = (heard[:, PLAIN_BANDS:] - 1) * np.exp(rng.uniform(-CERTAINTY, CERTAINTY)) + 1
+        known = ((places >= 0) & (places <= last)).astype(np.float32)
+        return {"views": heard, "wanted": wanted.astype(np.float32), "known": known}
+
+    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        target, known = batch["wanted"], batch["known"]
+        speaks = (target.abs().sum((1, 2)) > 0).to(known.dtype)
+        opens = _opening_of_components(network.get_buffer("basis"))
+        sums = torch.zeros(3, device=target.device)
+        members = _members(network)
+        for member in members:
+            generated = member(*_standardised(network, batch["views"])).float()
+            error = (functional.smooth_l1_loss(generated, target, reduction="none") * self._importance).sum(-1)
+            opening, target_opening = (generated * opens).sum(-1), (target * opens).sum(-1)
+            open_error = functional.smooth_l1_loss(opening, target_opening, reduction="none", beta=2.0)
+            unlike = 1 - _correlations(opening, target_opening, known)
+            for component in CORRELATED_COMPONENTS:
+                unlike = unlike + 0.2 * (1 - _correlations(generated[..., component], target[..., component], known))
+            values = (_known_mean(error, known), _known_mean(open_error, known), unlike * speaks)
+            sums = sums + torch.stack([each.mean() for each in values])
+        value, opening, correlated = (sums / len(members)).unbind()
+        return {"value": value, "opening": opening, "correlation": correlated}
+
+    def validate(self, network: nn.Module) -> Validation:
+        by_speaker = {}
+        for speaker, own in self.val.by_speaker.items():
+            measured = []
+            for track in own:
+                generated = self._predict(network, track)
+                mouths = track.landmarks[:, MOUTH_POINTS]
+                ours = _opening(generated)
+                measured.append(
+                    {
+                        "opening_correlation": correlation(ours, track.opening),
+                        "opening_ratio": float(ours.std() / max(1e-3, float(track.opening.std()))),
+                        "width_correlation": correlation(_width(generated), _width(mouths)),
+                    }
+                )
+            by_speaker[speaker] = speaker_mean(measured)
+        return Validation(by_speaker, "opening_correlation", higher_is_better=True)
+
+    def _predict(self, network: nn.Module, track: TrainingTrack) -> Floats:
+        """Movement in a whole track, (T, 20, 2) px."""
+        rows = np.arange(MIDDLE_ROW - REACH, 4 * (len(track) - 1) + MIDDLE_ROW + REACH + 1)
+        seen = torch.from_numpy(_at(self._views[track.key][0], track, rows)[None]).to(self.device)
+        generated = torch.stack([member(*_standardised(network, seen))[0] for member in _members(network)]).mean(0)
+        motion: Floats = (generated @ network.get_buffer("basis")).reshape(-1, MOUTH_COUNT, 2).cpu().numpy()
+        return motion
+
+    @torch.no_grad()
+    def _measured_offsets(self) -> dict[str, float]:
+        audio_to_mouth = load(packaged_audio_to_mouth(), AudioToMouth)[0].to(self.device)
+        return speaker_av_offsets(lambda track: _opening(self._predict(audio_to_mouth, track)), self.train)
+
+    def network_config(self) -> dict[str, Any]:
+        return self.config.network.to_dict()
+
+
+def packaged_audio_to_mouth() -> Path:
+    """The weight file of the package's own voice network."""
+    return Path(str(resources.files("speech2vid") / "weights" / f"{AUDIO_TO_MOUTH}.safetensors"))
+
+
+def fill_phone_model(network: AudioToMouth) -> None:
+    """Put the acoustic model into a network: the one that the package's own voice weights carry.
+
+    Raises:
+        WeightsError: there are none.
+    """
+    path = packaged_audio_to_mouth()
+    _, tensors = read_weights(path)
+    with torch.no_grad():
+        for name, buffer in network.likelihoods.named_buffers():
+            found = [key for key in tensors if key.endswith(f"likelihoods.{name}")]
+            if len(found) != 1 or tensors[found[0]].shape != tuple(buffer.shape):
+                raise WeightsError(f"{path} has no phone model of this version", 'set sound.phone_model = "none"')
+            buffer.copy_(torch.from_numpy(tensors[found[0]]))
+
+
+def principal_components(motion: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Directions (count, 40), orthonormal, and the standard deviation along each; 0 stays 0."""
+    _, directions = np.linalg.eigh(motion.T.astype(np.float64) @ motion)
+    directions = directions[:, ::-1][:, :count].T
+    directions = directions * np.where(directions.sum(axis=1, keepdims=True) < 0, -1, 1)
+    deviations = (motion @ directions.T).std(axis=0)
+    return np.ascontiguousarray(directions, np.float32), deviations.astype(np.float32)
+
+
+def _directions(basis: Floats) -> tuple[Floats, Floats]:
+    """A basis (K, 40) px → orthonormal directions, and the standard deviation along each."""
+    deviations = np.linalg.norm(basis, axis=1)
+    return basis / deviations[:, None], deviations
+
+
+def motions(tracks: TrackSet, likeness: float) -> dict[str, Floats]:
+    """Key → what the track's mouth does, (T, 40) px away from closed."""
+    moves = {
+        speaker: float(np.sqrt(np.mean([track.opening.var() for track in own])))
+        for speaker, own in tracks.by_speaker.items()
+    }
+    ema = np.mean(list(moves.values()))
+    found = {}
+    for speaker, own in tracks.by_speaker.items():
+        offset = closed_offset(own)
+        factor = float(np.clip((ema / max(1e-3, moves[speaker])) ** likeness, *LIKENESS_LIMITS))
+        for track in own:
+            moved = _around_mean(track.landmarks[:, MOUTH_POINTS]) - offset
+            alike = (moved + moved[:, MIRROR_MOUTH] * np.array([-1, 1])) / 2
+            found[track.key] = (alike * factor).reshape(len(track), 2 * MOUTH_COUNT).astype(np.float32)
+    return found
+
+
+def _around_mean(mouths: Floats) -> Floats:
+    """Mouths (T, 20, 2) minus their mean over three seconds round each frame."""
+    flat = mouths.reshape(len(mouths), -1)
+    if len(flat) <= MEAN_FRAMES:
+        return np.asarray(mouths - mouths.mean(axis=0), np.float32)
+    box = np.ones(MEAN_FRAMES)
+    count = np.convolve(np.ones(len(flat)), box, "same")
+    mean = np.stack([np.convolve(column, box, "same") / count for column in flat.T], axis=1)
+    return (flat - mean).reshape(mouths.shape).astype(np.float32)
+
+
+@torch.no_grad()
+def audio_views(phones: PhoneLikelihoods | None, audio: Waveform) -> NDArray[np.float16]:
+    """Plain bands and phone likelihoods, (64 + R + 64, 64 + 126), of a sound of R rows with silence round it."""
+    outside = np.repeat(silent_row()[None], OUTSIDE_ROWS + 3, axis=0)
+    rows = np.concatenate([outside, predictor_rows(audio), outside])
+    plain = rows[3:-3, :PLAIN_BANDS]
+    if phones is None:
+        likely = np.ones((len(plain), PHONES * STATES), np.float32)
+    else:
+        likely = phones(torch.from_numpy(rows[:, PLAIN_BANDS:].T[None].copy()))[0].numpy().T
+    return np.concatenate([plain, likely], axis=1).astype(np.float16)
+
+
+def _at(views: NDArray[np.float16], track: TrainingTrack, rows: NDArray[np.int64]) -> Floats:
+    """Views by the number of the row, 0 where the track's first frame begins."""
+    places = rows + OUTSIDE_ROWS + MFCC_PER_FRAME * track.lead_frames
+    return views[np.clip(places, 0, len(views) - 1)].astype(np.float32)
+
+
+def _members(network: nn.Module) -> list[nn.Module]:
+    return list(network.get_submodule("members").children())
+
+
+def _standardised(network: nn.Module, views: Tensor) -> tuple[Tensor, Tensor]:
+    """Views (N, L, 190) → what a member takes."""
+    plain, phones = views.transpose(1, 2).split([PLAIN_BANDS, views.shape[2] - PLAIN_BANDS], dim=1)  # type: ignore[no-untyped-call]
+    return (plain - network.get_buffer("plain_mean")) / network.get_buffer("plain_deviation"), phones[..., 2:-2]
+
+
+def _opening_of_components(basis: Tensor) -> Tensor:
+    """(K,): by how many px the lips part with each component."""
+    heights = basis.reshape(-1, MOUTH_COUNT, 2)[..., 1]
+    return heights[:, BOTTOM].mean(1) - heights[:, TOP].mean(1)
+
+
+def _opening(motion: Floats) -> Floats:
+    opening: Floats = (motion[:, BOTTOM, 1] - motion[:, TOP, 1]).mean(axis=1)
+    return opening
+
+
+def _width(mouths: Floats) -> Floats:
+    width: Floats = mouths[:, CORNERS[1], 0] - mouths[:, CORNERS[0], 0]
+    return width
+
+
+def _known_mean(values: Tensor, known: Tensor) -> Tensor:
+    """(N, T) → (N,): mean over the frames that are known."""
+    return (values * known).sum(1) / known.sum(1).clamp(min=1)
+
+
+def _correlations(one: Tensor, other: Tensor, known: Tensor) -> Tensor:
+    """(N, T), (N, T) → (N,): Pearson's over the frames that are known; little where both hardly move."""
+    one = (one - _known_mean(one, known)[:, None]) * known
+    other = (other - _known_mean(other, known)[:, None]) * known
+    found: Tensor = (one * other).sum(1) / (one.square().sum(1) * other.square().sum(1) + 1e-2).sqrt()
+    return found

@@ -1,0 +1,114 @@
+"""Sound → mouth movement: one for each frame, the same however the sound is cut, none in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speech2vid.audio.logmel import LogMelStream
+from speech2vid.constants import SAMPLE_RATE_HZ
+from speech2vid.errors import ConfigError, MediaError
+from speech2vid.inference.mouth_motion import CHUNK_FRAMES, MouthMotionStream, batches, predict_mouth_motion
+from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.media import load_audio
+from speech2vid.types import Waveform
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def networks(drawn_weights: Path) -> TalkerNetworks:
+    return TalkerNetworks(drawn_weights, threads=1)
+
+
+@pytest.fixture(scope="module")
+def audio_to_mouth(speech: Path) -> Waveform:
+    """Five seconds of speech with a second of digital silence in the middle."""
+    audio = load_audio(speech)[: 5 * SAMPLE_RATE_HZ].copy()
+    audio[2 * SAMPLE_RATE_HZ : 3 * SAMPLE_RATE_HZ] = 0
+    return audio
+
+
+def motions(networks: TalkerNetworks, chunks: list[Waveform], **options: str) -> np.ndarray:
+    stream = MouthMotionStream(networks.audio_to_mouth, **options)
+    return np.concatenate([*(stream.push(chunk) for chunk in chunks), stream.flush()])
+
+
+@pytest.mark.parametrize("samples", [321, 640, 1600, 16000, 16319, 16320, 72000, 70000])
+def test_one_movement_for_each_frame(networks: TalkerNetworks, samples: int) -> None:
+    noise = RANDOM.normal(0, 0.1, samples).astype(np.float32)
+    assert motions(networks, [noise]).shape == (round(samples / SAMPLE_RATE_HZ * 25), 20, 2)
+
+
+def test_the_same_however_the_sound_is_cut(networks: TalkerNetworks, audio_to_mouth: Waveform) -> None:
+    whole = motions(networks, [audio_to_mouth])
+    assert len(whole) > CHUNK_FRAMES
+    for size in (137, 4096, 30_000):
+        cut = motions(networks, [audio_to_mouth[i : i + size] for i in range(0, len(audio_to_mouth), size)])
+        np.testing.assert_allclose(cut, whole, atol=1e-4)
+    blocks = list(
+        predict_mouth_motion([audio_to_mouth[:100], audio_to_mouth[100:]], MouthMotionStream(networks.audio_to_mouth))
+    )
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-4)
+
+
+def test_each_movement_is_of_the_window_round_its_frame(networks: TalkerNetworks, audio_to_mouth: Waveform) -> None:
+    ours = motions(networks, [audio_to_mouth], silence="follow")
+    stream = LogMelStream()
+    rows = np.concatenate([stream.push(audio_to_mouth), stream.flush()])
+    frame, window = 40, int(networks.audio_to_mouth.header.config["window_rows"])
+    middle = 4 * frame + 2
+    around = rows[middle - window // 2 : middle + window // 2 + 1]
+    np.testing.assert_allclose(
+        ours[frame], networks.audio_to_mouth({"logmel": around[None]})["mouth_motion"][0, 0], atol=1e-4
+    )
+
+
+def test_the_mouth_rests_in_silence_and_moves_in_speech(networks: TalkerNetworks, audio_to_mouth: Waveform) -> None:
+    moved = np.abs(motions(networks, [audio_to_mouth])).max(axis=(1, 2))
+    assert moved[60:65].max() == 0
+    assert moved[:45].max() > 2
+
+
+def test_follow_does_not_hold_the_mouth(networks: TalkerNetworks) -> None:
+    faint = RANDOM.normal(0, 10 ** (-45 / 20), SAMPLE_RATE_HZ).astype(np.float32)
+    held, free = (motions(networks, [faint], silence=policy) for policy in ("hold", "follow"))
+    assert np.abs(held).max() == 0
+    assert np.abs(free).max() > 0
+
+
+def test_digital_silence_is_known_as_such(networks: TalkerNetworks) -> None:
+    stream = MouthMotionStream(networks.audio_to_mouth)
+    moved = np.concatenate(list(predict_mouth_motion([np.zeros(SAMPLE_RATE_HZ, np.float32)], stream)))
+    assert (stream.spoken_frames, len(moved), np.abs(moved).max()) == (0, 25, 0)
+
+
+def test_unknown_policy(networks: TalkerNetworks) -> None:
+    with pytest.raises(ConfigError, match="silence cannot be 'loud'"):
+        MouthMotionStream(networks.audio_to_mouth, "loud")  # type: ignore[arg-type]
+
+
+def test_too_short_a_sound_is_refused(tmp_path: Path) -> None:
+    import wave
+
+    from speech2vid.inference.mouth_motion import speech_of
+
+    path = tmp_path / "click.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(2 * 300))
+    with pytest.raises(MediaError, match=r"click\.wav lasts 19 ms"):
+        list(speech_of(path))
+
+
+def test_batches_keep_every_row() -> None:
+    rows = np.arange(50)
+    blocks = [rows[:3], rows[3:3], rows[3:40], rows[40:]]
+    cut = list(batches(blocks, 16))
+    assert [len(block) for block in cut] == [16, 16, 16, 2]
+    assert np.array_equal(np.concatenate(cut), rows)
+    assert [len(block) for block in batches([rows[:32]], 16)] == [16, 16]
