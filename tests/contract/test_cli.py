@@ -39,7 +39,7 @@ def failing_program(error: BaseException) -> typer.Typer:
     ("error", "code", "reason", "hint"),
     [
         (MediaError("a.jpg: no\nface", "take\nanother"), 1, "a.jpg: no face", "take another"),
-        (MediaError("a.wav has no sound"), 1, "a.wav has no sound", ""),
+        (MediaError("a.wav has no audio"), 1, "a.wav has no audio", ""),
         (FileNotFoundError(2, "No such file", "b.mp4"), 1, "b.mp4: No such file", "check the path"),
         (OSError(28, "No space left on device"), 1, "No space left on device", "free space"),
         (MemoryError(), 1, "not enough memory", "smaller"),

@@ -132,7 +132,7 @@ def test_newer_format(file: Path) -> None:
 
 
 def test_wrong_architecture(file: Path) -> None:
-    with pytest.raises(WeightsError, match="holds a sharpener, not a talker"):
+    with pytest.raises(WeightsError, match="holds a sharpener, not a paper_talker"):
         checkpoint.load(file, PaperTalker)
 
 

@@ -87,7 +87,7 @@ class AudioToMouthTaskConfig(TaskConfig):
             targets; measured with the packaged audio-to-mouth network, which needs the phone model.
         earlier_frames: how much earlier than the training speakers' the mouth is to move.
         silent: share of stretches that are silence or noise, for which the mouth is to rest.
-        degraded: share of stretches whose sound has noise, another level and microphone, sometimes a room.
+        degraded: share of stretches whose audio has noise, another level and microphone, sometimes a room.
         voice, room, noise, speed: share of stretches with another vocal tract and colour, with echo, with noise, faster
             or slower.
         hide: share of stretches with bands or moments hidden.
@@ -128,7 +128,7 @@ class AudioToMouthTaskConfig(TaskConfig):
 
 @dataclass(frozen=True)
 class PaperTalkerTaskConfig(TaskConfig):
-    """Task ``paper_talker``: the paper's own network (Sect. 3.1), sound and stills to picture.
+    """Task ``paper_talker``: the paper's own network (Sect. 3.1), audio and stills to image.
 
     Attributes:
         frames: target frames a person.
@@ -136,10 +136,10 @@ class PaperTalkerTaskConfig(TaskConfig):
         other_track: share of people whose stills come from another of their tracks; the paper has 0.
         every: targets are every so many frames of a track; the paper has 5.
         speaker_power: a speaker with n frames is drawn with weight n ** power; the paper draws by frames: 1.
-        loss: ``l1``, or ``content``: L1 on the picture and on what a face-recognition network sees in it (Sect. 3.2).
-        l1, content, gradient: weights of the picture's L1, of each of the five activations', and of the edges'; the
+        loss: ``l1``, or ``content``: L1 on the image and on what a face-recognition network sees in it (Sect. 3.2).
+        l1, content, gradient: weights of the image's L1, of each of the five activations', and of the edges'; the
             paper has 1, 1 and 0.
-        mouth: weight of an L1 of the mouth's pixels alone, a twelfth of the picture; the paper has 0.
+        mouth: weight of an L1 of the mouth's pixels alone, a twelfth of the image; the paper has 0.
         difference: weight of the within-person difference loss on the mouth box: L1 between generated and target
             frames after each person's mean frame is subtracted from both, so that identity, pose and light drop out;
             the paper has 0.
@@ -214,7 +214,7 @@ class SharpenerTaskConfig(TaskConfig):
     """Task ``sharpener``: takes a Gaussian's blur off aligned faces; alone, never end-to-end (Sect. 3.3).
 
     Attributes:
-        frames: pictures a batch item, of one track.
+        frames: images a batch item, of one track.
         size_px: side of the pieces of a face that are learnt from; 0 for whole faces.
         least_blur_px, most_blur_px: standard deviation of the Gaussian, drawn evenly between them.
         gradient: weight of the edges in addition to that of the image.
@@ -244,16 +244,16 @@ class SharpenerTaskConfig(TaskConfig):
 
 @dataclass(frozen=True)
 class SyncTaskConfig(TaskConfig):
-    """Task ``sync``: which sound belongs to which mouth.
+    """Task ``sync``: which audio belongs to which mouth.
 
     Attributes:
         frames: length of a stretch; every one of them is a candidate.
         loss: multi-way matching, or SyncNet's contrastive loss.
         offset: weight of the cross-entropy of the whole stretch's offset, in addition to that of its steps.
-        hearing: the layers for sound: those of the package's voice weights, kept as they are, or trained from nothing
+        hearing: the layers for audio: those of the package's voice weights, kept as they are, or trained from nothing
             without phone likelihoods.
-        degraded: share of stretches whose sound has noise, another level and microphone.
-        one_view: share of stretches seen by pictures alone or by landmarks alone.
+        degraded: share of stretches whose audio has noise, another level and microphone.
+        one_view: share of stretches seen by images alone or by landmarks alone.
     """
 
     network: SyncConfig = field(default_factory=SyncConfig)
@@ -330,7 +330,7 @@ class PaperRedubberTaskConfig(RedubberTaskConfig):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole training: the stages that are in it, in their order."""
+    """A whole training: the tasks that are in it, in their order."""
 
     mouth_landmarks: MouthLandmarksTaskConfig | None = None
     warp_talker: WarpTalkerTaskConfig | None = None
@@ -359,13 +359,13 @@ class TrainConfig:
 
     @property
     def tasks(self) -> dict[str, TaskConfig]:
-        """Stage → settings, in the order in which they are trained."""
+        """Task → settings, in the order in which they are trained."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: config for name, config in found.items() if config is not None}
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Self:
-        """Build from stage → settings. ConfigError names the nearest key where one is unknown."""
+        """Build from task → settings. ConfigError names the nearest key where one is unknown."""
         _Tables.from_dict(dict.fromkeys(tables, ""))
         built: dict[str, Any] = {name: TASKS[name].from_dict(table) for name, table in tables.items()}
         return cls(**built)

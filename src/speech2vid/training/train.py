@@ -1,4 +1,4 @@
-"""A whole training: the stages of a config, one after the other, and the weight files and graphs they end in."""
+"""A whole training: the tasks of a config, one after the other, and the weight files and graphs they end in."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def train(
 
     Args:
         data: a sample store.
-        out: folder; each stage gets one inside, the weight files and graphs come into ``weights``.
+        out: folder; each task gets one inside, the weight files and graphs come into ``weights``.
         config: see :mod:`speech2vid.training.config`.
-        resume: carry on where it was stopped; finished stages are left as they are.
+        resume: carry on where it was stopped; finished tasks are left as they are.
         device: ``auto``, ``cpu`` or ``cuda``.
         stream: read faces from the store when they are needed; None: where they do not fit into memory.
-        on_step: called after each step with stage, steps done and steps in all.
+        on_step: called after each step with task, steps done and steps in all.
 
     Returns:
         the files in ``weights``; an empty list in all processes but the first.
@@ -97,9 +97,9 @@ def train_tasks(
     resume: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, Path]:
-    """The stages of a config, of tracks in memory: stage → file of its best weights. Errors as :func:`train`.
+    """The tasks of a config, of tracks in memory: task → file of its best weights. Errors as :func:`train`.
 
-    ``data`` is the store of the tracks, of which the stage ``redubber`` needs the 224 px faces.
+    ``data`` is the store of the tracks, of which the task ``redubber`` needs the 224 px faces.
     """
     best: dict[str, Path] = {}
     for name, task_config in config.tasks.items():
@@ -108,7 +108,7 @@ def train_tasks(
         landmark_network = _landmark_network(config.mouth_landmarks, best.get("mouth_landmarks"))
         if isinstance(task_config, RedubberTaskConfig):
             if data is None:
-                raise ConfigError("stage redubber needs a store, not tracks in memory alone", "use train redubber")
+                raise ConfigError("training a redubber needs a store, not tracks in memory alone", "use train redubber")
             task: Task = redubber_task(task_config, train, val, data, out / name, dist)
         else:
             task = _task(task_config, train, val, dist.device, landmark_network)
@@ -176,7 +176,7 @@ def _task(
 def redubber_task(
     config: RedubberTaskConfig, train: TrackSet, val: TrackSet, data: Path, folder: Path, dist: Distributed
 ) -> Task:
-    """The stage, its faces painted into ``folder`` by the first process.
+    """The task, its faces painted into ``folder`` by the first process.
 
     Raises:
         DataError: the store is damaged, or has no faces at 224 px.

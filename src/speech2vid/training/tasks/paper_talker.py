@@ -1,4 +1,4 @@
-"""Stage ``talker``: the paper's own network, from sound and stills to the whole face (Sect. 3.1, 3.2, 3.4)."""
+"""Task ``paper_talker``: the paper's own network, from audio and stills to the whole face (Sect. 3.1, 3.2, 3.4)."""
 
 from __future__ import annotations
 
