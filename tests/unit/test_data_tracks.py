@@ -49,7 +49,7 @@ def test_another_number_of_images_is_an_error(face: Image, count: int) -> None:
 
 def test_a_damaged_image_is_an_error(face: Image) -> None:
     whole = encode_jpeg(face)
-    with pytest.raises(DataError, match="picture 1"):
+    with pytest.raises(DataError, match="image 1"):
         decode_jpegs(whole + whole[:2] + b"\0" * 40 + whole[-2:], 2)
 
 
