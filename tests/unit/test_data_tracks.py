@@ -73,7 +73,7 @@ def test_a_track_ends_with_its_audio(speech: Path) -> None:
     total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
     long = track(total - 20, 60)
     shorter, audio = join_audio(long, hear(long, AudioCutter(speech)), 0)
-    assert len(shorter.images) == len(shorter.landmarks) == len(shorter.transforms) == 20
+    assert len(shorter.jpegs) == len(shorter.landmarks) == len(shorter.transforms) == 20
     assert len(audio.samples) == (20 + CONTEXT_FRAMES) * SAMPLES_PER_FRAME
 
 
