@@ -99,6 +99,7 @@ class PaperTalkerTask(Task):
             None if landmark_network is None else landmark_network.to(device).eval().requires_grad_(False)
         )
         self._mouth = mean_mouth_region().to(device)
+        self._mouth_box = _span(self._mouth.amax((0, 1, 3))), _span(self._mouth.amax((0, 1, 2)))
 
     def draw(self, rng: np.random.Generator) -> Item:
         example = self._sampler.draw(rng, self.config.frames)
@@ -132,8 +133,12 @@ class PaperTalkerTask(Task):
 
     def _difference(self, generated: Tensor, target: Tensor) -> Tensor:
         """L1 in the mouth box between (N, 3, 109, 109) faces, after each person's mean over its frames is removed."""
-        varying = [each.unflatten(0, (-1, self.config.frames)) for each in (generated, target)]
-        return weighted_l1(*((each - each.mean(1, keepdim=True)).flatten(0, 1) for each in varying), self._mouth)
+        people = (-1, self.config.frames, *generated.shape[1:])
+        varied, target_varied = (
+            (each - each.mean(1, keepdim=True)).flatten(0, 1)
+            for each in (generated.reshape(people), target.reshape(people))
+        )
+        return weighted_l1(varied, target_varied, self._mouth)
 
     def _keypoints(self, generated: Tensor, mouths: Tensor) -> Tensor:
         """L1 between the mouth motion read off generated faces and the target's (B, T, 20, 2), in units of 2 px."""
@@ -144,20 +149,16 @@ class PaperTalkerTask(Task):
         return ((motion - target).abs().mean() + (gaps - gaps.mean(1, keepdim=True)).abs().mean()) / 2
 
     def validate(self, network: nn.Module) -> Validation:
-        by_speaker, rows, videos = {}, [], []
+        by_speaker, sheet, videos = {}, [], []
         for speaker, own in self.val.by_speaker.items():
             measured = []
             for track in own[:VALIDATE_TRACKS]:
                 generated, target, still = self._generate(network, track)
                 error = (generated - target) * 255
                 still_error = (still - target) * 255
-                moved = mouth_movement(
-                    *(
-                        each[..., _rows(self._mouth), _columns(self._mouth)].cpu().numpy()
-                        for each in (generated, target)
-                    ),
-                    track.opening[: len(generated)],
-                )
+                rows, columns = self._mouth_box
+                ours, theirs = (each[..., rows, columns].cpu().numpy() for each in (generated, target))
+                moved = mouth_movement(ours, theirs, track.opening[: len(generated)])
                 measured.append(
                     {
                         "l1": float(error.abs().mean() / 255),
@@ -168,14 +169,14 @@ class PaperTalkerTask(Task):
                 )
                 shown = [frames_of(each) for each in (target, generated)]
                 chosen = np.linspace(0, len(generated) - 1, SHEET_FRAMES).astype(int)
-                rows.append([frames_of(still[None])[0], *[each[i] for i in chosen for each in shown]])
+                sheet.append([frames_of(still[None])[0], *[each[i] for i in chosen for each in shown]])
             videos.append(shown)
             by_speaker[speaker] = speaker_mean(measured)
         return Validation(
             by_speaker,
             self.config.choose_by,
             higher_is_better=self.config.choose_by != "l1",
-            sheet=contact_sheet(rows),
+            sheet=contact_sheet(sheet),
             video=contact_video(videos),
         )
 
@@ -221,14 +222,6 @@ def lower_face(faces: Tensor) -> Tensor:
     bottom, right = top + REGION_HEIGHT, left + REGION_WIDTH
     padded = functional.pad(faces, (0, max(0, right - TARGET_PX), 0, max(0, bottom - TARGET_PX)), mode="replicate")
     return padded[..., top:bottom, left:right]
-
-
-def _rows(mask: Tensor) -> slice:
-    return _span(mask.amax((0, 1, 3)))
-
-
-def _columns(mask: Tensor) -> slice:
-    return _span(mask.amax((0, 1, 2)))
 
 
 def _span(line: Tensor) -> slice:
