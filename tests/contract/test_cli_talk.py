@@ -101,7 +101,7 @@ def test_demo_makes_a_marked_video_and_says_from_what(weights, speech2vid, out: 
         ("blank face", "no frontal face"),
         ("missing audio", "does not exist"),
         ("text as audio", "not a media file"),
-        ("photo as audio", "sound"),
+        ("photo as audio", "audio"),
         ("missing folder", "folder"),
         ("unknown type", "a.txt"),
         ("missing weights", "does not exist"),
