@@ -138,7 +138,7 @@ def test_each_speaker_counts_the_same() -> None:
 def test_the_image_task_learns_from_its_shapes(train: TrackSet, val: TrackSet) -> None:
     """With the true shape it beats the same network given the shapes of other frames."""
     torch.manual_seed(0)
-    settings = replace(WARP_TALKER, features=0.0, shape=0.0, adversarial=0.0, feature_matching=0.0, batch=4)
+    settings = replace(WARP_TALKER, features=0.0, landmarks=0.0, adversarial=0.0, feature_matching=0.0, batch=4)
     task = WarpTalkerTask(settings, train, val, CPU, None)
     optimiser = torch.optim.AdamW(task.network.parameters(), 3e-3)
     first = []
