@@ -325,7 +325,7 @@ def test_a_checkpoint_loads_on_another_device(device: str, dist: Distributed, tm
         task.network.to(on)
         optimiser = torch.optim.AdamW(task.network.parameters())
         mean = copy.deepcopy(task.network)
-        state = state_module.State("line", task.config, {"network": task.network, "mean": mean}, optimiser)
+        state = state_module.State("line", task.config, {"network": task.network}, averaged(task.network, 0.9), optimiser)
         state.load(tmp_path / CHECKPOINT)
         assert state.progress.step == 4
         return task.network, optimiser

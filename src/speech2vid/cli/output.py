@@ -73,7 +73,8 @@ class _ProgressLog:
 
     def __init__(self, title: str, unit: str) -> None:
         self._title, self._unit = title, unit
-        self._done, self._total, self._part = 0, None, ""
+        self._done, self._part = 0, ""
+        self._total: int | None = None
         self._began_s, self._first = time.monotonic(), 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write, name="progress", daemon=True)

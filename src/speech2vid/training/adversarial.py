@@ -44,6 +44,6 @@ def adversarial_weights(adversarial: float, feature_matching: float) -> dict[str
 
 
 def ramped(weights: Mapping[str, float], step: int, ramp: int) -> dict[str, float]:
-    """Return ``weights`` after ``step`` updates: the generating network's adversarial terms grow over ``ramp`` steps."""
+    """Return ``weights`` after ``step`` updates: the generator's adversarial terms grow over ``ramp`` steps."""
     share = min(1.0, step / max(1, ramp))
     return {name: share * weight if name in RAMPED else weight for name, weight in weights.items()}

@@ -19,9 +19,7 @@ REVERB_SAMPLES, REVERB_SHARE = 3200, 0.4
 NOISE_SAMPLES, NOISE_LEVELS_DB = 32000, np.linspace(-90, -30, 24)
 
 
-def change(
-    plain: Rows, rng: np.random.Generator, *, voice: float, room: float, noise: float, hide: float
-) -> Rows:
+def change(plain: Rows, rng: np.random.Generator, *, voice: float, room: float, noise: float, hide: float) -> Rows:
     """Return (L, 64) log-mel of the same words in another voice, room and noise, with parts hidden.
 
     Args:

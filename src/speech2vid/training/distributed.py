@@ -132,7 +132,7 @@ class _Sum(torch.autograd.Function):
         return values
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.clone()
         dist.all_reduce(gradient)
         return gradient
@@ -147,7 +147,7 @@ class _Synchronised(_BatchNorm):
         axes = [axis for axis in range(maps.dim()) if axis != 1]
         sums = torch.stack([maps.float().sum(axes), maps.float().square().sum(axes)])
         count = maps.numel() // maps.shape[1] * dist.get_world_size()
-        mean, square = (_Sum.apply(sums) / count).unbind()
+        mean, square = (_Sum.apply(sums) / count).unbind()  # type: ignore[no-untyped-call]
         variance = square - mean.square()
         assert self.running_mean is not None
         assert self.running_var is not None

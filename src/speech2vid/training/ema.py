@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,14 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     return mean
 
 
-def _lerp(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+def _lerp(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
     @torch.no_grad()
-    def update(mean: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+    def update(mean: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
         if mean[0].is_floating_point():
-            torch._foreach_lerp_(mean, current, 1.0 - min(decay, float(updates) / (float(updates) + WARM_UP)))
+            torch._foreach_lerp_(
+                list(mean), list(current), 1.0 - min(decay, float(updates) / (float(updates) + WARM_UP))
+            )
         else:  # counters
-            torch._foreach_copy_(mean, current)
+            torch._foreach_copy_(list(mean), list(current))
 
     return update

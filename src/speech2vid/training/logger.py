@@ -65,7 +65,9 @@ class TrainingLogger:
                 atomic_write(self._folder / IMAGES / f"step-{step:07d}.png", png.tobytes())
         if measured.video is not None:
             gif = _animated(measured.video)
-            shown = Summary.Image(encoded_image_string=gif, height=measured.video.shape[1], width=measured.video.shape[2])
+            shown = Summary.Image(
+                encoded_image_string=gif, height=measured.video.shape[1], width=measured.video.shape[2]
+            )
             summary = Summary(value=[Summary.Value(tag="val_video", image=shown)])
             # SummaryWriter.add_video does the same, but needs one more package.
             self._board._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]

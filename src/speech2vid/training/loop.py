@@ -104,8 +104,8 @@ def train_task(
                     found[:-1] += terms / config.accumulate
                 found[-1] = float(stop.signal)
                 dist.average(found)
-                *means, stopping = found.tolist()
-                values = dict(zip(terms_wanted, means, strict=True))
+                *losses, stopping = found.tolist()
+                values = dict(zip(terms_wanted, losses, strict=True))
                 _check(task.name, values, progress.step + 1, checkpoint)
                 if config.clip:
                     nn.utils.clip_grad_norm_(network.parameters(), config.clip)
@@ -127,8 +127,8 @@ def train_task(
                         waited = loader.waited_s / seconds
                         logger.scalars(step, "train", {**means, "learning_rate": rate})
                         logger.scalars(step, "speed", {"items_a_second": speed, "waiting_for_data": waited})
-                        losses = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-                        logger.say(f"step {step}: {losses}; {speed:.1f} items/s, waiting for data {waited:.1%}")
+                        listed = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+                        logger.say(f"step {step}: {listed}; {speed:.1f} items/s, waiting for data {waited:.1%}")
                 if validates:
                     _validate(task, progress, mean.module, logger, dist, best)
                 if dist.first and (validates or stopping):
@@ -153,7 +153,7 @@ def train_task(
 
 
 def lr_factor(config: TaskConfig, step: int, steps: int) -> float:
-    """Return the share of the highest learning rate in the update after ``step`` of ``steps``: warm up, hold, cosine."""
+    """Return the factor on the learning rate in the update after ``step`` of ``steps``: warm up, hold, cosine."""
     factor = min(1.0, (step + 1) / max(1, config.warmup))
     left = 1.0 - step / steps
     return factor * (0.5 - 0.5 * math.cos(math.pi * left / config.decay)) if left < config.decay else factor

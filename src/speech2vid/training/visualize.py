@@ -66,7 +66,9 @@ def _labels(rows: Sequence[str], columns: Sequence[str], height: int, width: int
     for number, name in enumerate(names):
         draw.text((LEFT_PX + number * width + GAP_PX, GAP_PX), name, (INK,) * 3, font)
     for number, name in enumerate(rows):
-        draw.text((GAP_PX, top + number * height + GAP_PX), _wrapped(name, font, LEFT_PX - 2 * GAP_PX), (INK,) * 3, font)
+        draw.text(
+            (GAP_PX, top + number * height + GAP_PX), _wrapped(name, font, LEFT_PX - 2 * GAP_PX), (INK,) * 3, font
+        )
     return np.asarray(page).copy()
 
 

@@ -251,7 +251,9 @@ def fill_phone_model(network: AudioToMouth) -> None:
         for name, buffer in network.likelihoods.named_buffers():
             found = [key for key in tensors if key.endswith(f"likelihoods.{name}")]
             if len(found) != 1 or tensors[found[0]].shape != tuple(buffer.shape):
-                raise WeightsError(f"{path} has no phone model of this version", 'set audio_to_mouth.phone_model = "none"')
+                raise WeightsError(
+                    f"{path} has no phone model of this version", 'set audio_to_mouth.phone_model = "none"'
+                )
             buffer.copy_(torch.from_numpy(tensors[found[0]]))
 
 

@@ -125,7 +125,8 @@ class SharpenerTask(Task):
                 )
                 rows.append(Row(speaker, [face for triple in zip(target, soft, sharp, strict=True) for face in triple]))
             by_speaker[speaker] = speaker_mean(measured)
-        return Validation(by_speaker, "l1", sheet=contact_sheet(rows, ["target", "blurred", "sharpened"] * VALIDATE_FRAMES))
+        columns = ["target", "blurred", "sharpened"] * VALIDATE_FRAMES
+        return Validation(by_speaker, "l1", sheet=contact_sheet(rows, columns))
 
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()

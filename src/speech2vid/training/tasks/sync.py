@@ -180,7 +180,7 @@ class SyncTask(Task):
     def _changed(
         self, crops: NDArray[np.floating], points: NDArray[np.floating], rng: np.random.Generator
     ) -> tuple[Floats, Floats]:
-        """Return the crops and points changed as by another face and camera, now and then with one of the two views gone."""
+        """Return crops and points as of another face and camera, now and then with one of the two views gone."""
         crops = np.roll(crops, rng.integers(-2, 3, 2), axis=(1, 2)) * np.exp(rng.normal(0, 0.2))
         if rng.random() < 0.3:
             crops = crops + rng.normal(0, rng.uniform(0, 0.2), crops.shape)

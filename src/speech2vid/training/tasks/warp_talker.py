@@ -214,8 +214,8 @@ class WarpTalkerTask(Task):
             videos.append(Row(speaker, video))
             by_speaker[speaker] = speaker_mean(measured)
         columns = ["still", *["target", "from five stills"] * SHEET_FRAMES, *["from one still"] * SHEET_FRAMES]
-        video = contact_video(videos, ["target", "from five stills", "from one still"])
-        return Validation(by_speaker, "relative_error", sheet=contact_sheet(rows, columns), video=video)
+        shown = contact_video(videos, ["target", "from five stills", "from one still"])
+        return Validation(by_speaker, "relative_error", sheet=contact_sheet(rows, columns), video=shown)
 
     def _measure(
         self, network: nn.Module, track: TrainingTrack, source: TrainingTrack
