@@ -102,17 +102,17 @@ def load_config(name: str, what: str = "", overrides: Iterable[str] = ()) -> Tra
 def _override(tables: dict[str, Any], override: str) -> None:
     """Put the value of ``TASK.KEY=VALUE`` into the tables; what it may be is checked with the rest of the config."""
     place, equals, text = override.partition("=")
-    task, *between, key = place.strip().split(".")
-    if not equals or not task or not all((key, *between)) or task == place.strip():
+    task, *keys = place.strip().split(".")
+    if not (equals and task and keys and all(keys)):
         raise ConfigError(f"--set {override} is no setting", "write it as TASK.KEY=VALUE, e.g. warp_talker.steps=2000")
     if task not in tables:
         raise ConfigError(f"--set {override}: the config does not train {task}", suggest(task, tables))
     table = tables[task]
-    for name in between:
+    for name in keys[:-1]:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
             raise ConfigError(f"--set {override}: {name} is no table", "leave out what follows it")
-    table[key] = _value(text.strip())
+    table[keys[-1]] = _value(text.strip())
 
 
 def _value(text: str) -> Any:
