@@ -56,12 +56,12 @@ def test_an_unsure_offset_is_said_and_not_fixed(speech2vid, clip: Path, untraine
     assert not out.exists()
 
 
-def test_no_face_and_no_sound_say_so(
+def test_no_face_and_no_audio_say_so(
     speech2vid, face_clip: Callable[..., Path], untrained: Path, tmp_path: Path
 ) -> None:
     nobody = face_clip(tmp_path / "nobody.mp4", frames=30, hidden=range(30))
     silent = face_clip(tmp_path / "silent.mp4", frames=30, audio=None)
-    for path, reason in ((nobody, "no face in"), (silent, "no sound stream"), (tmp_path / "none.mp4", "not exist")):
+    for path, reason in ((nobody, "no face in"), (silent, "no audio stream"), (tmp_path / "none.mp4", "not exist")):
         result = speech2vid("sync", path, "--weights", untrained)
         assert result.returncode == 1
         assert reason in result.stderr

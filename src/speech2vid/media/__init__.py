@@ -1,4 +1,4 @@
-"""Video, sound and photos in; video out. The only part that knows FFmpeg."""
+"""Video, audio and photos in; video out. The only part that knows FFmpeg."""
 
 from speech2vid.media.audio_reader import load_audio, read_audio
 from speech2vid.media.credentials import Claim, Credentials, Signer, read_credentials

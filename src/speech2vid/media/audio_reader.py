@@ -1,4 +1,4 @@
-"""Sound of any file as float blocks in true time, and as 16 kHz mono."""
+"""Audio of any file as float blocks in true time, and as 16 kHz mono."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from speech2vid.errors import MediaError
 from speech2vid.media.container import Clock, Frame, Stream, decode, exact, find_audio, open_media, origin_of_time
 from speech2vid.types import Waveform
 
-GAP_S = Fraction(1, 50)  # time stamps that are off by less are rounding (Matroska: 1 ms); beyond, sound is missing
-PLAUSIBLE_RATE_HZ = range(1000, 768_001)  # of sound; a rate outside is a damaged header
+GAP_S = Fraction(1, 50)  # time stamps that are off by less are rounding (Matroska: 1 ms); beyond, audio is missing
+PLAUSIBLE_RATE_HZ = range(1000, 768_001)  # of audio; a rate outside is a damaged header
 SILENCE_SAMPLES = 48_000  # made at once
 NOT_SPEECH = {"LFE", "LFE2"}  # the bass channel stays out of the mono mix
 
 
 @dataclass(frozen=True)
 class AudioBlock:
-    """Consecutive sound. ``samples`` (C, N) float32 at ``rate_hz``; ``layout`` is FFmpeg's name of the channels."""
+    """Consecutive audio. ``samples`` (C, N) float32 at ``rate_hz``; ``layout`` is FFmpeg's name of the channels."""
 
     samples: NDArray[np.float32]
     rate_hz: int
@@ -32,19 +32,19 @@ class AudioBlock:
 
 
 def load_audio(path: str | Path, rate_hz: int = SAMPLE_RATE_HZ) -> Waveform:
-    """The whole sound of a file: (N,) float32 mono. See ``read_audio``."""
+    """The whole audio of a file: (N,) float32 mono. See ``read_audio``."""
     return np.concatenate(list(read_audio(path, rate_hz)))
 
 
 def read_audio(path: str | Path, rate_hz: int = SAMPLE_RATE_HZ) -> Iterator[Waveform]:
-    """Stream the sound of a file as (N,) float32 mono chunks at ``rate_hz``, nominally -1–1.
+    """Stream the audio of a file as (N,) float32 mono chunks at ``rate_hz``, nominally -1–1.
 
-    Sample 0 belongs to the first picture of the file, where it has pictures: sound that starts later is preceded by
-    silence, sound from before the first picture is left out. Gaps in the time stamps become silence. The bass channel
-    of surround sound is left out of the mix; all others weigh the same.
+    Sample 0 belongs to the first image of the file, where it has images: audio that starts later is preceded by
+    silence, audio from before the first image is left out. Gaps in the time stamps become silence. The bass channel
+    of surround audio is left out of the mix; all others weigh the same.
 
     Raises:
-        MediaError: no sound stream, or nothing in it can be decoded. A damaged file gives what can be decoded.
+        MediaError: no audio stream, or nothing in it can be decoded. A damaged file gives what can be decoded.
     """
     resampler = _MonoResampler(rate_hz)
     for block in audio_blocks(path):
@@ -53,11 +53,11 @@ def read_audio(path: str | Path, rate_hz: int = SAMPLE_RATE_HZ) -> Iterator[Wave
 
 
 def audio_blocks(path: str | Path) -> Generator[AudioBlock, None, None]:
-    """The first sound stream at its own rate and channels, without holes, counted from the file's first picture."""
+    """The first audio stream at its own rate and channels, without holes, counted from the file's first image."""
     path = Path(path)
     origin_s = origin_of_time(path)
     clock = Clock()
-    filled_s: Fraction | None = origin_s  # up to here the sound has been given out
+    filled_s: Fraction | None = origin_s  # up to here the audio has been given out
     heard = False
     with open_media(path) as container:
         stream = require_audio(find_audio(container), path)
@@ -65,7 +65,7 @@ def audio_blocks(path: str | Path) -> Generator[AudioBlock, None, None]:
             rate_hz = int(frame.sample_rate)
             if rate_hz not in PLAUSIBLE_RATE_HZ:
                 raise MediaError(
-                    f"{path} says that its sound has {rate_hz} samples a second", "it is damaged; convert it again"
+                    f"{path} says that its audio has {rate_hz} samples a second", "it is damaged; convert it again"
                 )
             start_s = clock.start_of(frame, Fraction(frame.samples, rate_hz))
             block = AudioBlock(_as_float(frame)[:, :kept], rate_hz, frame.layout.name)
@@ -83,7 +83,7 @@ def audio_blocks(path: str | Path) -> Generator[AudioBlock, None, None]:
                 yield block
     if not heard:
         raise MediaError(
-            f"{path} has a sound stream, but no sound in it can be decoded",
+            f"{path} has a recording stream, but no audio in it can be decoded",
             "the file is empty, damaged or cut short; record or convert it again",
         )
 
@@ -112,7 +112,7 @@ def _without_padding(frames: Iterator[Frame], stream: Stream) -> Iterator[tuple[
 
 def require_audio(stream: Stream | None, path: Path) -> Stream:
     if stream is None:
-        raise MediaError(f"{path} has no sound stream", "give a sound file, or a video with sound")
+        raise MediaError(f"{path} has no audio stream", "give a recording file, or a video with audio")
     return stream
 
 
@@ -143,7 +143,7 @@ def _mono(block: AudioBlock) -> Waveform:
 
 
 class _MonoResampler:
-    """Streams mono sound to one rate; N seconds in are N × rate samples out, rounded, in time to the sample."""
+    """Streams mono audio to one rate; N seconds in are N × rate samples out, rounded, in time to the sample."""
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz

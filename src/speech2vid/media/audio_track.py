@@ -1,4 +1,4 @@
-"""The given sound on its way into the written file: AAC copied packet by packet, other sound encoded at its rate."""
+"""The given audio on its way into the written file: AAC copied packet by packet, other audio encoded at its rate."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ AAC_FRAME_BITS = 6144  # most that one channel of one AAC frame may take
 
 
 class AudioTrack(PacketQueue):
-    """One sound stream of an output container.
+    """One audio stream of an output container.
 
     AAC is copied packet by packet, without loss; anything else is encoded to AAC at the source's rate and channels, at
     192 kb/s or more. Time 0 is the same as in ``read_audio``.
 
     Args:
         output: the open output container.
-        source: the file whose sound is wanted.
-        limit_s: the sound stops here (at the packet border before it, when copied), or None for all of it.
+        source: the file whose audio is wanted.
+        limit_s: the audio stops here (at the packet border before it, when copied), or None for all of it.
         frame_s: duration of a video frame; AAC whose packets are longer is copied only when it is not cut.
 
     Raises:
-        MediaError: the source has no sound that can be read.
+        MediaError: the source has no audio that can be read.
     """
 
     def __init__(self, output: Any, source: Path, limit_s: Fraction | None, frame_s: Fraction) -> None:

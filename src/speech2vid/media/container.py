@@ -21,8 +21,8 @@ Stream = Any  # av.VideoStream | av.AudioStream; PyAV's own types change between
 Frame = Any  # av.VideoFrame | av.AudioFrame
 
 BACKWARD_JUMP_S = 1  # time stamps that fall back by more are a restarted clock, not a reordered frame
-FORWARD_JUMP_S = 3600  # those that leap ahead by more are a damaged header, not a picture that stands still
-MAX_PIXELS = 80_000_000  # of one picture; 8K has 33 million
+FORWARD_JUMP_S = 3600  # those that leap ahead by more are a damaged header, not a frame that stands still
+MAX_PIXELS = 80_000_000  # of one frame; 8K has 33 million
 
 # What may be opened: containers and streams that hold their content themselves. Lists of other files and addresses
 # (HLS, DASH, concat, SDP …), patterns such as `frame%03d.png` and devices are left out: a file must never make us
@@ -53,18 +53,18 @@ def open_media(path: str | Path) -> Iterator[av.container.InputContainer]:
     path = Path(path)
     require_file(path)
     try:
-        # A bad byte in a title must not stop the reading of the picture.
+        # A bad byte in a title must not stop the reading of the frame.
         container = av.open(str(path.absolute()), metadata_errors="replace", options=LOCAL_ONLY)
     except av.ArgumentError as error:
         raise MediaError(
-            f"{path} is not a media file that can be read: no kind of video or sound that is known here",
-            "lists of other files are not followed, and pictures have no sound; convert it to mp4 or wav",
+            f"{path} is not a media file that can be read: no kind of video or audio that is known here",
+            "lists of other files are not followed, and pictures have no audio; convert it to mp4 or wav",
         ) from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{path} is not a media file that can be read: {reason(error)}", DAMAGED) from error
     with container:
         if find_video(container) is None and find_audio(container) is None:  # or its header is cut short
-            raise MediaError(f"{path} is not a media file that can be read: no picture and no sound in it", DAMAGED)
+            raise MediaError(f"{path} is not a media file that can be read: no picture and no audio in it", DAMAGED)
         yield container
 
 
@@ -96,7 +96,7 @@ def find_video(container: Any) -> Stream | None:
 
 
 def find_audio(container: Any) -> Stream | None:
-    """The first sound stream with a known codec, or None."""
+    """The first audio stream with a known codec, or None."""
     return next((s for s in container.streams.audio if s.codec_context), None)
 
 
@@ -135,7 +135,7 @@ def decode(container: Any, stream: Stream, path: Path) -> Iterator[Frame]:
 
 
 def first_frame(container: Any, stream: Stream, path: Path) -> Frame:
-    """The first picture that can be decoded."""
+    """The first frame that can be decoded."""
     frame = next(decode(container, stream, path), None)
     if frame is None:
         raise MediaError(
@@ -171,9 +171,9 @@ class Clock:
 
 
 def origin_of_time(path: str | Path) -> Fraction | None:
-    """Presentation time of the first picture in seconds, or None where there is no picture.
+    """Presentation time of the first frame in seconds, or None where there is no frame.
 
-    Picture and sound of one file are both counted from here, so that they stay together.
+    Frame and audio of one file are both counted from here, so that they stay together.
     """
     path = Path(path)
     with open_media(path) as container:

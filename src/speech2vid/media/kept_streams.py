@@ -1,4 +1,4 @@
-"""The other streams of a re-dubbed video: subtitles and further sound tracks, copied packet by packet."""
+"""The other streams of a re-dubbed video: subtitles and further audio tracks, copied packet by packet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = ("audio", "subtitle")
 
 
 class KeptStreams(PacketQueue):
-    """All subtitles, and all sound but the first (which is replaced), on their way into an output container.
+    """All subtitles, and all audio but the first (which is replaced), on their way into an output container.
 
     Args:
         output: the open output container.

@@ -1,4 +1,4 @@
-"""A quick look into a video: its key frames alone, the pictures between them never decoded."""
+"""A quick look into a video: its key frames alone, the frames between them never decoded."""
 
 from __future__ import annotations
 

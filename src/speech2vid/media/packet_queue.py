@@ -12,7 +12,7 @@ from speech2vid.media.container import Stream, exact, origin_of_time, packets_of
 
 
 class PacketQueue(ABC):
-    """What is written beside the pictures, as far as the pictures have come.
+    """What is written next to the images, as far as the images have come.
 
     Args:
         output: the open output container.
@@ -44,7 +44,7 @@ class PacketQueue(ABC):
 
 
 def packets_from_zero(container: Any, source: Path, *streams: Stream) -> Iterator[Any]:
-    """The packets of some streams with their times counted from the file's first picture, as they are presented."""
+    """The packets of some streams with their times counted from the file's first image, as they are presented."""
     origin_s = origin_of_time(source) or Fraction(0)
     for packet in packets_of(container, *streams):
         if packet.pts is None or not packet.size:

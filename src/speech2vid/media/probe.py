@@ -15,10 +15,10 @@ PLAUSIBLE_RATE_HZ = (1, 240)  # a rate outside is a header's fiction (browser re
 
 
 def probe(path: str | Path) -> MediaInfo:
-    """Streams, sizes and rates of a file; sizes are those of the upright picture with square pixels.
+    """Streams, sizes and rates of a file; sizes are those of the upright frame with square pixels.
 
     Raises:
-        MediaError: the file cannot be read, or holds neither picture nor sound.
+        MediaError: the file cannot be read, or holds neither frame nor audio.
     """
     path = Path(path)
     with open_media(path) as container:
@@ -44,7 +44,7 @@ def probe(path: str | Path) -> MediaInfo:
 
 
 def audio_seconds(path: str | Path) -> float | None:
-    """How long the first sound stream says it is; None where it does not say."""
+    """How long the first audio stream says it is; None where it does not say."""
     path = Path(path)
     with open_media(path) as container:
         stream = find_audio(container)
@@ -74,7 +74,7 @@ def _frame_facts(container: Any, stream: Stream, path: Path) -> dict[str, Any]:
 
 
 def _measure(path: Path) -> tuple[Fraction, int]:
-    """Duration in seconds and number of pictures, by reading the whole file without decoding it."""
+    """Duration in seconds and number of frames, by reading the whole file without decoding it."""
     with open_media(path) as container:
         stream = find_video(container) or find_audio(container)
         assert stream is not None

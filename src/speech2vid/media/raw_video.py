@@ -1,6 +1,6 @@
-"""A video's own pictures at their own times, in the planes in which they are stored: nothing is lost on the way.
+"""A video's own frames at their own times, in the planes in which they are stored: nothing is lost on the way.
 
-To change a part of a picture, look at it as RGB (:meth:`NativePicture.crop`) and add a difference
+To change a part of a frame, look at it as RGB (:meth:`NativePicture.crop`) and add a difference
 (:meth:`NativePicture.add`): what is not changed keeps its bytes.
 """
 
@@ -25,7 +25,7 @@ from speech2vid.media.video_reader import require_video, usual_duration_s
 from speech2vid.types import Image
 
 Plane = NDArray[Any]  # uint8 or uint16
-Box = tuple[int, int, int, int]  # left, top, right, bottom; half-open, px of the picture as stored, upright
+Box = tuple[int, int, int, int]  # left, top, right, bottom; half-open, px of the frame as stored, upright
 
 FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
@@ -35,10 +35,10 @@ KR_KB_SD = (0.299, 0.114)
 
 @dataclass(frozen=True)
 class RawFormat:
-    """How the pictures of a video are stored.
+    """How the frames of a video are stored.
 
     Attributes:
-        width_px: of the stored picture, upright.
+        width_px: of the stored frame, upright.
         height_px: likewise.
         pixel_aspect: width of a pixel over its height, upright.
         bits: 8 or 10 a sample; deeper video becomes 10, other layouts of colour become 4:2:0.
@@ -77,11 +77,11 @@ class RawFormat:
 
 
 class RawFrame:
-    """One picture.
+    """One frame.
 
     Attributes:
         index: from 0.
-        ticks: presentation time after the first picture, in units of ``format.tick_s``.
+        ticks: presentation time after the first frame, in units of ``format.tick_s``.
         duration: in the same units.
         planes: Y (H, W), U and V (⌈H/2⌉, ⌈W/2⌉), uint8 or uint16. They may be memory of the decoder: not to be written.
     """
@@ -98,7 +98,7 @@ class RawFrame:
         return self.ticks * self.format.tick_s
 
     def copy(self) -> RawFrame:
-        """The same picture: changes of one do not show in the other."""
+        """The same frame: changes of one do not show in the other."""
         other = copy.copy(self)
         other.planes = list(self.planes)
         return other
@@ -113,7 +113,7 @@ class RawFrame:
         return self._display.rgb(self._frame, longest_px)
 
     def crop(self, box: Box) -> Image:
-        """A part of the stored picture, (h, w, 3) uint8 RGB. The box lies within the picture and has even corners."""
+        """A part of the stored frame, (h, w, 3) uint8 RGB. The box lies within the frame and has even corners."""
         left, top, right, bottom = box
         luma = self.planes[0][top:bottom, left:right].astype(np.float32)
         height, width = luma.shape
@@ -146,7 +146,7 @@ class RawFrame:
 
 
 class RawVideoReader:
-    """Iterate over the pictures of a video, streaming; every iteration starts again. Turned upright, not resized.
+    """Iterate over the frames of a video, streaming; every iteration starts again. Turned upright, not resized.
 
     Args:
         path: any file that FFmpeg reads.
@@ -193,7 +193,7 @@ class RawVideoReader:
                 lasts = frame.duration * exact(frame.time_base) if frame.duration and frame.time_base else self._usual_s
                 start_s = clock.start_of(frame, lasts)
                 origin_s = start_s if origin_s is None else origin_s
-                ticks = max(last + 1, round((start_s - origin_s) / tick_s))  # two pictures at one time: one tick apart
+                ticks = max(last + 1, round((start_s - origin_s) / tick_s))  # two frames at one time: one tick apart
                 last = ticks
                 duration = max(1, round(lasts / tick_s))
                 yield RawFrame(index, ticks, duration, self._conformed(frame), self.format, self._display)

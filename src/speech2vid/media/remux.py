@@ -1,4 +1,4 @@
-"""The same pictures and the same sound, moved against each other: packets are copied, nothing is encoded again."""
+"""The same images and the same audio, moved against each other: packets are copied, nothing is encoded again."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from speech2vid.media.container import exact, find_audio, find_video, open_media
 from speech2vid.media.video_reader import require_video
 from speech2vid.media.video_writer import container_format, create_hidden, hidden_name, output_errors
 
-LEAD_IN_PACKETS = 2  # of sound from before the first picture are kept: a decoder needs them
+LEAD_IN_PACKETS = 2  # of audio from before the first image are kept: a decoder needs them
 
 
 def shift_audio(source: str | Path, outfile: str | Path, shift_s: Fraction | float) -> Path:
-    """Copy a video with its sound moved in time, without encoding anything again.
+    """Copy a video with its audio moved in time, without encoding anything again.
 
-    Pictures, sound (the first stream of each), title and marks stay as they are, to the byte; only the time stamps of
-    the sound change. Sound that would come before the first picture is dropped.
+    Images, audio (the first stream of each), title and marks stay as they are, to the byte; only the time stamps of
+    the audio change. Audio that would come before the first image is dropped.
 
     Args:
-        source: a file with picture and sound.
+        source: a file with image and audio.
         outfile: ends in .mp4, .mov or .mkv; appears whole or not at all.
-        shift_s: the sound comes this much later; negative: earlier.
+        shift_s: the audio comes this much later; negative: earlier.
 
     Returns:
         ``outfile``.
 
     Raises:
-        MediaError: the source cannot be read, or lacks picture or sound.
+        MediaError: the source cannot be read, or lacks image or audio.
         OutputError: unwritable, unknown suffix, a codec that the container does not know, or the source itself.
     """
     source, outfile = Path(source), Path(outfile)

@@ -25,22 +25,22 @@ from speech2vid.media.display import Display
 from speech2vid.types import VideoFrame
 
 LOOK = Fraction(1, 4)
-"""Of a grid step. At 0, pictures of a 30 Hz camera are half of their duration (0.4 steps) late; at 1/2 they are right,
-but pictures that FFmpeg repeated to get from 25 to 30 Hz are 0.5 steps early, as it shows them before their time."""
+"""Of a grid step. At 0, frames of a 30 Hz camera are half of their duration (0.4 steps) late; at 1/2 they are right,
+but frames that FFmpeg repeated to get from 25 to 30 Hz are 0.5 steps early, as it shows them before their time."""
 COARSE_TICK_S = Fraction(1, 1000)  # ticks up to this long round the time stamps (Matroska), longer ones count frames
 
 
 class VideoReader:
     """Iterate over the frames of a video, streaming.
 
-    Time 0 is the presentation time of the first picture. Frame ``i`` of the grid is the picture that is on screen
+    Time 0 is the presentation time of the first frame. Frame ``i`` of the grid is the frame that is on screen
     ``LOOK`` of the way through it, at ``(i + LOOK) / frame_rate_hz`` seconds. A video of D seconds gives
     ``round(D * frame_rate_hz)`` frames, at least one. Display rotation, mirroring and non-square pixels are undone.
     Every iteration starts again from the beginning.
 
     Args:
         path: any file that FFmpeg reads.
-        frame_rate_hz: the grid, or None for the file's own pictures at their own times.
+        frame_rate_hz: the grid, or None for the file's own frames at their own times.
 
     Raises:
         MediaError: no video stream, or nothing in it can be decoded. A damaged file gives what can be decoded.
@@ -70,11 +70,11 @@ class VideoReader:
             self._open.pop().close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        frames = self._native() if self.frame_rate_hz is None else self._on_grid(self.frame_rate_hz)
+        frames = self._raw() if self.frame_rate_hz is None else self._on_grid(self.frame_rate_hz)
         self._open.append(frames)
         return frames
 
-    def _native(self) -> Generator[VideoFrame, None, None]:
+    def _raw(self) -> Generator[VideoFrame, None, None]:
         for index, (start_s, _, frame) in enumerate(self._timed()):
             yield VideoFrame(index, start_s, self._display.rgb(frame))
 
@@ -83,7 +83,7 @@ class VideoReader:
             yield VideoFrame(index, index / rate_hz, self._display.rgb(frame))
 
     def _timed(self) -> Iterator[tuple[Fraction, Fraction, Frame]]:
-        """Start and end in seconds, counted from the first picture, and the frame."""
+        """Start and end in seconds, counted from the first frame, and the frame."""
         clock = Clock()
         origin_s: Fraction | None = None
         with open_media(self.path) as container:
@@ -126,7 +126,7 @@ def _on_grid(
 
 def require_video(stream: Stream | None, path: Path) -> Stream:
     if stream is None:
-        raise MediaError(f"{path} has no video stream", "give a video file; a sound file cannot show a face")
+        raise MediaError(f"{path} has no video stream", "give a video file; a recording file cannot show a face")
     return stream
 
 

@@ -1,4 +1,4 @@
-"""One encode of H.264 video with its sound: a whole file or nothing."""
+"""One encode of H.264 video with its audio: a whole file or nothing."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ from speech2vid.media.visible_label import VisibleLabel
 from speech2vid.types import Image
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-AUDIO_AHEAD_S = 1  # the sound is written this far ahead of the picture, to lie close to it in the file
+AUDIO_AHEAD_S = 1  # the audio is written this far ahead of the frame, to lie close to it in the file
 
 
 class VideoWriter:
     """Write a video: H.264 yuv420p (BT.709), AAC, playable while it loads, marked as synthetic.
 
-    The frames go to a hidden file beside ``outfile``, which takes its name when ``close`` has succeeded; on any failure
+    The frames go to a hidden file near ``outfile``, which takes its name when ``close`` has succeeded; on any failure
     the hidden file is removed and an existing ``outfile`` stays as it was. Use it as a context manager: leaving the
     block with an exception (Ctrl-C too) discards, leaving it normally closes.
 
-    A picture of odd width or height gets its last column or row twice, because H.264 4:2:0 needs even sizes.
+    A frame of odd width or height gets its last column or row twice, because H.264 4:2:0 needs even sizes.
 
     Args:
         outfile: ends in .mp4, .mov or .mkv, in a folder that exists.
-        width_px: width of the pictures.
-        height_px: height of the pictures.
+        width_px: width of the frames.
+        height_px: height of the frames.
         frame_rate_hz: exact frame rate.
-        audio_source: file whose sound goes into the video from time 0 on (see ``read_audio``), at its own rate and
+        audio_source: file whose audio goes into the video from time 0 on (see ``read_audio``), at its own rate and
             channels; AAC is copied, anything else becomes AAC of 192 kb/s or more. None for a silent video.
-        audio_limit_s: the sound ends here; None keeps all of it.
+        audio_limit_s: the audio ends here; None keeps all of it.
         crf: quality of x264, 0 (lossless) to 51.
         preset: speed of x264, "ultrafast" to "veryslow".
         threads: of the encoder; 0 for one a core.
         synthetic: False only for files that hold nothing generated (a re-synchronised original).
         details: more facts for the mark, such as what made it.
         metadata: further container tags (title, language …).
-        label: a small text in the corner of every picture that says it is synthetic.
+        label: a small text in the corner of every frame that says it is synthetic.
         finish: called with the path of the complete hidden file, before it takes its name (to sign it).
 
     Raises:
         OutputError: unwritable or full disk, unknown suffix, no frame written.
-        MediaError: ``audio_source`` has no readable sound.
+        MediaError: ``audio_source`` has no readable audio.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class VideoWriter:
         return stream
 
     def write(self, image: Image) -> None:
-        """Append one picture: (H, W, 3) uint8 RGB of the size given at the start."""
+        """Append one frame: (H, W, 3) uint8 RGB of the size given at the start."""
         self._check(image)
         self._encode(self._convert(image if self._label is None else self._label(image)))
 
@@ -137,9 +137,9 @@ class VideoWriter:
         self._whole = None if self._label is None else image.copy()
 
     def write_part(self, part: Image, left: int, top: int) -> None:
-        """Append the prepared picture with (h, w, 3) uint8 RGB laid over it at (left, top).
+        """Append the prepared frame with (h, w, 3) uint8 RGB laid over it at (left, top).
 
-        Only that part is converted; it stays for the next part. The file is that of whole pictures, bit for bit.
+        Only that part is converted; it stays for the next part. The file is that of whole frames, bit for bit.
         """
         if self._planes is None:
             raise ValueError("no picture was prepared to lay a part over")
@@ -245,7 +245,7 @@ def container_format(outfile: Path) -> str:
 
 
 def hidden_name(outfile: Path) -> Path:
-    """A name beside ``outfile`` that nobody else uses."""
+    """A name next to ``outfile`` that nobody else uses."""
     return outfile.with_name(f".{outfile.stem}.{secrets.token_hex(4)}{outfile.suffix}")
 
 
@@ -255,7 +255,7 @@ def _remove(hidden: Path) -> None:
 
 
 def create_hidden(hidden: Path, outfile: Path) -> None:
-    """Create the temporary file beside ``outfile``, so that renaming it is one step."""
+    """Create the temporary file next to ``outfile``, so that renaming it is one step."""
     if outfile.is_dir():
         raise OutputError(f"{outfile} is a folder", "name a file in it")
     if not outfile.parent.is_dir():

@@ -61,7 +61,7 @@ class PaperTalker(Network):
         self.face_decoder = FaceDecoder(width, config.skips, RISES[config.generation], config.decoder_norm)
 
     def encode_identity(self, stills: Tensor) -> IdentityFeatures:
-        """Everything about B persons that does not depend on the sound."""
+        """Everything about B persons that does not depend on the audio."""
         identity = self.identity_encoder(stills)
         return {"code": identity.code, **self.face_decoder.prepare(identity)}
 
