@@ -64,7 +64,7 @@ class Distributed:
         return float(shared)
 
     def barrier(self) -> None:
-        """Wait for all processes: files that the first process wrote before can be read after."""
+        """Wait for the first process: files that it wrote before can be read after."""
         self.broadcast(0.0)
 
     def parallel(self, module: nn.Module) -> nn.Module:

@@ -23,6 +23,7 @@ from speech2vid.geometry import invert, transform_points
 from speech2vid.inference.compositing import blend_mask
 from speech2vid.inference.occlusion import Floats, hide, known_area
 from speech2vid.inference.redubbers.warp import network_inputs
+from speech2vid.losses import gradient_l1
 from speech2vid.models.mouth_discriminator import MouthDiscriminator, patch_weight
 from speech2vid.models.warp_redubber import INPUTS, WarpRedubber, blend
 from speech2vid.training.adversarial import adversarial_losses, adversarial_weights, ramped
@@ -135,12 +136,10 @@ class WarpRedubberTask(RedubberTask):
         generated, target, region, mouth = blend(fields, batch["base"]), batch["face"], batch["region"], batch["mouth"]
         lips = MOUTH * mouth[:, :1] + INNER * mouth[:, 1:]
         weight = OUTSIDE + region + lips + BORDER * batch["area"] * (1 - region)
-        error = generated - target
-        across = (error.diff(dim=-1) * weight[..., :-1]).abs().mean()
         moved = torch.cat([fields.flow / 4.0, 10.0 * fields.tint], dim=1)
         terms = {
-            "l1": (error * weight).abs().mean(),
-            "gradient": across + (error.diff(dim=-2) * weight[..., :-1, :]).abs().mean(),
+            "l1": ((generated - target) * weight).abs().mean(),
+            "gradient": gradient_l1(generated, target, weight),
             "share": (fields.share * region * batch["known"] * (1 - mouth[:, 1:])).mean(),
             "smooth": moved.diff(dim=-1).abs().mean() + moved.diff(dim=-2).abs().mean(),
         }

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.evaluation.mouth_metrics import correlation
+from speech2vid.losses import gradient_l1
 from speech2vid.models.mouth_discriminator import MouthDiscriminator, patch_weight
 from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
 from speech2vid.models.warp_decoder import WarpFields, compose_output, merge_copies
@@ -175,7 +176,7 @@ class WarpTalkerTask(Task):
         mouths = batch["mouths"].flatten(0, 1)
         weight, inner_mouth_mask = emphasis(mouths), inner_mouth(mouths)
         error = (generated - target) * weight
-        terms = {"l1": error.abs().mean(), "gradient": _edge_error(generated - target, weight)}
+        terms = {"l1": error.abs().mean(), "gradient": gradient_l1(generated, target, weight)}
         if self.landmark_network is not None:
             ours = self.landmark_network.features(generated.clamp(0, 1))
             with torch.no_grad():
@@ -293,12 +294,6 @@ def _inner_mouth(train: TrackSet, rng: np.random.Generator) -> tuple[float, floa
     mouths = np.stack([track.landmarks[rng.integers(len(track)), MOUTH_POINTS] for track in tracks])
     inner_mouth_mask = inner_mouth(torch.from_numpy(mouths))
     return float(inner_mouth_mask.mean()), float(patch_weight(inner_mouth_mask).mean())
-
-
-def _edge_error(error: Tensor, weight: Tensor) -> Tensor:
-    """Return ``losses.gradient_l1`` with weights (N, 1, H, W) of the pixel on the upper left."""
-    across = (error.diff(dim=-1) * weight[..., :-1]).abs().mean()
-    return across + (error.diff(dim=-2) * weight[..., :-1, :]).abs().mean()
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
