@@ -32,7 +32,7 @@ def follow(page: str, copy: Path) -> list[str]:
         file = copy / name
         if action == "in":
             found = code
-            assert file.read_text("utf-8").count(found) == 1, f"{name} has {found!r} once"
+            assert f"\n{file.read_text('utf-8')}".count(f"\n{found}") == 1, f"{name} has the line {found!r} once"
             continue
         if action == "new file":
             assert not file.exists(), name

@@ -69,7 +69,7 @@ def test_a_reason_in_one_line(speech2vid, tmp_path: Path, options: list[str], re
     result = speech2vid("train", "talker", "--data", tmp_path / "none", "--out", tmp_path / "out", *options)
     assert result.returncode == 1
     assert result.stdout == ""
-    lines = result.stderr.splitlines()
+    lines = [line for line in result.stderr.splitlines() if "train → " not in line]  # progress of a slow machine
     assert reason in lines[0]
     assert lines[1].startswith("hint: ")
     assert len(lines) == 2

@@ -7,6 +7,7 @@ takes its statistics over all processes: N processes give the losses of one, up 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from speech2vid.errors import ConfigError, TrainingError
+
+# Buffers are the same in all processes already. The keyword's name in PyTorch 2.13, and before.
+_SYNC_BUFFERS = ("forward_sync_buffers", "broadcast_buffers")
+_NO_BUFFERS: dict[str, Any] = {
+    next(name for name in _SYNC_BUFFERS if name in inspect.signature(DistributedDataParallel).parameters): False
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Distributed:
         for each in module.modules():
             if isinstance(each, _BatchNorm):
                 each.__class__ = _SYNCHRONISED[type(each)]
-        return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
+        return DistributedDataParallel(module, find_unused_parameters=True, **_NO_BUFFERS)
 
 
 @contextlib.contextmanager
