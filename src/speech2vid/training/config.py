@@ -1,6 +1,6 @@
 """Training configuration: a TOML file with one table a task; a task without a table is not trained.
 
-The settings of a table, their meaning and their defaults stand beside the task, in :mod:`speech2vid.training.tasks`.
+The settings of a table, their meaning and their defaults stand next to the task, in :mod:`speech2vid.training.tasks`.
 """
 
 from __future__ import annotations
