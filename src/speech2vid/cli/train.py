@@ -66,6 +66,7 @@ def train(
     torchrun --no-python --nproc-per-node N speech2vid train …
     """
     require_extra("train")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns of what the loop asks for on purpose
     from speech2vid.training.config import load_config
     from speech2vid.training.train import train as run_training
 
