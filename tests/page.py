@@ -47,17 +47,17 @@ import contextlib
 from speech2vid.app.settings import Limits
 from speech2vid.app.server import serve
 with contextlib.suppress(KeyboardInterrupt):
-    serve("127.0.0.1", 0, Limits({limits}), ready=lambda url: print(url, flush=True))
+    serve("127.0.0.1", 0, Limits({limits}), page=True, {options}, ready=lambda url: print(url, flush=True))
 """
 
 
 @contextlib.contextmanager
-def running_page(folder: Path, limits: str = "") -> Iterator[Page]:
+def running_page(folder: Path, limits: str = "", options: str = "endpoint=False") -> Iterator[Page]:
     """Serve the page on a free port, with temporary files in ``folder``."""
     log = folder / "page.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVE.format(limits=limits)],
+            [sys.executable, "-c", SERVE.format(limits=limits, options=options)],
             env={**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -74,9 +74,9 @@ def running_page(folder: Path, limits: str = "") -> Iterator[Page]:
 
 
 @contextlib.contextmanager
-def flawless_page(folder: Path, limits: str = "") -> Iterator[Page]:
+def flawless_page(folder: Path, limits: str = "", options: str = "endpoint=False") -> Iterator[Page]:
     """The same; in the end it has nothing to report, and has removed every file."""
-    with running_page(folder, limits) as page:
+    with running_page(folder, limits, options) as page:
         yield page
     assert not list(folder.glob("speech2vid-app-*"))
     assert "Traceback" not in (folder / "page.log").read_text()
@@ -129,7 +129,7 @@ class Browser:
 
 def talk(photo: str | None, audio: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
     """What the tab Talk sends: photo, more photos, audio, face, faces found, crop, silence, label, consent."""
-    return (file(photo), None, file(audio), None, None, True, "Keep the mouth closed", False, agreed)
+    return (file(photo), None, None, file(audio), None, True, "Keep the mouth closed", False, agreed)
 
 
 def last(messages: list[dict[str, Any]]) -> list[Any]:

@@ -115,7 +115,7 @@ def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
     assert not radio["visible"], "one person is no choice"
     assert not message["visible"]
     options = ["As long as the shorter", "Follow all audio", "By Poisson blending", "Lower half of the face"]
-    messages = browser.run("redub", pages.file(video), pages.file(audio), None, None, *options, True)
+    messages = browser.run("redub", pages.file(video), None, None, pages.file(audio), *options, True)
     assert "Making the video: " in json.dumps(messages)
     assert "Looking at the video: " not in json.dumps(messages)
     status = pages.last(messages)[0]
@@ -156,7 +156,7 @@ def test_what_is_missing_is_said(pages: ModuleType, browser: Any, photo: Path, s
 def test_a_sound_that_is_too_long_is_refused(pages: ModuleType, browser: Any, photo: Path, speech: Path) -> None:
     messages = browser.run("talk", *pages.talk(*browser.upload(photo, speech)))
     no_leak(json.dumps(messages))
-    assert "Demo_speech.wav is too long: 9 s, and this page takes up to 3 s." in pages.last(messages)[0]
+    assert "Demo_speech.wav is too long: 9 s, and this server takes up to 3 s." in pages.last(messages)[0]
 
 
 def test_a_header_that_lies_about_the_length_gains_nothing(
@@ -365,7 +365,7 @@ def test_a_hundred_at_once(pages: ModuleType, page: Any, photo: Path, short_spee
     with ThreadPoolExecutor(100) as crowd:
         answers = list(crowd.map(visit, range(100)))
     generated = [answer for answer in answers if "1.2 s of video" in answer]
-    busy = [answer for answer in answers if "The page is busy" in answer]
+    busy = [answer for answer in answers if "The server is busy" in answer]
     assert len(generated) >= 4
     assert len(generated) + len(busy) == 100
     no_leak("".join(answers))

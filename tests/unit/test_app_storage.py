@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from speech2vid.app.storage import Storage, remove_abandoned
+from speech2vid.app.storage import Storage, Visitor, remove_abandoned
 
 
 @pytest.fixture
@@ -44,9 +45,9 @@ def test_uploads_and_results_belong_to_their_owner(storage: Storage) -> None:
     example.write_bytes(b"x")
     storage.publish_existing()
     mine = upload(storage, "ann")
-    with storage.job("ann", "tab") as folder:
-        result = folder / "talk.mp4"
-        result.write_bytes(b"x")
+    folder = storage.new_folder(Visitor("ann", "tab"))
+    result = folder / "talk.mp4"
+    result.write_bytes(b"x")
     assert storage.may_read("bob", example)
     for path in (mine, result):
         assert storage.may_read("ann", path)
@@ -70,14 +71,6 @@ def test_the_same_file_of_two_people_stays_until_both_have_gone(storage: Storage
     assert not path.parent.exists()
 
 
-def test_a_job_that_fails_leaves_nothing(storage: Storage) -> None:
-    job = storage.job("ann", "tab")
-    folder = job.__enter__()
-    (folder / "half.mp4").write_bytes(b"x")
-    assert not job.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert not folder.exists()
-
-
 def test_age_removes_all_but_examples_and_running_jobs(storage: Storage) -> None:
     example = storage.root / "examples" / "a.jpg"
     example.parent.mkdir()
@@ -86,13 +79,11 @@ def test_age_removes_all_but_examples_and_running_jobs(storage: Storage) -> None
     old, young = upload(storage, "ann", "old.jpg"), upload(storage, "ann", "young.jpg")
     broken_off = storage.root / "tmpupload"
     broken_off.write_bytes(b"x")
-    with storage.job("ann", "tab") as done:
-        pass
-    with storage.job("ann", "tab") as running:
-        for path in (example, example.parent, old, broken_off, done, running):
-            make_old(path)
-        storage.remove_old(60)
-        assert running.exists()
+    done, running = (storage.new_folder(Visitor("ann", "tab")) for _ in range(2))
+    for path in (example, example.parent, old, broken_off, done, running):
+        make_old(path)
+    storage.remove_old(60, busy={running})
+    assert running.exists()
     assert not done.exists()
     assert not old.exists()
     assert not broken_off.exists()
@@ -102,11 +93,29 @@ def test_age_removes_all_but_examples_and_running_jobs(storage: Storage) -> None
 
 
 def test_a_closed_tab_loses_its_results_only(storage: Storage) -> None:
-    with storage.job("ann", "one") as first, storage.job("ann", "two") as second:
-        pass
-    storage.forget_tab("ann", "one")
+    first, second = (storage.new_folder(Visitor("ann", tab)) for tab in ("one", "two"))
+    storage.forget_tab(Visitor("ann", "one"))
     assert not first.exists()
     assert second.exists()
+
+
+def test_files_of_a_closed_page_go_after_a_grace_period(storage: Storage) -> None:
+    mine = upload(storage, "ann")
+    one, two = Visitor("ann", "one"), Visitor("ann", "two")
+    first, second = storage.new_folder(one), storage.new_folder(two)
+    storage.open(one)
+    storage.open(two)
+    storage.leave(one)
+    storage.tidy(grace_s=60, keep_s=60)
+    assert first.exists()
+    storage.tidy(grace_s=0, keep_s=60)
+    assert not first.exists()
+    assert second.exists()
+    assert mine.exists()
+    storage.leave(two)
+    storage.tidy(grace_s=0, keep_s=60)
+    assert not second.exists()
+    assert not mine.exists()
 
 
 def test_what_a_killed_page_left_is_removed_and_a_running_one_is_not(tmp_path: Path) -> None:
@@ -130,7 +139,8 @@ def test_folders_that_vanish_meanwhile_disturb_nobody(storage: Storage) -> None:
 
     def come_and_go() -> None:
         while not over.is_set():
-            with storage.job("ann", "tab") as folder:
+            with contextlib.suppress(OSError):
+                folder = storage.new_folder(Visitor("ann", "tab"))
                 (folder / "given").mkdir()
                 (folder / "x").write_bytes(b"x")
             storage.forget_owner("ann")

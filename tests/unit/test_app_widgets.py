@@ -55,13 +55,13 @@ def test_names_of_files_are_text_and_not_markup() -> None:
 
 def found(offset: int, *, sure: bool = True, fixed: Path | None = None) -> SyncFound:
     curve = tuple((step, 0.5 - 0.01 * abs(step - offset)) for step in range(-15, 16))
-    return SyncFound(offset, 0.4, sure, curve, 0.9, fixed)
+    return SyncFound(offset, 0.4, sure, curve, 0.9, fixed, {})
 
 
 def test_the_offset_in_words() -> None:
-    assert sentences(found(0))[0] == "Audio and picture are in step."
+    assert sentences(found(0))[0] == "Audio and video are in sync."
     assert sentences(found(5))[0] == "The audio is 5 frames (0.20 s) later than the video."
-    assert sentences(found(-1))[0] == "The audio is 1 frame (0.04 s) earlier than the picture."
+    assert sentences(found(-1))[0] == "The audio is 1 frame (0.04 s) earlier than the video."
     assert "not sure" in sentences(found(5, sure=False))[2]
     assert "nothing was encoded again" in sentences(found(5, fixed=Path("x.mp4")))[2]
 

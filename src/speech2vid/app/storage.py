@@ -1,6 +1,6 @@
-"""Where uploads and results live: a folder that only this user account reads, and a ledger of who owns what in it.
+"""Uploads and results: a folder that only this user account can read, and a record of who owns what in it.
 
-Owners are browsers (a cookie), tabs are pages of theirs. Pages see the folder as ``/storage``; its real place, which
+Owners are browsers (a cookie), tabs are pages of theirs. Pages see the folder as ``/private``; its real path, which
 may contain a user's name, never leaves the machine.
 """
 
@@ -15,7 +15,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "speech2vid-app-"
@@ -26,8 +27,16 @@ LOCK = ".lock"
 HALF_UPLOAD_S = 60  # after the last byte of an upload that was not completed
 
 
+@dataclass(frozen=True)
+class Visitor:
+    """A browser (its cookie) and one page in it."""
+
+    owner: str
+    tab: str
+
+
 class Storage:
-    """A folder of mode 0700 for one running page.
+    """A folder of mode 0700 for one running server.
 
     Args:
         parent: the system's temporary folder by default.
@@ -45,7 +54,7 @@ class Storage:
         self._mutex = threading.Lock()
         self._uploads: dict[Path, set[str]] = {}
         self._public: set[Path] = set()
-        self._busy: set[Path] = set()
+        self._open: dict[Visitor, float | None] = {}  # when a page was closed; None: it is open
 
     def publish_existing(self) -> None:
         """Whatever lies in the folder now (the examples) may be read by everybody, and stays."""
@@ -65,30 +74,47 @@ class Storage:
                 return True
         return path.is_relative_to(self._made_by(owner))
 
-    @contextlib.contextmanager
-    def job(self, owner: str, tab: str) -> Iterator[Path]:
-        """A new folder for a job and its results. Not removed by age while the job runs; removed if it raises."""
-        folder = self._made_by(owner) / _digest(tab) / secrets.token_urlsafe(16)
+    def new_folder(self, visitor: Visitor) -> Path:
+        """Return a new folder for a job of a visitor and its results."""
+        folder = self._tab(visitor) / secrets.token_urlsafe(16)
         folder.mkdir(parents=True)
-        self._busy.add(folder)
-        try:
-            yield folder
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        finally:
-            self._busy.discard(folder)
+        return folder
 
-    def kept(self, owner: str, tab: str) -> Path:
-        """Where a page keeps from job to job what it found out about its files; goes with its results."""
-        return self._made_by(owner) / _digest(tab) / KEPT
+    def kept(self, visitor: Visitor) -> Path:
+        """Return the folder for what a page's jobs keep for later ones; it goes with the page's results."""
+        return self._tab(visitor) / KEPT
 
-    def forget_tab(self, owner: str, tab: str) -> None:
-        """Remove the results of a page that was closed."""
-        shutil.rmtree(self._made_by(owner) / _digest(tab), ignore_errors=True)
+    def open(self, visitor: Visitor) -> None:
+        """Record that a page was opened."""
+        with self._mutex:
+            self._open[visitor] = None
+
+    def leave(self, visitor: Visitor) -> None:
+        """Record that a page was closed: its files go a little later, see ``tidy``."""
+        with self._mutex:
+            if visitor in self._open:
+                self._open[visitor] = time.monotonic()
+
+    def tidy(self, grace_s: float, keep_s: float, busy: Collection[Path] = ()) -> None:
+        """Remove the files of pages closed for ``grace_s``, and all older than ``keep_s`` but ``busy`` folders."""
+        before = time.monotonic() - grace_s
+        with self._mutex:
+            gone = [visitor for visitor, closed in self._open.items() if closed is not None and closed < before]
+            for visitor in gone:
+                del self._open[visitor]
+            absent = {visitor.owner for visitor in gone} - {visitor.owner for visitor in self._open}
+        for visitor in gone:
+            self.forget_tab(visitor)
+        for owner in absent:
+            self.forget_owner(owner)
+        self.remove_old(keep_s, busy)
+
+    def forget_tab(self, visitor: Visitor) -> None:
+        """Remove the results of a page."""
+        shutil.rmtree(self._tab(visitor), ignore_errors=True)
 
     def forget_owner(self, owner: str) -> None:
-        """Remove everything of a browser whose last page was closed."""
+        """Remove everything of a browser."""
         shutil.rmtree(self._made_by(owner), ignore_errors=True)
         with self._mutex:
             for path, owners in list(self._uploads.items()):
@@ -96,15 +122,15 @@ class Storage:
                 if not owners:
                     self._drop_upload(path)
 
-    def remove_old(self, keep_s: float) -> None:
-        """Remove uploads and results that have lain longer than ``keep_s``."""
+    def remove_old(self, keep_s: float, busy: Collection[Path] = ()) -> None:
+        """Remove uploads and results older than ``keep_s``; ``busy`` folders of running jobs stay."""
         oldest = time.time() - keep_s
         with self._mutex:
             for path in [path for path in self._uploads if _age_of(path) < oldest]:
                 self._drop_upload(path)
         for tab in (tab for owner in _entries(self.root / MADE) for tab in _entries(owner)):
             for folder in _entries(tab):
-                if folder not in self._busy and _age_of(folder) < oldest:
+                if folder not in busy and _age_of(folder) < oldest:
                     shutil.rmtree(folder, ignore_errors=True)
         half = time.time() - min(keep_s, HALF_UPLOAD_S)
         for path in _entries(self.root):  # what an upload that broke off has left; those that are whole lie in folders
@@ -128,12 +154,15 @@ class Storage:
         return total
 
     def close(self) -> None:
-        """Remove the folder."""
+        """Remove the folder. May be called twice."""
         shutil.rmtree(self.root, ignore_errors=True)
         self._lock_file.close()
 
     def _made_by(self, owner: str) -> Path:
         return self.root / MADE / _digest(owner)
+
+    def _tab(self, visitor: Visitor) -> Path:
+        return self._made_by(visitor.owner) / _digest(visitor.tab)
 
     def _drop_upload(self, path: Path) -> None:
         self._uploads.pop(path, None)
