@@ -23,6 +23,7 @@ from speech2vid.data.executors.local import die_with_parent
 from speech2vid.errors import Speech2VidError
 
 REPORT_EVERY_S = 0.1
+TRIES = 3  # to find a process that takes a job
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class WorkerDied(Speech2VidError):
     """A worker process ended in the middle of a job."""
 
 
+class _NeverBegan(Exception):
+    """A process was gone before it took the job: another one can take it."""
+
+
 class JobFailed(Exception):
     """A job raised an exception that is not meant for users; the message is its traceback."""
 
@@ -66,7 +71,7 @@ class WorkerPool:
         setup: called once in each new process, before its first job.
 
     Attributes:
-        crashes: number of processes that died during a job.
+        crashes: number of processes that have died.
     """
 
     def __init__(self, run: JobFunction, *, size: int = 1, setup: Callable[[], object] | None = None) -> None:
@@ -96,12 +101,18 @@ class WorkerPool:
             WorkerDied: the process ended.
             JobFailed: the job raised any other exception.
         """
+        for _ in range(TRIES):
+            with contextlib.suppress(_NeverBegan):
+                return await self._run(job, folder, report)
+        raise WorkerDied("no worker process can be started", "the server's log may have the reason")
+
+    async def _run(self, job: Job, folder: Path, report: Progress) -> Any:
         self.warm()
         worker = self._idle.pop(0) if self._idle else self._new_worker()
         self._busy.add(worker)
         try:
             return await worker.run(job, folder, report)
-        except WorkerDied:
+        except (WorkerDied, _NeverBegan):
             self.crashes += 1
             raise
         finally:
@@ -140,11 +151,13 @@ class _Worker:
     async def run(self, job: Job, folder: Path, report: Progress) -> Any:
         call = partial(asyncio.get_running_loop().run_in_executor, self._thread)
         self._working = True  # and stays so if this is cancelled
+        begun = False
         try:
             await call(self._pipe.send, (job, folder))
             while True:
                 kind, *content = await call(self._pipe.recv)
-                if kind == "progress":
+                begun = True
+                if kind in ("begun", "progress"):
                     report(*content)
                     continue
                 self._working = False
@@ -153,6 +166,8 @@ class _Worker:
                 raise content[0] if kind == "failed" else JobFailed(content[0])
         except (EOFError, OSError) as error:
             self._process.join()
+            if not begun:
+                raise _NeverBegan from error
             raise _died(self._process.exitcode) from error
 
     def end(self) -> None:
@@ -179,6 +194,7 @@ def _serve(pipe: Connection, run: JobFunction, setup: Callable[[], object] | Non
     with contextlib.suppress(EOFError):
         while True:
             job, folder = pipe.recv()
+            pipe.send(("begun", 0, None))
             pipe.send(_answer(pipe, run, job, folder))
 
 
