@@ -36,6 +36,16 @@ class Page:
         """Files of jobs, done or not."""
         return [path for path in (self.storage / "made").rglob("*") if path.is_file()]
 
+    def workers(self) -> list[int]:
+        """Its worker processes, from Linux's own list."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                if parent == self.process.pid and b"spawn_main" in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+        return found
+
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -128,7 +138,7 @@ class Browser:
 
 
 def talk(photo: str | None, audio: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
-    """What the tab Talk sends: photo, more photos, audio, face, faces found, crop, silence, label, consent."""
+    """What the tab Talk sends: photo, face, faces found, audio, more photos, crop, silence, label, consent."""
     return (file(photo), None, None, file(audio), None, True, "Keep the mouth closed", False, agreed)
 
 
