@@ -241,8 +241,10 @@ def test_a_job_that_nobody_looks_at_is_stopped(with_queue: Callable[..., Any], t
         unattended = queue.submit(Job("sleep"), folder_in(tmp_path, "a"), attended=True)
         later = queue.submit(Job("sleep"), folder_in(tmp_path, "b"))  # its client comes back for it
         await pid_of(unattended)
-        unattended.heard_s -= 11
-        queue.cancel_unattended()
+        for _ in range(10):
+            queue.cancel_unattended(every_s=1)
+        assert unattended.end is None
+        queue.cancel_unattended(every_s=1)
         assert unattended.end == Cancelled()
         assert later.end is None
 

@@ -283,14 +283,13 @@ class PageAccess:
             body = body.replace(real, SHOWN.encode())
         return body
 
-    def rewritten(self, path: str, status: int, body: bytes, owner: str) -> tuple[int, bytes]:
-        """Return status and body of an answer of Gradio as the browser shall see them; uploads are recorded."""
-        if path == UPLOAD and status == 200:  # the body is the list of files that were written
-            for file in json.loads(body):
-                self._storage.record_upload(owner, Path(file))
-        if path == UPLOAD and status == 500:  # a bad form is 400: this is the disk
+    def rewritten(self, route: str, status: int, body: bytes, owner: str) -> tuple[int, bytes]:
+        """Return status and body of an answer of Gradio as the browser shall see them; uploads get an owner."""
+        if route == UPLOAD and status == 200:  # the body is the list of files that were written
+            body = json.dumps([str(self._storage.take_upload(owner, Path(path))) for path in json.loads(body)]).encode()
+        if route == UPLOAD and status == 500:  # a bad form is 400: this is the disk
             status, body = 507, json.dumps({"detail": NO_ROOM}).encode()
-        if path == JOIN and status == 503:
+        if route == JOIN and status == 503:
             waiting = f"{self._limits.waiting} jobs are waiting already"
             body = json.dumps({"detail": f"The server is busy: {waiting}. Try again in a few minutes."}).encode()
         return status, self.hide(body)

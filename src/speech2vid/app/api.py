@@ -29,7 +29,7 @@ from starlette.types import Receive, Scope, Send
 from speech2vid import __version__
 from speech2vid.app.access_control import EndpointAccess, with_upload_timeout
 from speech2vid.app.error_messages import is_full, without_paths
-from speech2vid.app.forms import FILE_SCHEMA, VERBS, VIDEO, Error, JobStatus, Verb
+from speech2vid.app.forms import VERBS, VIDEO, Error, JobStatus, Verb
 from speech2vid.app.job_functions import JobOutput, SyncFound, TooLong
 from speech2vid.app.jobs import GIVEN, Cancelled, Done, Failed, QueuedJob, QueueFull, Running, Waiting
 from speech2vid.app.live import read_settings
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RETRY = {"Retry-After": "30"}
 LOOK_EVERY_S = 0.2  # whether the client is still there
 OWNER = Visitor("endpoint", "jobs")
 UNEXPECTED = {"error": "something went wrong in the server", "hint": "the server's log has the reason"}
@@ -67,81 +68,38 @@ def create(
         lifespan: of the application.
     """
     endpoint = _Endpoint(server)
-    secured: dict[str, Any] = {"security": [{"bearer": []}]} if token is not None else {}
-    handlers: dict[Any, Any] = {
-        HTTPException: _refusal,
-        Speech2VidError: _failure,
-        ClientDisconnect: _nobody,
-        Exception: _surprise,
-    }
+    handlers: dict[Any, Any] = dict.fromkeys((HTTPException, Speech2VidError, Exception), _failure)
+    handlers[ClientDisconnect] = _gone
     app = fastapi.FastAPI(
         title="speech2vid",
         version=__version__,
         description=DESCRIPTION,
         redoc_url=None,
         lifespan=lifespan,
-        exception_handlers=handlers,
+        exception_handlers=dict.fromkeys((HTTPException, Speech2VidError, Exception), _failure)
+        | {ClientDisconnect: _gone},
         middleware=[Middleware(EndpointAccess, hosts=hosts, token=token)],
     )
-    failures: dict[int | str, dict[str, Any]] = {
-        status: {"model": Error, "description": text}
-        for status, text in {
-            400: "The form cannot be read.",
-            401: "The token is missing or wrong.",
-            403: "Sent from another site's page, or to an unknown host name.",
-            408: "The upload has stopped.",
-            411: "The size of the request is unknown.",
-            413: "The request is too large, or a file too long.",
-            422: "A file or a setting cannot be used.",
-            500: "The job crashed; other jobs are not affected.",
-            503: "Too many jobs are waiting.",
-            507: "The disk is full.",
-        }.items()
-    }
+    secured: dict[str, Any] = {} if token is None else {"security": [{"bearer": []}]}
+    failure: dict[int | str, dict[str, Any]] = {"default": {"model": Error, "description": "The request failed."}}
+    job: dict[int | str, dict[str, Any]] = {202: {"model": JobStatus, "description": "With wait=false: the job."}}
+
+    def add(method: str, path: str, function: Callable[..., Any], tag: str, **options: Any) -> None:
+        responses = {**options.pop("responses", {}), **failure}
+        extra = options.pop("openapi_extra", {}) | secured
+        app.add_api_route(
+            path, function, methods=[method], tags=[tag], responses=responses, openapi_extra=extra, **options
+        )
+
     for name, verb in VERBS.items():
-        content = {media: {"schema": FILE_SCHEMA if media == VIDEO else {}} for media in (verb.media, VIDEO)}
-        if name == "people":
-            del content[VIDEO]
-        app.add_api_route(
-            f"/{name}",
-            endpoint.post(name, verb),
-            methods=["POST"],
-            summary=verb.summary,
-            response_class=Response,
-            responses={
-                200: {"content": content, "description": "The result."},
-                202: {"model": JobStatus, "description": "With wait=false: the job."},
-                **failures,
-            },
-            openapi_extra=verb.schema | secured,
-            tags=["verbs"],
-        )
-    unknown: dict[int | str, dict[str, Any]] = {
-        404: {"model": Error, "description": "There is no such job."},
-        401: failures[401],
-        403: failures[403],
-    }
-    for path, function, method, status in (
-        ("/jobs/{id}", endpoint.look, "GET", 200),
-        ("/jobs/{id}/result", endpoint.fetch, "GET", 200),
-        ("/jobs/{id}", endpoint.cancel, "DELETE", 204),
-    ):
-        app.add_api_route(
-            path,
-            function,
-            methods=[method],
-            status_code=status,
-            response_model=JobStatus if function == endpoint.look else None,
-            response_model_exclude_none=True,
-            responses={**unknown, **({409: {"model": Error}} if path.endswith("result") else {})},
-            openapi_extra=secured,
-            tags=["jobs"],
-        )
-    app.add_api_route("/health", endpoint.health, tags=["server"], responses={403: failures[403]})
-    app.add_api_route(
-        "/metrics", endpoint.metrics, response_class=Response, openapi_extra=secured, tags=["server"],
-        responses={200: {"content": {"text/plain": {}}}, 401: failures[401], 403: failures[403]},
-    )  # fmt: skip
+        content = {"content": {media: {} for media in verb.media}, "description": "The result."}
+        options = {"summary": verb.summary, "response_class": Response, "openapi_extra": verb.schema}
+        add("POST", f"/{name}", endpoint.post(name, verb), "verbs", responses={200: content, **job}, **options)
+    add("GET", "/jobs/{id}", endpoint.look, "jobs", response_model=JobStatus, response_model_exclude_none=True)
+    add("GET", "/jobs/{id}/result", endpoint.fetch, "jobs", response_class=Response)
+    add("DELETE", "/jobs/{id}", endpoint.cancel, "jobs", status_code=204)
+    add("GET", "/health", endpoint.health, "server")
+    add("GET", "/metrics", endpoint.metrics, "server", response_class=Response)
     app.router.routes.append(WebSocketRoute("/live", server.live.__call__))
     _declare_token(app, token)
     return app
@@ -314,7 +272,7 @@ def _result(job: QueuedJob, once: bool = False) -> Response:
             answer = {"people": people, "image_jpeg_base64": base64.b64encode(faces.preview.read_bytes()).decode()}
         case Failed(error):
             status, answer = _explain(error, job)
-            return JSONResponse(answer, status, {"Retry-After": "30"} if status == 503 else None)
+            return JSONResponse(answer, status, RETRY if status == 503 else None)
         case _:
             assert isinstance(job.end, Cancelled)
             return JSONResponse({"error": "the job was cancelled", "hint": "send it again"}, 410)
@@ -363,20 +321,13 @@ def _declare_token(app: fastapi.FastAPI, token: str | None) -> None:
     app.openapi = described  # type: ignore[method-assign]
 
 
-async def _refusal(request: Request, error: HTTPException) -> Response:
-    return JSONResponse({"error": error.detail, "hint": ""}, error.status_code, error.headers)
-
-
-async def _failure(request: Request, error: Speech2VidError) -> Response:
+async def _failure(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail, "hint": ""}, error.status_code, error.headers)
     status, answer = _explain(error)
-    return JSONResponse(answer, status, {"Retry-After": "30"} if status == 503 else None)
+    return JSONResponse(answer, status, RETRY if status == 503 else None)
 
 
-async def _nobody(request: Request, error: Exception) -> Response:
+async def _gone(request: Request, error: Exception) -> Response:
     """For a client that has hung up: it will not read it."""
     return Response(status_code=400)
-
-
-async def _surprise(request: Request, error: Exception) -> Response:
-    status, answer = _explain(error)
-    return JSONResponse(answer, status)

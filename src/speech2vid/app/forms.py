@@ -81,14 +81,14 @@ class Verb:
         summary: for the documentation.
         files: names of file fields, and how many of each are taken at most.
         fields: settings.
-        media: content type of the result.
+        media: content types of the result.
         any_of: one of the files is enough, and no more are taken.
     """
 
     summary: str
     files: Mapping[str, int]
     fields: type[Fields] = Fields
-    media: str = VIDEO
+    media: tuple[str, ...] = (VIDEO,)
     any_of: bool = False
 
     @property
@@ -107,8 +107,8 @@ class Verb:
 VERBS = {
     "talk": Verb("Animate a face photo to speak a recording.", {"face": IDENTITY_STILLS, "audio": 1}, TalkFields),
     "redub": Verb("Re-dub a video: the mouth follows another recording.", {"video": 1, "audio": 1}, RedubFields),
-    "sync": Verb("Measure, and correct, the audio offset of a video.", {"video": 1}, SyncFields, JSON),
+    "sync": Verb("Measure, and correct, the audio offset of a video.", {"video": 1}, SyncFields, (JSON, VIDEO)),
     "people": Verb(
-        "Number the people in a video, or the faces in a photo.", {"video": 1, "face": 1}, Fields, JSON, True
+        "Number the people in a video, or the faces in a photo.", {"video": 1, "face": 1}, Fields, (JSON,), True
     ),
 }

@@ -77,7 +77,8 @@ class QueuedJob:
         id: unguessable.
         job, folder, owner, name: as submitted.
         end: the final state; None before.
-        created_s, ended_s, heard_s: on the monotonic clock; the last is when somebody last looked at its state.
+        created_s, ended_s: on the monotonic clock.
+        unheard: how often it was looked for somebody who follows its states since somebody did.
     """
 
     def __init__(
@@ -85,7 +86,8 @@ class QueuedJob:
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.job, self.folder, self.owner, self.name = job, folder, owner, name
-        self.created_s = self.heard_s = time.monotonic()
+        self.created_s = time.monotonic()
+        self.unheard = 0
         self.ended_s = 0.0
         self.end: Done | Failed | Cancelled | None = None
         self.running: Running | None = None
@@ -125,7 +127,7 @@ class QueuedJob:
     async def states(self) -> AsyncGenerator[State, None]:
         """Yield the state four times a second until it is final."""
         while self.end is None:
-            self.heard_s = time.monotonic()
+            self.unheard = 0
             yield self.state
             await self.wait(REFRESH_S)
         await self.wait()  # a cancelled one until its process is gone
@@ -215,10 +217,14 @@ class JobQueue:
         for job in [each for each in self.jobs if each.owner == owner and name in (None, each.name)]:
             job.cancel(replaced=replaced)
 
-    def cancel_unattended(self) -> None:
-        """Cancel the jobs whose browser has vanished without a word."""
+    def cancel_unattended(self, every_s: float) -> None:
+        """Cancel the jobs whose browser has vanished without a word; to be called every ``every_s`` seconds.
+
+        Calls are counted instead of seconds: a busy machine that lets both sides wait cancels nothing.
+        """
         for job in [each for each in self.jobs if each.attended]:
-            if time.monotonic() - job.heard_s > self.limits.unheard_s:
+            job.unheard += 1
+            if job.unheard * every_s > self.limits.unheard_s:
                 job.cancel()
 
     def close(self) -> None:

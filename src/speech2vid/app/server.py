@@ -85,7 +85,7 @@ class Server:
         while True:
             await asyncio.sleep(TIDY_EVERY_S)
             try:
-                self.queue.cancel_unattended()
+                self.queue.cancel_unattended(TIDY_EVERY_S)
                 busy = {job.folder for job in self.queue.jobs}
                 await asyncio.to_thread(self.storage.tidy, self.limits.grace_s, self.limits.keep_s, busy)
             except Exception:

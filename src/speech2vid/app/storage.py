@@ -1,4 +1,4 @@
-"""Uploads and results: a folder that only this user account can read, and a record of who owns what in it.
+"""Uploads and results: a folder that only this user account can read, with a subfolder for each owner.
 
 Owners are browsers (a cookie), tabs are pages of theirs. Pages see the folder as ``/private``; its real path, which
 may contain a user's name, never leaves the machine.
@@ -21,8 +21,8 @@ from pathlib import Path
 
 PREFIX = "speech2vid-app-"
 SHOWN = "/private"
-MADE = "made"  # results: made/OWNER/TAB/JOB/
-KEPT = "kept"  # what a page keeps from job to job: made/OWNER/TAB/kept/
+MADE = "made"  # made/OWNER/TAB/JOB/, made/OWNER/TAB/kept/, made/OWNER/uploads/UPLOAD/
+KEPT, UPLOADS = "kept", "uploads"
 LOCK = ".lock"
 HALF_UPLOAD_S = 60  # after the last byte of an upload that was not completed
 
@@ -52,27 +52,28 @@ class Storage:
         self._lock_file = (self.root / LOCK).open("w")
         fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._mutex = threading.Lock()
-        self._uploads: dict[Path, set[str]] = {}
         self._public: set[Path] = set()
         self._open: dict[Visitor, float | None] = {}  # when a page was closed; None: it is open
 
     def publish_existing(self) -> None:
-        """Whatever lies in the folder now (the examples) may be read by everybody, and stays."""
+        """Let everybody read the files that lie in the folder now (the examples); they stay."""
         self._public = {path for path in self.root.rglob("*") if path.is_file() and path.name != LOCK}
 
-    def record_upload(self, owner: str, path: Path) -> None:
-        """``path`` came from ``owner``. The same content may come from several."""
-        with self._mutex:
-            self._uploads.setdefault(path, set()).add(owner)
-
     def may_read(self, owner: str, path: Path) -> bool:
-        """Whether ``owner`` may see a file: an example, an upload of theirs, a result of theirs."""
+        """Return whether ``owner`` may read a file: an example, or an upload or result of theirs."""
         if ".." in path.parts or path.is_symlink() or any(part.startswith(".") for part in path.parts[1:]):
             return False
-        with self._mutex:
-            if path in self._public or owner in self._uploads.get(path, ()):
-                return True
-        return path.is_relative_to(self._made_by(owner))
+        return path in self._public or (path.is_relative_to(self._made_by(owner)) and path.is_file())
+
+    def take_upload(self, owner: str, path: Path) -> Path:
+        """Link a file that Gradio has saved into its owner's folder; return where it is there.
+
+        Gradio's own file, which is the same for all who upload the same content, is removed by ``tidy``.
+        """
+        folder = self._made_by(owner) / UPLOADS / secrets.token_urlsafe(16)
+        folder.mkdir(parents=True)
+        link(path, folder / path.name)
+        return folder / path.name
 
     def new_folder(self, visitor: Visitor) -> Path:
         """Return a new folder for a job of a visitor and its results."""
@@ -102,50 +103,21 @@ class Storage:
             gone = [visitor for visitor, closed in self._open.items() if closed is not None and closed < before]
             for visitor in gone:
                 del self._open[visitor]
-            absent = {visitor.owner for visitor in gone} - {visitor.owner for visitor in self._open}
+            present = {visitor.owner for visitor in self._open}
         for visitor in gone:
-            self.forget_tab(visitor)
-        for owner in absent:
-            self.forget_owner(owner)
-        self.remove_old(keep_s, busy)
-
-    def forget_tab(self, visitor: Visitor) -> None:
-        """Remove the results of a page."""
-        shutil.rmtree(self._tab(visitor), ignore_errors=True)
-
-    def forget_owner(self, owner: str) -> None:
-        """Remove everything of a browser."""
-        shutil.rmtree(self._made_by(owner), ignore_errors=True)
-        with self._mutex:
-            for path, owners in list(self._uploads.items()):
-                owners.discard(owner)
-                if not owners:
-                    self._drop_upload(path)
-
-    def remove_old(self, keep_s: float, busy: Collection[Path] = ()) -> None:
-        """Remove uploads and results older than ``keep_s``; ``busy`` folders of running jobs stay."""
-        oldest = time.time() - keep_s
-        with self._mutex:
-            for path in [path for path in self._uploads if _age_of(path) < oldest]:
-                self._drop_upload(path)
+            folder = self._tab(visitor) if visitor.owner in present else self._made_by(visitor.owner)
+            shutil.rmtree(folder, ignore_errors=True)
         for tab in (tab for owner in _entries(self.root / MADE) for tab in _entries(owner)):
             for folder in _entries(tab):
-                if folder not in busy and _age_of(folder) < oldest:
+                if folder not in busy and _age_s(folder) > keep_s:
                     shutil.rmtree(folder, ignore_errors=True)
-        half = time.time() - min(keep_s, HALF_UPLOAD_S)
-        for path in _entries(self.root):  # what an upload that broke off has left; those that are whole lie in folders
-            if path.name in (MADE, LOCK) or path in self._public:
-                continue
-            if path.is_file():
-                if _age_of(path) < half:
-                    path.unlink(missing_ok=True)
-            elif _age_of(path) < oldest and not any(
-                file in self._public or file in self._uploads for file in _entries(path)
-            ):
-                shutil.rmtree(path, ignore_errors=True)
+        for path in _entries(self.root):  # Gradio's: uploads that were taken, or broke off
+            examples = path in self._public or any(file in self._public for file in path.glob("*"))
+            if path.name not in (MADE, LOCK) and not examples and _age_s(path) > min(keep_s, HALF_UPLOAD_S):
+                path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
 
     def stored_bytes(self) -> int:
-        """Size of everything in the folder."""
+        """Return the size of everything in the folder."""
         total = 0
         for folder, _, files in os.walk(self.root):  # goes on where something vanishes meanwhile, unlike rglob
             for name in files:
@@ -164,16 +136,17 @@ class Storage:
     def _tab(self, visitor: Visitor) -> Path:
         return self._made_by(visitor.owner) / _digest(visitor.tab)
 
-    def _drop_upload(self, path: Path) -> None:
-        self._uploads.pop(path, None)
-        if path not in self._public:
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # another file in it, or gone already
-                path.parent.rmdir()
+
+def link(source: Path, target: Path) -> None:
+    """Make ``target`` the same file, or a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove folders of pages that ended without cleaning up (killed, power cut): nobody holds their lock."""
+    """Remove folders of servers that ended without cleaning up (killed, power cut): nobody holds their lock."""
     for folder in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
@@ -189,15 +162,15 @@ def _digest(name: str) -> str:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder; nothing if it has gone meanwhile."""
+    """The entries of a folder; none if it has gone meanwhile."""
     try:
         return list(folder.iterdir())
     except OSError:
         return []
 
 
-def _age_of(path: Path) -> float:
+def _age_s(path: Path) -> float:
     try:
-        return path.lstat().st_mtime
+        return time.time() - path.lstat().st_mtime
     except OSError:
-        return time.time()
+        return 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from speech2vid.app.error_messages import Failure, explain
 from speech2vid.app.job_functions import CACHED, JobOutput
 from speech2vid.app.jobs import GIVEN, Cancelled, Done, Failed, JobQueue, Running, Waiting
 from speech2vid.app.settings import Limits
-from speech2vid.app.storage import Storage, Visitor
+from speech2vid.app.storage import Storage, Visitor, link
 from speech2vid.app.ui.widgets import Updates, displayed, failure_html, note_html, state_html, visitor
 from speech2vid.app.workers import Job
 
@@ -75,13 +74,10 @@ class PageJobs:
         source = Path(value)
         place = folder / GIVEN / str(len(names))
         place.mkdir(parents=True)
-        link = place / f"{source.stem[:MAX_NAME]}{source.suffix[:8]}"
-        try:
-            os.link(source, link)
-        except OSError:
-            shutil.copyfile(source, link)
-        names[link] = link.name
-        return link
+        given = place / f"{source.stem[:MAX_NAME]}{source.suffix[:8]}"
+        link(source, given)
+        names[given] = given.name
+        return given
 
 
 @dataclass(frozen=True)
