@@ -59,7 +59,7 @@ def found(offset: int, *, sure: bool = True, fixed: Path | None = None) -> SyncF
 
 
 def test_the_offset_in_words() -> None:
-    assert sentences(found(0))[0] == "Audio and video are in sync."
+    assert sentences(found(0))[0] == "Audio and video are in step."
     assert sentences(found(5))[0] == "The audio is 5 frames (0.20 s) later than the video."
     assert sentences(found(-1))[0] == "The audio is 1 frame (0.04 s) earlier than the video."
     assert "not sure" in sentences(found(5, sure=False))[2]

@@ -21,7 +21,7 @@ from pathlib import Path
 
 PREFIX = "speech2vid-app-"
 SHOWN = "/private"
-MADE = "made"  # made/OWNER/TAB/JOB/, made/OWNER/TAB/kept/, made/OWNER/uploads/UPLOAD/
+RESULTS = "made"  # made/OWNER/TAB/JOB/, made/OWNER/TAB/kept/, made/OWNER/uploads/UPLOAD/
 KEPT, UPLOADS = "kept", "uploads"
 LOCK = ".lock"
 HALF_UPLOAD_S = 60  # after the last byte of an upload that was not completed
@@ -63,14 +63,14 @@ class Storage:
         """Return whether ``owner`` may read a file: an example, or an upload or result of theirs."""
         if ".." in path.parts or path.is_symlink() or any(part.startswith(".") for part in path.parts[1:]):
             return False
-        return path in self._public or (path.is_relative_to(self._made_by(owner)) and path.is_file())
+        return path in self._public or (path.is_relative_to(self._results_of(owner)) and path.is_file())
 
     def take_upload(self, owner: str, path: Path) -> Path:
         """Link a file that Gradio has saved into its owner's folder; return where it is there.
 
         Gradio's own file, which is the same for all who upload the same content, is removed by ``tidy``.
         """
-        folder = self._made_by(owner) / UPLOADS / secrets.token_urlsafe(16)
+        folder = self._results_of(owner) / UPLOADS / secrets.token_urlsafe(16)
         folder.mkdir(parents=True)
         link(path, folder / path.name)
         return folder / path.name
@@ -105,15 +105,15 @@ class Storage:
                 del self._open[visitor]
             present = {visitor.owner for visitor in self._open}
         for visitor in gone:
-            folder = self._tab(visitor) if visitor.owner in present else self._made_by(visitor.owner)
+            folder = self._tab(visitor) if visitor.owner in present else self._results_of(visitor.owner)
             shutil.rmtree(folder, ignore_errors=True)
-        for tab in (tab for owner in _entries(self.root / MADE) for tab in _entries(owner)):
+        for tab in (tab for owner in _entries(self.root / RESULTS) for tab in _entries(owner)):
             for folder in _entries(tab):
                 if folder not in busy and _age_s(folder) > keep_s:
                     shutil.rmtree(folder, ignore_errors=True)
         for path in _entries(self.root):  # Gradio's: uploads that were taken, or broke off
             examples = path in self._public or any(file in self._public for file in path.glob("*"))
-            if path.name not in (MADE, LOCK) and not examples and _age_s(path) > min(keep_s, HALF_UPLOAD_S):
+            if path.name not in (RESULTS, LOCK) and not examples and _age_s(path) > min(keep_s, HALF_UPLOAD_S):
                 path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
 
     def stored_bytes(self) -> int:
@@ -130,11 +130,11 @@ class Storage:
         shutil.rmtree(self.root, ignore_errors=True)
         self._lock_file.close()
 
-    def _made_by(self, owner: str) -> Path:
-        return self.root / MADE / _digest(owner)
+    def _results_of(self, owner: str) -> Path:
+        return self.root / RESULTS / _digest(owner)
 
     def _tab(self, visitor: Visitor) -> Path:
-        return self._made_by(visitor.owner) / _digest(visitor.tab)
+        return self._results_of(visitor.owner) / _digest(visitor.tab)
 
 
 def link(source: Path, target: Path) -> None:

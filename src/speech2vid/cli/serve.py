@@ -1,4 +1,4 @@
-"""``speech2vid serve``: the endpoint for programs."""
+"""``speech2vid serve``: the HTTP endpoint."""
 
 from __future__ import annotations
 
@@ -14,47 +14,53 @@ from speech2vid.errors import MissingExtraError
 NEEDED = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
 
 Host = Annotated[
-    str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 opens it to the network.")
+    str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on. 0.0.0.0 opens it to the network.")
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", min=1, metavar="N", help="Jobs at the same time, each in a process of its own.")
+    int, typer.Option("--workers", min=1, metavar="N", help="Number of concurrent jobs, each in a process of its own.")
 ]
-Streams = Annotated[int, typer.Option("--streams", min=1, help="Live streams at the same time.")]
+Streams = Annotated[int, typer.Option("--streams", min=1, help="Maximum number of concurrent live streams.")]
 Token = Annotated[
     str | None,
-    typer.Option("--token", envvar="SPEECH2VID_TOKEN", metavar="TEXT", help="Bearer token that requests must carry."),
+    typer.Option(
+        "--token", envvar="SPEECH2VID_TOKEN", metavar="TEXT", help="Bearer token that every request must carry."
+    ),
 ]
 TrustedHosts = Annotated[
     str,
     typer.Option(
         "--trusted-hosts",
         metavar="NAMES",
-        help="Host names under which it may be called, separated by commas: those that a proxy passes on.",
+        help="Host names that the endpoint answers to, separated by commas, such as those that a proxy passes on.",
     ),
 ]
 
 
 def serve(
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 for any free one.")] = 7861,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on. 0 picks a free one.")
+    ] = 7861,
     workers: Workers = 1,
-    waiting: Annotated[int, typer.Option("--waiting", min=0, metavar="N", help="Further jobs that may wait.")] = 12,
+    waiting: Annotated[
+        int, typer.Option("--waiting", min=0, metavar="N", help="Maximum number of jobs that wait for a worker.")
+    ] = 12,
     streams: Streams = 2,
     max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=1, metavar="S", help="Longest audio or video that is accepted.")
+        float, typer.Option("--max-seconds", min=1, metavar="S", help="Maximum duration of an audio or video file.")
     ] = 300,
     max_upload_mb: Annotated[
-        float, typer.Option("--max-upload-mb", min=1, metavar="MB", help="Largest request that is accepted.")
+        float, typer.Option("--max-upload-mb", min=1, metavar="MB", help="Maximum size of a request.")
     ] = 100,
     token: Token = None,
     trusted_hosts: TrustedHosts = "",
     device: Device = "auto",
     weights: Weights = None,
 ) -> None:
-    """Serve programs by HTTP: talk, redub, sync and people, and live streaming by WebSocket.
+    """Serve an HTTP endpoint: POST /talk, /redub, /sync and /people, and live streaming over the WebSocket /live.
 
-    docs/endpoint.md and /docs of the running server describe it. It listens on this machine alone unless --host says
-    otherwise, and has no encryption. Needs the extra `serve`.
+    docs/endpoint.md and /docs of the running server describe it. Only this machine can reach the endpoint unless you
+    set --host. The endpoint has no encryption. Needs the extra `serve`.
     """
     require_extra("serve", NEEDED)
     from speech2vid.app.server import LOCAL
@@ -62,7 +68,7 @@ def serve(
     from speech2vid.app.settings import Limits
 
     if host not in LOCAL and token is None:
-        note("no --token was given: whoever reaches this address can use it")
+        note("there is no --token: anyone who can reach this address can use it")
     run(
         host,
         port,
@@ -79,7 +85,7 @@ def serve(
         token=token,
         device=device,
         weights=weights,
-        ready=lambda url: typer.echo(f"the endpoint is at {url} (Ctrl-C ends it)"),
+        ready=lambda url: typer.echo(f"endpoint: {url} (press Ctrl-C to stop)"),
     )
 
 

@@ -44,7 +44,7 @@ class Speaker(Protocol):
 
 @runtime_checkable
 class MotionSpeaker(Protocol):
-    """A speaker that can be told mouth shapes as well."""
+    """A speaker that can also be given mouth motion."""
 
     def shows(self, track: Track) -> Frames:
         """With the true mouth shapes of ``track``: what the image side could do if the audio side were perfect."""

@@ -44,7 +44,7 @@ class WindowTalker(Protocol):
 
 
 class OnnxTalker:
-    """On ONNX Runtime, from a weight file with its graphs beside it. WeightsError where one is missing or damaged."""
+    """On ONNX Runtime, from a weight file with its graphs next to it. WeightsError where one is missing or damaged."""
 
     def __init__(self, weights: Path, threads: int = 0) -> None:
         graphs = [weights.with_name(f"{weights.stem}.{name}.onnx") for name in ("identity", "frames")]

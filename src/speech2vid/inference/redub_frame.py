@@ -2,7 +2,7 @@
 
 The texture comes from the frame itself: its own face is the talker's still, moved from the mouth it has to the mouth
 it should have. Light, pose, sharpness and what covers the face are then right by themselves. Other moments of the
-person stand beside it for what the frame does not show: teeth, where its lips are closed.
+person stand next to it for what the frame does not show: teeth, where its lips are closed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
 from speech2vid.media import RawFormat, RawFrame
 from speech2vid.types import Affine, AlignedFace, Image, Points
 
-OPEN_PERCENTILE = 90  # of lip opening: the other moment that stands beside the frame's own
+OPEN_PERCENTILE = 90  # of lip opening: the other moment that stands next to the frame's own
 COST_WEIGHT, POSE_WEIGHT = 0.25, 0.3  # of unfitness and of another pose, in px of lip opening
 POSE_POINTS = [1, 2, 3, 4, 12, 13, 14, 15, 30]  # sides of the jaw, tip of the nose: where they lie tells the pose
 NEAR_PX, FAR_PX = 3.0, 9.0  # from the lips, px of the 112 px face: up to there, and no longer, other moments show
@@ -76,7 +76,7 @@ def _nearest(seen: Sequence[SeenStill], opening: float) -> SeenStill:
 
 
 def open_still(person: Person, plan: FacePlan) -> Still:
-    """The moment that stands beside a face's own: the mouth open, sharp, the head held as in this track."""
+    """The moment that stands next to a face's own: the mouth open, sharp, the head held as in this track."""
     wanted = float(np.percentile([still.opening for still in person.stills], OPEN_PERCENTILE))
     pose = np.median(plan.landmarks[:, POSE_POINTS], axis=0)
 
@@ -274,7 +274,7 @@ def restrict_to_mouth(fields: Fields, own: Sequence[bool], near: Floats) -> Fiel
 
 
 def clamp_blue(fields: Fields, face: Image) -> Fields:
-    """The fields with what is painted no bluer, beside its green, than this face (112, 112, 3) and a little more: the
+    """The fields with what is painted no bluer, next to its green, than this face (112, 112, 3) and a little more: the
     dark between lips comes out purple otherwise."""
     skin = face[LOWER_FACE].reshape(-1, 3).mean(axis=0)
     residual = fields.residual.copy()

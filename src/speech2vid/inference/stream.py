@@ -46,7 +46,7 @@ class TalkStream:
         self._identity, self._networks = identity, networks
         self._silence, self._block_frames = silence, block_frames
         self._composer = Composer(identity)
-        self._shapes = self._listen()
+        self._motion = self._listen()
 
     @classmethod
     def of(
@@ -72,7 +72,7 @@ class TalkStream:
         A frame is returned by the ``push`` with which the audio reaches ``latency_s`` past the frame's middle,
         at the latest. The time that ``push`` takes comes on top.
         """
-        return self._shapes.latency_s
+        return self._motion.latency_s
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -89,12 +89,12 @@ class TalkStream:
             ValueError: not one-dimensional floating point.
             MediaError: a sample is not a finite number.
         """
-        return self._frames(self._shapes.push(samples))
+        return self._frames(self._motion.push(samples))
 
     def flush(self) -> list[Image]:
         """The last frames: round(seconds × 25) in all. The stream is then ready for another recording."""
-        frames = self._frames(self._shapes.flush())
-        self._shapes = self._listen()
+        frames = self._frames(self._motion.flush())
+        self._motion = self._listen()
         self.frames = 0
         return frames
 

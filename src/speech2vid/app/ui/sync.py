@@ -46,7 +46,7 @@ def sentences(found: SyncFound) -> list[str]:
         length = f"{frames} frame{'s' if frames > 1 else ''} ({frames / FRAME_RATE_HZ:.2f} s)"
         lines = [f"The audio is {length} {word} than the video."]
     else:
-        lines = ["Audio and video are in sync."]
+        lines = ["Audio and video are in step."]
     lines.append(f"Confidence {found.confidence:.2f}; {found.agree:.0%} of the one-second windows agree.")
     if not found.sure:
         lines.append("This is not sure: the lips may not be those of the voice. The video was left as it is.")
