@@ -76,8 +76,7 @@ def create(
         description=DESCRIPTION,
         redoc_url=None,
         lifespan=lifespan,
-        exception_handlers=dict.fromkeys((HTTPException, Speech2VidError, Exception), _failure)
-        | {ClientDisconnect: _gone},
+        exception_handlers=handlers,
         middleware=[Middleware(EndpointAccess, hosts=hosts, token=token)],
     )
     secured: dict[str, Any] = {} if token is None else {"security": [{"bearer": []}]}

@@ -160,9 +160,7 @@ class JobFunctions:
         offset_frames = round(measure.offset_s * FRAME_RATE_HZ)
         fixed = None
         if fix and not sure:
-            raise FaceError(
-                f"the audio offset of {video} is not sure: nothing was corrected", "show the speaker's face"
-            )
+            raise FaceError(f"the audio offset of {video} is not sure", "the speaker's face must be visible")
         if sure and (offset_frames or fix):
             fixed = _shifted(video, folder, Fraction(-round(1000 * measure.offset_s), 1000))
         curve = tuple((int(offset), float(value)) for offset, value in zip(OFFSETS, measure.curve, strict=True))

@@ -93,6 +93,7 @@ class QueuedJob:
         self.running: Running | None = None
         self.attended = attended
         self.task: asyncio.Task[Any] | None = None
+        self.over = asyncio.Event()
         self._before = before
         self._first: tuple[float, int] | None = None  # time and units when the current part began to advance
 
@@ -120,9 +121,11 @@ class QueuedJob:
                 self.task.cancel()
 
     async def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; return whether it has come."""
-        assert self.task is not None
-        return bool((await asyncio.wait({self.task}, timeout=timeout_s))[0])
+        """Wait for the end, and for the removal of its files; return whether it has come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.over.wait()
+        return self.over.is_set()
 
     async def states(self) -> AsyncGenerator[State, None]:
         """Yield the state four times a second until it is final."""
@@ -253,6 +256,7 @@ class JobQueue:
             self._line.remove(job)
         kept = isinstance(job.end, Done)
         shutil.rmtree(job.folder / GIVEN if kept else job.folder, ignore_errors=True)
+        job.over.set()
         self.ended(job)
 
     def _before(self, job: QueuedJob) -> int:
