@@ -132,7 +132,7 @@ def test_a_name_is_only_a_name(name: str, client: TestClient, good: dict[str, by
             b"--x\r\nContent-Disposition: form-data; name=photo; filename=a\r\n\r\nhal",
         ),
         ("multipart/form-data; boundary=x", b"\xff" * 5000),
-        ("application/x-www-form-urlencoded", b"photo=x&sound=y&" + b"a=b&" * 5000),
+        ("application/x-www-form-urlencoded", b"face=x&audio=y&" + b"a=b&" * 5000),
     ],
     ids=["json", "no boundary", "empty", "cut short", "no form", "many fields"],
 )
@@ -230,7 +230,7 @@ def test_clients_that_vanish(drawn_weights: Path, good: dict[str, bytes], clean_
         assert eventually(lambda: list(clean_temp.glob("*/.talk*")))
         for _ in range(3):  # one may wait: each makes room for the following one
             waiting = begin(port, short)
-            assert eventually(lambda: len(list(clean_temp.glob("*/sound"))) == 2)
+            assert eventually(lambda: len(list(clean_temp.glob("*/audio"))) == 2)
             waiting.close()
             assert eventually(lambda: len(list(clean_temp.iterdir())) == 1)
         working.close()
