@@ -323,7 +323,7 @@ class Converter:
 
     def _transformtensorbilinear(self, operator: Any, inputs: list[int], output: int) -> None:
         _, height, width, _ = self.source.shape(inputs[0])
-        _, rows, columns, channels = self.source.shape(output)
+        _, rows, columns, _ = self.source.shape(output)
         matrix, shift = self.affine[inputs[1]]
         y, x = np.mgrid[0:rows, 0:columns] + 0.5
         grid = self.op("MatMul", [matrix, self.const(np.stack([x.ravel(), y.ravel()]))])  # (N, 2, rows * columns)
@@ -507,7 +507,7 @@ def _member(package: Path, name: str) -> bytes:
 
 
 def main() -> None:
-    """Convert the four files."""
+    """Convert the three networks, and leave the canonical face next to the packages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--npm", type=Path, required=True, help="folder with the two .tgz packages")
     parser.add_argument("--out", type=Path, required=True, help="folder for the ONNX files")
@@ -523,7 +523,7 @@ def main() -> None:
         data = _member(detection_package, f"package/{name}")
         out = arguments.out / f"face_detector_{kind}.onnx"
         convert_detector(data, out, input_px, f"{detection_package.stem} {name}")
-    np.save(arguments.out / "face_mesh_canonical.npy", canonical_face(assets[GEOMETRY_BYTES]))
+    np.save(arguments.npm / "face_mesh_canonical.npy", canonical_face(assets[GEOMETRY_BYTES]))
 
 
 if __name__ == "__main__":
