@@ -28,7 +28,8 @@ SURE_SCORE = 0.9  # below it the other way up is tried, too
 RETRY_DEG = 12.0  # the crop is cut once more when the face was tilted in it by more than this
 HALF_PX = 0.5  # the network counts from pixel edges: mirrored crops show its points half a pixel to the right of ours
 SHIFT = 0.02  # of the crop's side: how far averaged crops are from the middle one
-SHAPE_LIMIT = 0.26  # largest residual of a face, in cm on a face of canonical size
+TOTAL_LIMIT = 0.85  # largest distance of a face from the mean face, in cm on a face of canonical size
+SHAPE_LIMIT = 0.26  # and of what the model of shapes does not explain
 
 # The 68 points of iBUG's scheme (published correspondence, each held against dlib's 68 points on 343 faces)
 IBUG_68 = (
@@ -272,16 +273,22 @@ def shape_residual(points: Floats) -> float:
     Returns:
         RMS of what remains, in cm on a face of canonical size; infinite for points that are not finite or coincide.
     """
+    return _residuals(points)[1]
+
+
+def _residuals(points: Floats) -> tuple[float, float]:
+    """Return the RMS distance from the mean face, and what remains of it outside the model of shapes."""
     shape = _shape()
     placed = _in_space(points)
     if not np.isfinite(placed).all() or float(np.ptp(placed[:, :2], axis=0).min()) < 1e-3:
-        return float("inf")
+        return float("inf"), float("inf")
     rotation, scale, centre = _fit(placed, shape.mean, np.ones(MESH_POINTS))
     if scale <= 0:
-        return float("inf")
+        return float("inf"), float("inf")
     rest = ((placed - centre) @ rotation / scale - (shape.mean - shape.mean.mean(axis=0))).ravel()
+    total = float(np.sqrt((rest**2).sum() / MESH_POINTS))
     rest -= shape.basis.T @ (shape.basis @ rest)
-    return float(np.sqrt((rest**2).sum() / MESH_POINTS))
+    return total, float(np.sqrt((rest**2).sum() / MESH_POINTS))
 
 
 def is_plausible_face(points: Floats, *, roll_deg: float | None = None) -> bool:
@@ -296,7 +303,8 @@ def is_plausible_face(points: Floats, *, roll_deg: float | None = None) -> bool:
     Returns:
         False for scrambled, mirrored, misplaced or degenerate points.
     """
-    if shape_residual(points) > SHAPE_LIMIT:
+    total, rest = _residuals(points)
+    if total > TOTAL_LIMIT or rest > SHAPE_LIMIT:
         return False
     return roll_deg is None or abs((head_pose(points).roll - roll_deg + 180) % 360 - 180) <= 60.0
 
