@@ -33,7 +33,8 @@ CANDIDATE_SCORE = 0.35  # looked at again in an upright crop of its own
 SURE_SCORE = 0.85  # and |roll| below TILTED_DEG: not looked at again
 TILTED_DEG = 30.0
 MERGE_IOU = 0.3  # boxes of one face overlap by more
-SMALLEST_PX = 20.0  # a smaller face carries no landmarks
+SMALLEST_PX = 24.0  # what tiles go down to
+LEAST_PX = 16.0  # a smaller box carries no landmarks
 SMALLEST_IN_TILE, SMALLEST_IN_FULL = 0.14, 0.09  # of the side of the short-range and the full-range network's input
 LARGEST_IN_TILE = 0.60
 TILE_STEP_PX = 88  # tiles overlap by more than the largest face that the level above does not find
@@ -262,7 +263,7 @@ class BlazeFaceDetector:
         found: list[Detection] = []
         for candidates, finds_px in self._passes(image):
             for candidate in keep_best(candidates):
-                if candidate.size_px < SMALLEST_PX / 2:
+                if candidate.size_px < LEAST_PX:
                     continue
                 sure = candidate.score >= SURE_SCORE and abs(candidate.roll_deg) <= TILTED_DEG
                 checked = candidate if sure or not rotations else self._look_again(image, candidate)
@@ -284,9 +285,9 @@ class BlazeFaceDetector:
         width_px = 2 * SHORT_PX
         while width_px <= 2 * longest:
             smallest = SMALLEST_IN_TILE * SHORT_PX * longest / width_px
-            if smallest < SMALLEST_PX / 2:
-                return
             yield self._scan(image, width_px), smallest
+            if smallest <= SMALLEST_PX:
+                return
             width_px *= 2
 
     def _on_whole(self, image: Image) -> list[Detection]:
