@@ -27,7 +27,7 @@ from speech2vid.faces.mesh import FaceMeshLandmarker, head_pose, is_plausible_fa
 
 HOG_THRESHOLD, HOG_WIDTH_PX = 0.3, 640
 STEADY_SHIFTS = ((0.0, 0.0), (0.04, 0.0), (-0.04, 0.0), (0.0, 0.04), (0.0, -0.04))
-MESH_SCORE = 0.5
+MESH_SCORE = 0.9
 
 
 class DlibFaces:
