@@ -38,8 +38,8 @@ from speech2vid.app.live import INTERNAL_ERROR, TRY_LATER, UNACCEPTABLE, convers
 from speech2vid.app.upload_timeout import with_upload_timeout
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import Speech2VidError
-from speech2vid.inference import TalkerNetworks
-from speech2vid.inference import talk as make_video
+from speech2vid.inference.talk import talk as make_video
+from speech2vid.inference.talkers.base import load_talker
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def create(
     limits: EndpointLimits | None = None,
     *,
     device: str = "auto",
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     hosts: tuple[str, ...] | None = None,
 ) -> Starlette:
     """The endpoint as an ASGI application.
@@ -107,9 +107,9 @@ def create(
 class _Endpoint:
     """Counts who is at work, and does it in threads."""
 
-    def __init__(self, limits: EndpointLimits, device: str, weights: Path | None) -> None:
+    def __init__(self, limits: EndpointLimits, device: str, weights: str | Path | None) -> None:
         self._limits = limits
-        self._networks = TalkerNetworks(weights, device)
+        self._talker = load_talker(weights, device=device)
         self._jobs = asyncio.Semaphore(limits.jobs)
         self._line = self._streams = 0
 
@@ -165,7 +165,7 @@ class _Endpoint:
                 raise HTTPException(413, f"the audio is longer than {self._limits.max_seconds:g} s")
 
         options = {key: settings[key] for key in FIELDS}
-        options |= {"networks": self._networks, "progress": progress}
+        options |= {"talker": self._talker, "progress": progress}
         job = asyncio.get_running_loop().run_in_executor(None, _make, given, out, options)
         try:
             await _unless_disconnected(request, job)
@@ -186,7 +186,7 @@ class _Endpoint:
         self._streams += 1
         try:
             async with asyncio.timeout(self._limits.max_live_s):
-                await converse(socket, self._networks)
+                await converse(socket, self._talker)
             await socket.close()
         except WebSocketDisconnect:
             pass

@@ -19,12 +19,12 @@ from speech2vid.errors import FaceError, MediaError, OutputError
 from speech2vid.faces import SyncNetworks, faces_from_left, measure_sync
 from speech2vid.faces.choose_face import LOOK
 from speech2vid.faces.sync import CONFIDENT, OFFSETS
-from speech2vid.inference import TalkerNetworks
 from speech2vid.inference.active_speaker import require_people
 from speech2vid.inference.redub import RedubResult
 from speech2vid.inference.redub import redub as make_redub
 from speech2vid.inference.talk import TalkResult
 from speech2vid.inference.talk import talk as make_talk
+from speech2vid.inference.talkers.base import Talker, load_talker
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks
 from speech2vid.media import RawVideoReader, is_photo, load_photo, probe, shift_audio
@@ -67,9 +67,9 @@ class SyncFound:
 
 
 @cache
-def networks() -> TalkerNetworks:
-    """Loaded once a process, which serves one job after the other."""
-    return TalkerNetworks()
+def default_talker() -> Talker:
+    """Return the default talker, loaded once a process, which serves one job after the other."""
+    return load_talker()
 
 
 def get_ready() -> None:
@@ -85,7 +85,7 @@ def talk(
     check_length(audio, max_seconds)
     outfile = folder / "talk.mp4"
     guarded = _within(progress, audio, max_seconds)
-    return _job_output(make_talk(photos, audio, outfile, networks=networks(), progress=guarded, **options), audio)
+    return _job_output(make_talk(photos, audio, outfile, talker=default_talker(), progress=guarded, **options), audio)
 
 
 def redub(

@@ -28,7 +28,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, Speech2VidError
-from speech2vid.inference import TalkerNetworks, TalkStream, make_identity
+from speech2vid.inference.identity import make_identity
+from speech2vid.inference.stream import TalkStream
+from speech2vid.inference.talkers.base import Talker
 from speech2vid.media import is_photo, synthetic_metadata_text
 from speech2vid.types import Image, Waveform
 
@@ -47,7 +49,7 @@ DEFAULTS: dict[str, Any] = {"silence": "hold", "crop": False, "max_size_px": 512
 GOING_AWAY, UNACCEPTABLE, INTERNAL_ERROR, TRY_LATER = 1001, 1008, 1011, 1013  # RFC 6455
 
 
-async def converse(socket: WebSocket, networks: TalkerNetworks) -> None:
+async def converse(socket: WebSocket, talker: Talker) -> None:
     """Serve one accepted client to its end; raises WebSocketDisconnect when it hangs up.
 
     Raises:
@@ -56,7 +58,7 @@ async def converse(socket: WebSocket, networks: TalkerNetworks) -> None:
     """
     settings = read_settings(await _text(socket))
     photo = await _binary(socket)
-    stream = await asyncio.to_thread(open_stream, photo, settings, networks)
+    stream = await asyncio.to_thread(open_stream, photo, settings, talker)
     width, height = stream.size_px
     facts = {"width_px": width, "height_px": height, "frame_rate_hz": FRAME_RATE_HZ, "sample_rate_hz": SAMPLE_RATE_HZ}
     await socket.send_json({"type": "ready", **facts, "latency_s": stream.latency_s})
@@ -76,7 +78,7 @@ async def converse(socket: WebSocket, networks: TalkerNetworks) -> None:
     await socket.send_json({"type": "done", "frames": sent})
 
 
-def open_stream(photo: bytes, settings: dict[str, Any], networks: TalkerNetworks) -> TalkStream:
+def open_stream(photo: bytes, settings: dict[str, Any], talker: Talker) -> TalkStream:
     """A stream for the face in a picture file."""
     with tempfile.TemporaryDirectory(prefix="speech2vid-") as folder:
         path = Path(folder) / "photo"
@@ -84,10 +86,10 @@ def open_stream(photo: bytes, settings: dict[str, Any], networks: TalkerNetworks
         try:
             if not is_photo(path):
                 raise MediaError(f"{path} is not a picture that can be read", "send a JPEG, PNG or WebP file")
-            identity = make_identity([path], networks, crop=settings["crop"], max_size_px=settings["max_size_px"])
+            identity = make_identity([path], talker, crop=settings["crop"], max_size_px=settings["max_size_px"])
         except Speech2VidError as error:
             raise type(error)(error.message.replace(str(path), "the photo"), error.hint) from error
-    return TalkStream(identity, networks, silence=settings["silence"])
+    return TalkStream(identity, talker, silence=settings["silence"])
 
 
 def read_settings(text: str, names: Collection[str] = tuple(SETTINGS)) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def serve(
     limits: EndpointLimits | None = None,
     *,
     device: str = "auto",
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until Ctrl-C.

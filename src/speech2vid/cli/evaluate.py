@@ -20,14 +20,23 @@ def evaluate(
     ],
     split: Annotated[str, typer.Option("--split", help="Which part of the store.")] = "val",
     weights: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--weights",
-            metavar="DIR|FILE|package",
-            help="Weights to evaluate: a folder of weight files, a talker's weight file, or the package's own, which "
-            "is the default. Give it again to compare several.",
+            metavar="SET|DIR|FILE",
+            help="Weights to evaluate: a shipped set (default, paper), a folder such as the weights/ of a training, or "
+            "a weight file. Give it again to compare several.",
         ),
     ] = None,
+    generator: Annotated[
+        str,
+        typer.Option(
+            "--generator",
+            metavar="NAME",
+            help="Generation method: warp, paper, an installed entry point, or module:Class (default: that of the "
+            "weights).",
+        ),
+    ] = "",
     sharpener: Annotated[
         Path | None,
         typer.Option("--sharpener", metavar="DIR|FILE", help="A sharpening network, tried behind each of the weights."),
@@ -61,6 +70,7 @@ def evaluate(
             out,
             split=split,
             weights=weights,
+            generator=generator,
             sharpener=sharpener,
             stills=stills,
             silence=silence,

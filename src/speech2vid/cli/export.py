@@ -13,8 +13,8 @@ from speech2vid.cli.train import require_extra
 def export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for weight files and graphs.")],
     weights: Annotated[
-        Path | None,
-        typer.Option("--weights", metavar="FILE|DIR", help="Weight files to export; the package's own by default."),
+        str | None,
+        typer.Option("--weights", metavar="SET|DIR|FILE", help="Weights to export (default: the default set)."),
     ] = None,
 ) -> None:
     """Write networks as ONNX graphs, which point into the weight files beside them. Needs the extra `train`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
+from speech2vid.cli.talk import Device, Weights
 
 if TYPE_CHECKING:
     from speech2vid.faces import SyncMeasure
@@ -23,10 +24,8 @@ def sync(
             "--fix", metavar="OUT.mp4", help="Write the video with its audio moved into place: .mp4, .mov or .mkv."
         ),
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", metavar="DIR", help="Folder of weight files instead of the package's own."),
-    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
     as_json: JsonFlag = False,
 ) -> None:
     """Measure by how much the audio is later than the video, from the lips of those who speak.
@@ -42,7 +41,7 @@ def sync(
     from speech2vid.media import shift_audio
 
     with progress_bar(f"sync {video.name}") as progress:
-        measure = measure_sync(video, SyncNetworks(weights), progress)
+        measure = measure_sync(video, SyncNetworks(weights, device=device), progress)
     sure = measure.confidence >= CONFIDENT
     if not sure:
         note(f"confidence {measure.confidence:.2f} is below {CONFIDENT}: the lips may not be those of the voice")

@@ -18,6 +18,7 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from speech2vid.errors import ConfigError
+from speech2vid.runtime.devices import choose_device
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,8 @@ def start_distributed(device: str = "auto") -> Iterator[Distributed]:
     Args:
         device: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"there is no device {device!r}", "choose from: auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda is not available here", "use --device cpu, or a torch with CUDA")
-    on_cuda = device != "cpu" and torch.cuda.is_available()
+    there = {"cuda": torch.cuda.is_available(), "cpu": True}
+    on_cuda = choose_device(device, there, instead="install a torch with CUDA") != "cpu"
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_cuda else torch.device("cpu")
     if on_cuda:

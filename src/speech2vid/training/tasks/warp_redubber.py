@@ -19,7 +19,7 @@ from speech2vid.constants import BLEND_HEIGHT, BLEND_LEFT, BLEND_TOP, BLEND_WIDT
 from speech2vid.faces.align import context_from_face
 from speech2vid.geometry import invert, transform_points
 from speech2vid.inference.compositing import blend_mask
-from speech2vid.inference.occlusion import Floats, hide, known_area
+from speech2vid.inference.occlusion import hide, known_area
 from speech2vid.inference.redubbers.warp import network_inputs
 from speech2vid.models.mouth_discriminator import MouthDiscriminator, patch_weight
 from speech2vid.models.warp_redubber import INPUTS, WarpRedubber, blend
