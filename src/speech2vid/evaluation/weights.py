@@ -11,7 +11,7 @@ from speech2vid.inference.sharpening import Sharpener
 from speech2vid.inference.talkers.base import load_talker
 from speech2vid.runtime.engine import graph_loader
 from speech2vid.runtime.registry import ARCHITECTURES
-from speech2vid.runtime.weights import SHIPPED_SETS, weight_set
+from speech2vid.runtime.weights import DEFAULT, SHIPPED_SETS, weight_set
 
 
 def load_generator(
@@ -64,10 +64,8 @@ def fingerprint_of(weights: AnyPath | None) -> str:
 
 def _name_of(weights: AnyPath | None, generator: str) -> str:
     """Return ``paper`` for ``runs/paper/weights`` and for ``runs/paper/paper_talker/best.safetensors``."""
-    if weights is None:
-        return generator or "default"
-    if str(weights) in SHIPPED_SETS:
-        return str(weights)
+    if weights is None or str(weights) in SHIPPED_SETS:
+        return generator or str(weights or DEFAULT)
     path = Path(weights).resolve()
     folder = path.parent if path.is_file() else path
     return next((part for part in reversed(folder.parts) if part not in ("weights", *ARCHITECTURES)), folder.name)

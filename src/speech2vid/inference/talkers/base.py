@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, IDENTITY_STILLS
-from speech2vid.errors import WeightsError
+from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.faces import Still
 from speech2vid.inference.audio_stream import AudioStream, WindowStream
 from speech2vid.inference.options import Silence
@@ -199,7 +199,9 @@ def load_talker(
         MissingExtraError: PyTorch is needed and not installed.
     """
     found = weight_set(cast(str, weights))
-    chosen: type[Talker] = talker_class(generator or _talker_of(found))
+    chosen = talker_class(generator or _talker_of(found))
+    if not (isinstance(chosen, type) and issubclass(chosen, Talker)):
+        raise ConfigError(f"{generator} is not a Talker", "give a class derived from speech2vid.Talker")
     return chosen.load(found, graph_loader(device, threads, engine))
 
 

@@ -28,7 +28,7 @@ from speech2vid.training.config import RedubberTaskConfig
 from speech2vid.training.mouth_masks import MIRROR, MIRROR_MOUTH
 from speech2vid.training.task import Batch, Item
 from speech2vid.training.tasks.redubber import RedubberTask, RedubSplits
-from speech2vid.types import Image, Points
+from speech2vid.types import Floats, Image, Points
 
 DISTURBED = 0.5  # share of painted mouths in other colours; the following are standard deviations
 GAIN, TINT, LIFT, SLOPE = 0.06, 0.02, 4.0, 0.05  # of the colours of a painted mouth
