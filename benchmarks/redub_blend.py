@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +45,11 @@ from speech2vid.inference.redubbers.poisson import PoissonBlender
 from speech2vid.inference.redubbers.warp import NetworkBlender, Paste
 from speech2vid.inference.talkers.base import load_talker
 from speech2vid.inference.talkers.warp import WarpNetworks
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.weights import weight_set
 from speech2vid.types import Frames, Image, Points
+
+Blend = Callable[[Frames, Frames, Points, Points], Frames]  # as ``inference.redubbers.warp.Blender``
 
 APART = 5  # frames
 OPEN_QUANTILE = 0.9

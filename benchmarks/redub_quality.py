@@ -1,4 +1,4 @@
-"""How good re-dubbed videos are, beside the untouched video: whole clips of people whom no network has seen.
+"""How good re-dubbed videos are, next to the untouched video: whole clips of people whom no network has seen.
 
     python benchmarks/redub_quality.py CLIPS.tsv --out DIR [--least 2] [--most 6] [--variants untouched,poisson-lower]
 

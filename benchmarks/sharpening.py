@@ -26,6 +26,7 @@ from speech2vid.evaluation.statistics import mean_estimate
 from speech2vid.evaluation.summary import summarise
 from speech2vid.evaluation.weights import load_generator, load_sharpener
 from speech2vid.files import atomic_write
+from speech2vid.inference.sharpening import sharpened, sharpened_part
 from speech2vid.training.dataset import VAL
 
 METRICS = {"sharpness_ratio": 2, "embedding_distance": 3, "identity_distance": 3, "mse": 0, "mouth_error": 2, "ssim": 3}

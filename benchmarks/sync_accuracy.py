@@ -3,7 +3,7 @@
     python benchmarks/sync_accuracy.py --data STORE [--split val] [--out results] [--weights DIR]
 
 Clips of at least 2 s of a sample store, as their files had them: an offset that preparation took out is put back. Per
-window of 5 … 50 frames: is the best of 31 offsets (−15 … 15 frames) within one frame of 0? Beside it chance, and the
+window of 5 … 50 frames: is the best of 31 offsets (−15 … 15 frames) within one frame of 0? Next to it chance, and the
 lip opening times the energy of the audio, on the same windows. Then pairs of clips of which one has the audio, and
 clips with another speaker's audio. Intervals are 95 %, bootstrap over clips (of a pair: the clip with the audio).
 Writes ``sync_accuracy.json`` and ``sync_accuracy.md``.

@@ -36,6 +36,7 @@ from speech2vid.evaluation.statistics import Estimate, mean_estimate
 from speech2vid.evaluation.summary import summarise
 from speech2vid.evaluation.weights import load_generator, load_sharpener
 from speech2vid.files import atomic_write
+from speech2vid.inference.sharpening import sharpened
 from speech2vid.training.config import TrainConfig
 from speech2vid.training.dataset import TRAIN, VAL, TrackSet
 from speech2vid.training.distributed import Distributed, start_distributed

@@ -48,7 +48,7 @@ def no_leak(text: str) -> None:
         assert secret not in text or secret == "/", text
 
 
-def test_a_photo_and_a_sound_become_a_video(
+def test_a_photo_and_a_audio_become_a_video(
     pages: ModuleType, page: Any, browser: Any, photo: Path, short_speech: Path, tmp_path: Path
 ) -> None:
     shown = browser.upload(photo, short_speech)
@@ -153,7 +153,7 @@ def test_what_is_missing_is_said(pages: ModuleType, browser: Any, photo: Path, s
         assert says in pages.last(browser.run("talk", *arguments))[0]
 
 
-def test_a_sound_that_is_too_long_is_refused(pages: ModuleType, browser: Any, photo: Path, speech: Path) -> None:
+def test_a_audio_that_is_too_long_is_refused(pages: ModuleType, browser: Any, photo: Path, speech: Path) -> None:
     messages = browser.run("talk", *pages.talk(*browser.upload(photo, speech)))
     no_leak(json.dumps(messages))
     assert "Demo_speech.wav is too long: 9 s, and this page takes up to 3 s." in pages.last(messages)[0]

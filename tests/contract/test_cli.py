@@ -112,9 +112,11 @@ def test_info_reads_the_header_of_weights(tmp_path: Path) -> None:
     from speech2vid.runtime.weights import WeightsHeader, write_weights
 
     path = tmp_path / "tiny.safetensors"
-    write_weights(path, WeightsHeader("talker", {"size": "compact"}, "made up", licence="none"), {"a": np.zeros(3)})
+    write_weights(
+        path, WeightsHeader("paper_talker", {"size": "compact"}, "made up", licence="none"), {"a": np.zeros(3)}
+    )
     described = describe_weights(path)
-    assert described["architecture"] == "talker"
+    assert described["architecture"] == "paper_talker"
     assert described["config"] == {"size": "compact"}
     assert described["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -22,7 +22,7 @@ from speech2vid.evaluation.metrics import Scorers
 from speech2vid.evaluation.mouth_metrics import measure_landmarks
 from speech2vid.evaluation.perceptual import PerceptualMetric
 from speech2vid.evaluation.runner import Runner
-from speech2vid.faces import Still, align, box_of_landmarks, detect, detect_faces
+from speech2vid.faces import Still, align, box_of_landmarks, detect_faces, landmarks
 from speech2vid.inference.talkers.base import load_talker
 from speech2vid.inference.talkers.warp import WarpNetworks
 from speech2vid.media import load_audio, load_photo
@@ -39,7 +39,7 @@ FILES = {"metrics.json", "table.md", "clips.tsv", "report.html"}
 def one_box() -> Iterator[None]:
     """Landmarks of one box a frame instead of five, in this process: a fifth of the time, and no test minds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect, "STEADY_SHIFTS", detect.STEADY_SHIFTS[:1])
+        patch.setattr(landmarks, "STEADY_SHIFTS", landmarks.STEADY_SHIFTS[:1])
         yield
 
 
@@ -88,7 +88,7 @@ def _int16(wave: Waveform) -> np.ndarray:
 
 
 @pytest.mark.parametrize("column", ["five_stills", "one_still"])
-def test_the_true_sound_is_told_from_another_and_from_a_still(evaluation: Evaluation, column: str) -> None:
+def test_the_true_audio_is_told_from_another_and_from_a_still(evaluation: Evaluation, column: str) -> None:
     rows = evaluation.summaries[column].rows
     assert rows["generated"]["opening_correlation"].value > 0.8
     assert rows["target_motion"]["opening_correlation"].value > 0.8
@@ -121,12 +121,12 @@ def test_generated_faces_are_the_person_of_the_photo(evaluation: Evaluation) -> 
         assert summary.rows["generated"]["identity_distance"].value < 0.35
 
 
-def test_a_silent_sound_gives_a_mouth_that_rests(evaluation: Evaluation) -> None:
+def test_a_silent_audio_gives_a_mouth_that_rests(evaluation: Evaluation) -> None:
     for summary in evaluation.summaries.values():
         assert summary.silence["silence"]["movement_ratio"].value < 0.1
 
 
-def test_sound_that_is_three_frames_early_is_seen(tracks: list[Track], runner: Runner) -> None:
+def test_audio_that_is_three_frames_early_is_seen(tracks: list[Track], runner: Runner) -> None:
     early = [replace(track, audio=np.roll(track.audio, -3 * SAMPLES_PER_FRAME)) for track in tracks[::2]]
     summary = evaluate_tracks(early, runner, columns=["one_still"], figures=False).summaries["one_still"]
     assert summary.best_lag_frames("generated") == -3

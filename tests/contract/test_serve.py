@@ -133,7 +133,7 @@ def test_a_face_must_be_there(client: TestClient, wav: bytes, tmp_path: Path, no
     assert "the face" in answer.json()["error"]
 
 
-def test_too_long_a_sound_is_stopped(client: TestClient, small_photo: Path, pcm: bytes, nothing_left: Path) -> None:
+def test_too_long_a_audio_is_stopped(client: TestClient, small_photo: Path, pcm: bytes, nothing_left: Path) -> None:
     answer = post(client, small_photo, wav_of(pcm * 4))
     assert (answer.status_code, answer.json()["error"]) == (413, "the audio is longer than 3 s")
 
@@ -149,7 +149,7 @@ def test_only_from_here(client: TestClient) -> None:
         pass
 
 
-def test_live_gives_the_pictures_of_the_stream(
+def test_live_gives_the_images_of_the_stream(
     client: TestClient, small_photo: Path, pcm: bytes, drawn_weights: Path, nothing_left: Path
 ) -> None:
     frames: list[np.ndarray] = []

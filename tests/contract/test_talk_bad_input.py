@@ -205,7 +205,7 @@ def test_disk_full(on_a_full_disk: Callable[..., None], tmp_path: Path, photo: P
 
 
 @pytest.mark.parametrize(("seconds", "level", "noted"), [(0.1, 0.3, False), (1.0, 0.0, True)])
-def test_short_and_silent_sound_work(
+def test_short_and_silent_audio_work(
     seconds: float, level: float, noted: bool, tmp_path: Path, photo: Path, drawn_weights: Path
 ) -> None:
     outfile = tmp_path / "a.mp4"

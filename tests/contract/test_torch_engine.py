@@ -19,7 +19,7 @@ from speech2vid.media import load_audio, probe
 from speech2vid.runtime.torch import torch_loader
 
 
-def test_both_engines_give_the_same_fields_and_pictures(photo: Path, speech: Path) -> None:
+def test_both_engines_give_the_same_fields_and_images(photo: Path, speech: Path) -> None:
     audio = load_audio(speech)[:SAMPLE_RATE_HZ]
     generated = []
     for networks in (load_talker(threads=1), load_talker(engine="torch", device="cpu")):

@@ -39,7 +39,7 @@ def generated(clip: Path, speech: Path) -> RedubResult:
     return redub(clip, speech, clip.with_name("out.mp4"), length="video", crf=4)
 
 
-def test_times_size_and_number_of_pictures_are_those_of_the_source(clip: Path, generated: RedubResult) -> None:
+def test_times_size_and_number_of_frames_are_those_of_the_source(clip: Path, generated: RedubResult) -> None:
     assert generated.frames == 36
     assert _times(generated.outfile) == _times(clip)
     assert RawVideoReader(generated.outfile).format == RawVideoReader(clip).format
@@ -137,7 +137,7 @@ def test_a_second_dub_uses_what_the_first_found_out(
     assert _distance(thrice.outfile, generated.outfile) < 0.2
 
 
-def test_a_longer_sound_plays_the_end_back_and_forth(
+def test_a_longer_audio_plays_the_end_back_and_forth(
     face_clip: FaceClip, tmp_path: Path, cut_speech: Callable[..., Path]
 ) -> None:
     short = face_clip(tmp_path / "short.mp4", frames=12)
@@ -150,7 +150,7 @@ def test_a_longer_sound_plays_the_end_back_and_forth(
     assert abs(frames[5] - frames[11]).mean() > 2.0
 
 
-def test_a_shorter_sound_ends_the_video_or_not(
+def test_a_shorter_audio_ends_the_video_or_not(
     face_clip: FaceClip, tmp_path: Path, cut_speech: Callable[..., Path]
 ) -> None:
     video = face_clip(tmp_path / "video.mp4", frames=20)

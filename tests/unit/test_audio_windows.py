@@ -71,7 +71,7 @@ def test_windows_move_by_four_rows_and_drop_coefficient_0() -> None:
     np.testing.assert_array_equal(mfcc_windows(rows), found)
 
 
-def test_outside_the_sound_is_digital_silence() -> None:
+def test_outside_the_audio_is_digital_silence() -> None:
     found = windows(noise(16000))
     np.testing.assert_allclose(found[0, 0, :, :15], 0.0, atol=1e-9)
     assert np.abs(found[0, 0, :, 15:]).min(axis=1).max() > 1e-3
@@ -102,7 +102,7 @@ def test_frame_windows_count_follows_from_the_rows() -> None:
         assert len(frame_windows(np.zeros((rows, 2), np.float32), 35, np.zeros(2, np.float32))) == (rows + 1) // 4
 
 
-def test_memory_does_not_grow_with_the_sound() -> None:
+def test_memory_does_not_grow_with_the_audio() -> None:
     stream, chunk = FrameWindows(35, silent_features().mfcc[0]), mfcc(noise(6400))
     for _ in range(5):
         stream.push(chunk)

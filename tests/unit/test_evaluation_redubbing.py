@@ -94,7 +94,7 @@ def _lower_lips(filmed: Filmed, faces: Frames) -> np.ndarray:
     return (faces[:, top : top + 50, left + 15 : left + 35, 1] < 105).any(axis=2).sum(axis=1)
 
 
-def test_the_longest_clip_of_each_says_the_next_ones_sound(
+def test_the_longest_clip_of_each_says_the_next_ones_audio(
     store: SampleStore, runner: Runner, drawn_tracks: Callable[..., list[Track]]
 ) -> None:
     tracks = store.load("val")
@@ -107,7 +107,7 @@ def test_the_longest_clip_of_each_says_the_next_ones_sound(
 
 
 @pytest.mark.parametrize("title", [PASTE, POISSON, NETWORK])
-def test_the_mouth_follows_the_new_sound_and_not_its_own(
+def test_the_mouth_follows_the_new_audio_and_not_its_own(
     redubber: RedubEvaluator,
     task: RedubTask,
     voice: Track,
@@ -174,4 +174,4 @@ def test_a_talker_of_whole_faces_is_poisson_blended_alone(paper_weights: Path, t
 
 def test_a_clip_with_too_few_wide_faces_is_damaged(task: RedubTask) -> None:
     with pytest.raises(DataError, match="29 faces"):
-        Filmed(task.filmed.track, task.filmed.images[1:])
+        Filmed(task.filmed.track, task.filmed.jpegs[1:])

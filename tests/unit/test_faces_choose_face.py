@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -59,7 +60,8 @@ def test_no_face(portrait: Image) -> None:
 def test_a_face_turned_too_far_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     points = canonical_points().copy()
     points[27:36, 0] = points[15, 0]  # the nose over the far cheek
-    monkeypatch.setattr(choose_face, "detect_faces", lambda image: [Face(FaceBox(0, 0, 112, 112), points)])
+    module = import_module("speech2vid.faces.choose_face")  # the package exports its function of the same name
+    monkeypatch.setattr(module, "detect_faces", lambda image: [Face(FaceBox(0, 0, 112, 112), points)])
     with pytest.raises(FaceError, match="turned too far"):
         choose_face(np.zeros((112, 112, 3), np.uint8), "side.jpg")
 

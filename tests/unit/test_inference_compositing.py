@@ -79,7 +79,7 @@ def test_only_the_region_changes_and_the_input_does_not() -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_flow_moves_the_picture_by_so_many_aligned_pixels(scale: float) -> None:
+def test_flow_moves_the_image_by_so_many_aligned_pixels(scale: float) -> None:
     photo = still(texture(480, 480), placed(scale, 0.0, 60, 60))
     shift = np.array([2.0, -3.0], np.float32)
     frame = next(Composer(identity([photo] * 5)).frames(fields(shift[None, None, :, None, None])))
@@ -90,14 +90,16 @@ def test_flow_moves_the_picture_by_so_many_aligned_pixels(scale: float) -> None:
     assert np.abs(patch - moved).max() <= 1
 
 
-def test_equals_the_networks_own_picture_at_its_own_size() -> None:
+def test_equals_the_networks_own_image_at_its_own_size() -> None:
     stills = [still(texture(112, 112), placed(1.0, 0.0, 0, 0)) for _ in range(5)]
     flow = torch.from_numpy(RANDOM.uniform(-3, 3, (1, 5, 2, 4, 6)).astype(np.float32))
     flow = torch.nn.functional.interpolate(flow.flatten(1, 2), (32, 48), mode="bilinear").unflatten(1, (5, 2))
     masks = torch.softmax(torch.from_numpy(RANDOM.uniform(0, 3, (1, 6, 64, 96)).astype(np.float32)), 1)
     residual = torch.from_numpy(RANDOM.random((1, 3, 64, 96), dtype=np.float32))
     faces = torch.from_numpy(np.stack([each.image for each in stills])).permute(0, 3, 1, 2)[None].float() / 255
-    wanted = warp_decoder.compose(warp_decoder.WarpFields(flow, masks, residual), faces)[0].permute(1, 2, 0).numpy()
+    wanted = (
+        warp_decoder.compose_output(warp_decoder.WarpFields(flow, masks, residual), faces)[0].permute(1, 2, 0).numpy()
+    )
     ours = next(Composer(identity(stills)).frames(WarpFields(flow.numpy(), masks.numpy(), residual.numpy())))
     inside = np.s_[REGION_TOP + 16 : REGION_TOP + 54, REGION_LEFT + 16 : REGION_LEFT + 80]
     assert np.abs(ours[inside] - 255 * wanted[16:54, 16:80]).mean() < 1.5

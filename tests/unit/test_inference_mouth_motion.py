@@ -44,7 +44,7 @@ def test_one_movement_for_each_frame(networks: WarpNetworks, samples: int) -> No
     assert motions(networks, [noise]).shape == (int(samples / SAMPLE_RATE_HZ * 25 + 0.5), 20, 2)
 
 
-def test_the_same_however_the_sound_is_cut(networks: WarpNetworks, audio_to_mouth: Waveform) -> None:
+def test_the_same_however_the_audio_is_cut(networks: WarpNetworks, audio_to_mouth: Waveform) -> None:
     whole = motions(networks, [audio_to_mouth])
     assert len(whole) > CHUNK_FRAMES
     for size in (137, 4096, 30_000):
@@ -90,7 +90,7 @@ def test_unknown_policy(networks: WarpNetworks) -> None:
         MouthMotionStream(networks.audio_to_mouth, "loud")  # type: ignore[arg-type]
 
 
-def test_too_short_a_sound_is_refused(tmp_path: Path) -> None:
+def test_too_short_a_audio_is_refused(tmp_path: Path) -> None:
     import wave
 
     from speech2vid.inference.audio_stream import speech_of

@@ -40,7 +40,7 @@ def whole(talker: Talker, identity: Identity, audio_to_mouth: Waveform) -> np.nd
 
 
 @pytest.mark.parametrize(("size", "block_frames"), [(137, 1), (640, 1), (1000, 3), (1600, 5), (12_345, 1), (99_999, 1)])
-def test_the_pictures_of_talk_however_the_sound_is_cut(
+def test_the_frames_of_talk_however_the_audio_is_cut(
     talker: Talker,
     identity: Identity,
     audio_to_mouth: Waveform,
@@ -64,7 +64,7 @@ def test_the_pictures_of_talk_however_the_sound_is_cut(
 
 
 @pytest.mark.parametrize("block_frames", [1, 12])
-def test_a_picture_comes_when_promised_and_not_before(
+def test_a_frame_comes_when_promised_and_not_before(
     talker: Talker, identity: Identity, audio_to_mouth: Waveform, block_frames: int
 ) -> None:
     stream = TalkStream(identity, talker, block_frames=block_frames)
@@ -96,7 +96,7 @@ def test_memory_does_not_grow(talker: Talker, identity: Identity, audio_to_mouth
         tracemalloc.stop()
 
 
-def test_what_is_no_sound_is_refused(talker: Talker, identity: Identity) -> None:
+def test_what_is_no_audio_is_refused(talker: Talker, identity: Identity) -> None:
     stream = TalkStream(identity, talker)
     with pytest.raises(ValueError, match="floating point"):
         stream.push(np.zeros(640, np.int16))  # type: ignore[arg-type]

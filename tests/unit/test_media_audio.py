@@ -97,7 +97,7 @@ def test_lossy_codecs_keep_time(tmp_path, chirp, codec, suffix):
 
 
 @pytest.mark.parametrize("late_s", [Fraction(0), Fraction(1, 2), Fraction(-1, 4)])
-def test_sound_is_counted_from_the_first_picture(tmp_path, make_clip, chirp, late_s):
+def test_audio_is_counted_from_the_first_image(tmp_path, make_clip, chirp, late_s):
     """Picture from 2 s on; audio later, with it or earlier."""
     wave = chirp(1.0, RATE_HZ)
     start = round((2 + late_s) * RATE_HZ)
@@ -161,7 +161,7 @@ def test_wav_without_samples(tmp_path):
         load_audio(tmp_path / "a.wav")
 
 
-def test_no_sound_stream(tmp_path, make_clip):
+def test_no_audio_stream(tmp_path, make_clip):
     path = make_clip(tmp_path / "mute.mp4", [0, 3600], Fraction(1, 90_000))
     with pytest.raises(MediaError, match=r"mute\.mp4 has no audio stream"):
         load_audio(path)

@@ -58,6 +58,6 @@ def test_no_permission(tmp_path):
         load_audio(tmp_path / "a.wav")
 
 
-def test_sound_file_as_video(speech):
+def test_audio_file_as_video(speech):
     with pytest.raises(MediaError, match="no video stream"):
         VideoReader(speech)

@@ -153,7 +153,7 @@ def test_odd_sizes_keep_their_pixels(tmp_path: Path) -> None:
     assert next(iter(after)).planes[0].shape == (48, 64)
 
 
-def test_other_audio_and_tags_are_kept_and_the_first_sound_is_replaced(tmp_path: Path, speech: Path) -> None:
+def test_other_audio_and_tags_are_kept_and_the_first_audio_is_replaced(tmp_path: Path, speech: Path) -> None:
     source = tmp_path / "in.mkv"
     with av.open(str(source), "w") as output:
         video = output.add_stream("libx264", rate=25)

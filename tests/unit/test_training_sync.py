@@ -33,7 +33,7 @@ def train(drawn_tracks: MakeTracks) -> TrackSet:
 
 @pytest.fixture(scope="module")
 def babble(drawn_tracks: MakeTracks) -> TrackSet:
-    """Two clips in which every frame looks and recordings like no other."""
+    """Two clips in which every frame looks and sounds like no other."""
     tracks = []
     for seed, track in enumerate(drawn_tracks(2, tracks=1)):
         rng = np.random.default_rng(seed)

@@ -6,7 +6,8 @@ The paper's MFCC (Sect. 3.4) leave out the energy and everything above 3700 Hz; 
 * columns 0 … 63: 64 bands from 60 to 7600 Hz, log(energy + 1e-5), as they are;
 * columns 64 … 88: 25 bands from 130 to 6800 Hz, log(energy + 1e-6), with microphone and loudness taken out: the front
   end of CMU Sphinx's English acoustic model, whose phone likelihoods the predictor uses. Subtracted is the running mean
-  of each band over the last 3 s and the next 80 ms; at the beginning, when little has been heard, it leans on the mean of our training speakers (``PRIOR``). Its level never falls below ``LEAST_LEVEL``: silence stays silence.
+  of each band over the last 3 s and the next 80 ms; at the beginning, when little has been heard, it leans on the mean
+  of our training speakers (``PRIOR``). Its level never falls below ``LEAST_LEVEL``: silence stays silence.
 
 Bands are triangles of height 1 on the mel scale 2595 log10(1 + f / 700); logarithms are natural.
 
@@ -130,7 +131,7 @@ class LogMelStream:
         return self._complete(self._framer.rows - ROWS_AFTER)
 
     def flush(self) -> Rows:
-        """Return the last rows, with zeros after the end of the audio. The stream is then ready for another recording."""
+        """Return the last rows, with zeros after the end. The stream is then ready for another recording."""
         self._hear(*self._framer.flush())
         last = self._complete(self._framer.rows)
         self._start()

@@ -141,7 +141,7 @@ class FeatureStream:
         return _features(*self._framer.push(chunk))
 
     def flush(self) -> AudioFeatures:
-        """Return the last rows, with zeros after the end of the audio. The stream is then ready for another recording."""
+        """Return the last rows, with zeros after the end. The stream is then ready for another recording."""
         last = _features(*self._framer.flush())
         self._start()
         return last

@@ -17,7 +17,7 @@ def export(
         typer.Option("--weights", metavar="SET|DIR|FILE", help="Weights to export (default: the default set)."),
     ] = None,
 ) -> None:
-    """Write networks as ONNX graphs, which point into the weight files beside them. Needs the extra `train`."""
+    """Write networks as ONNX graphs, which point into the weight files next to them. Needs the extra `train`."""
     require_extra("export")
     from speech2vid.training.export import export as write
 

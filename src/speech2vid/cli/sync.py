@@ -91,8 +91,8 @@ def show(video: Path, measure: SyncMeasure) -> None:
     word = "later" if measure.offset_s > 0 else "earlier"
     if frames:
         plural = "frames" if frames > 1 else "frame"
-        typer.echo(f"{video}: the audio is {frames} {plural} ({abs(measure.offset_s):.2f} s) {word} than the picture")
+        typer.echo(f"{video}: the audio is {frames} {plural} ({abs(measure.offset_s):.2f} s) {word} than the video")
     else:
-        typer.echo(f"{video}: audio and picture are in step")
+        typer.echo(f"{video}: audio and video are in step")
     agree = float((abs(measure.window_offsets - measure.offset_s * FRAME_RATE_HZ) <= AGREE_FRAMES).mean())
     typer.echo(f"confidence {measure.confidence:.2f}; {agree:.0%} of {len(measure.starts)} one-second windows agree")

@@ -37,7 +37,7 @@ class TrackFinder:
     """Finds the tracks of all faces in the frames of a video; holds a few frames and the tracks under way.
 
     Args:
-        clock: is told what the stages take.
+        clock: measures the time of each stage.
     """
 
     def __init__(self, clock: StageTimer) -> None:

@@ -1,6 +1,6 @@
 """One source file through all stages: probe → face tracks → audio → samples, into a fragment of a store.
 
-A fragment is ``SHA256.json``, the outcome, and if a track was kept ``SHA256.tar`` beside it. The outcome is written
+A fragment is ``SHA256.json``, the outcome, and if a track was kept ``SHA256.tar`` next to it. The outcome is written
 last: where it is, the file is done, whatever happens to the process.
 """
 

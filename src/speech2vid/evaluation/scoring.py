@@ -16,7 +16,7 @@ from speech2vid.types import Frames, Image
 
 TRUTH, GENERATED, TARGET_MOTION, OTHER_AUDIO = "truth", "generated", "target_motion", "other_audio"
 BEST_STILL, MEAN_STILL, FIRST_STILL, CHANCE = "best_still", "mean_still", "first_still", "chance"
-MADE = (GENERATED, TARGET_MOTION, OTHER_AUDIO)  # rows that a set of weights makes
+GENERATED_ROWS = (GENERATED, TARGET_MOTION, OTHER_AUDIO)  # rows that a set of weights makes
 CLOSED_PERCENTILE = 10  # of the true lip opening: a closed mouth, as the landmarks see it
 SILENT_FRAMES = FRAME_RATE_HZ
 

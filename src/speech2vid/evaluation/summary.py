@@ -140,7 +140,7 @@ class Summary:
         return best_lag(self.lag_curves[row])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: row → metric → estimate, and ``silence`` beside the rows."""
+        """JSON values: row → metric → estimate, and ``silence`` next to the rows."""
         record: dict[str, Any] = {
             row: {name: asdict(estimate) for name, estimate in metrics.items()} for row, metrics in self.rows.items()
         }

@@ -10,7 +10,7 @@ from speech2vid.constants import INNER_BOTTOM, INNER_TOP
 from speech2vid.types import Image, Points
 
 NOSE_TIP = 30
-CHEEKS = (1, 15)  # jaw points beside the eyes
+CHEEKS = (1, 15)  # jaw points next to the eyes
 
 
 def lip_opening(landmarks: Points) -> NDArray[np.float32]:

@@ -50,7 +50,7 @@ def read_speakers(path: Path) -> list[Assignment]:
 
         [[speaker]]
         face = 0                # number of the person, or
-        photo = "anna.jpg"      # a photo of them, beside the map
+        photo = "anna.jpg"      # a photo of them, next to the map
         audio = "anna.wav"      # what they say, as long as the whole audio, silent while others speak
 
     Raises:

@@ -272,7 +272,7 @@ def _rgba(image: Image) -> Image:
 
 
 def colour_share(face: Image) -> float:
-    """How much colour a residual may have beside this lower face: 0 for a greyscale photo, 1 for any usual one."""
+    """How much colour a residual may have next to this lower face: 0 for a greyscale photo, 1 for any usual one."""
     red, green, blue = cv2.split(face)
     brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     spread = float(cv2.subtract(brightest, darkest).mean())

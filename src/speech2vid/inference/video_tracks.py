@@ -129,7 +129,7 @@ def find_tracks(
     Args:
         video: any file with frames.
         sync: those of the package by default; not used where the video has no audio.
-        watch: is told what the stages take.
+        watch: measures the time of each stage.
         progress: called with the number of frames done.
 
     Raises:

@@ -12,7 +12,7 @@ from speech2vid.media.container import Stream, exact, origin_of_time, packets_of
 
 
 class PacketQueue(ABC):
-    """What is written beside the images, as far as the images have come.
+    """What is written next to the images, as far as the images have come.
 
     Args:
         output: the open output container.

@@ -70,11 +70,11 @@ class VideoReader:
             self._open.pop().close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        frames = self._native() if self.frame_rate_hz is None else self._on_grid(self.frame_rate_hz)
+        frames = self._raw() if self.frame_rate_hz is None else self._on_grid(self.frame_rate_hz)
         self._open.append(frames)
         return frames
 
-    def _native(self) -> Generator[VideoFrame, None, None]:
+    def _raw(self) -> Generator[VideoFrame, None, None]:
         for index, (start_s, _, frame) in enumerate(self._timed()):
             yield VideoFrame(index, start_s, self._display.rgb(frame))
 

@@ -33,7 +33,7 @@ AUDIO_AHEAD_S = 1  # the audio is written this far ahead of the frame, to lie cl
 class VideoWriter:
     """Write a video: H.264 yuv420p (BT.709), AAC, playable while it loads, marked as synthetic.
 
-    The frames go to a hidden file beside ``outfile``, which takes its name when ``close`` has succeeded; on any failure
+    The frames go to a hidden file near ``outfile``, which takes its name when ``close`` has succeeded; on any failure
     the hidden file is removed and an existing ``outfile`` stays as it was. Use it as a context manager: leaving the
     block with an exception (Ctrl-C too) discards, leaving it normally closes.
 
@@ -245,7 +245,7 @@ def container_format(outfile: Path) -> str:
 
 
 def hidden_name(outfile: Path) -> Path:
-    """A name beside ``outfile`` that nobody else uses."""
+    """A name next to ``outfile`` that nobody else uses."""
     return outfile.with_name(f".{outfile.stem}.{secrets.token_hex(4)}{outfile.suffix}")
 
 
@@ -255,7 +255,7 @@ def _remove(hidden: Path) -> None:
 
 
 def create_hidden(hidden: Path, outfile: Path) -> None:
-    """Create the temporary file beside ``outfile``, so that renaming it is one step."""
+    """Create the temporary file next to ``outfile``, so that renaming it is one step."""
     if outfile.is_dir():
         raise OutputError(f"{outfile} is a folder", "name a file in it")
     if not outfile.parent.is_dir():

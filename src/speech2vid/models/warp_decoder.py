@@ -193,7 +193,7 @@ class WarpDecoder(nn.Module):
     def shares(self, features: Features) -> Features:
         """What the identity adds within each layer that reads its features: the same for all frames of a video.
 
-        Convolution is linear: that of features beside other channels is the sum of both parts' convolutions.
+        Convolution is linear: that of features next to other channels is the sum of both parts' convolutions.
 
         Args:
             features: of :class:`WarpIdentityEncoder`.

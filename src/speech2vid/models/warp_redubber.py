@@ -1,7 +1,7 @@
 """Our re-dubbing network: a mouth that the ``warp`` talker has painted is made to fit the face it is laid into.
 
 The paper's network paints the whole face from codes (Sect. 6.2). Here the mouth is there already, sharp, made of the
-person's own pixels, but from another moment: another pose, light and chin. The network sees it beside the context, the
+person's own pixels, but from another moment: another pose, light and chin. The network sees it next to the context, the
 frame whose lower face is hidden, and says how it must be moved and tinted, and what to paint where that is not enough.
 Flow and tint are coarse: what is sharp stays sharp.
 

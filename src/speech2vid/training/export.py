@@ -32,7 +32,7 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
     """Write what a training ends in.
 
     Args:
-        best: stage → file of its best weights; stages that nothing is shipped of are left out.
+        best: task → file of its best weights; tasks that nothing is shipped of are left out.
         out: folder for the weight files and graphs.
         data, licence: for the headers.
 
@@ -45,7 +45,7 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
     files: list[Path] = []
     with _writing(out):
         for task, source in best.items():
-            if task not in ARCHITECTURES:  # what only other trainings need
+            if task not in ARCHITECTURES or not ARCHITECTURES[task].exported:
                 continue
             network, header = load(source, _class_of(source))
             if isinstance(network, AudioToMouth):  # what is predicted from audio moves less than the truth
@@ -57,7 +57,7 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
 
 
 def export(out: Path, weights: str | Path | None = None) -> list[Path]:
-    """Copy weight files and make their graphs beside them.
+    """Copy weight files and make their graphs next to them.
 
     Args:
         out: folder.
@@ -116,7 +116,7 @@ ONNX_TYPES = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "I64": Tenso
 
 
 def export_graphs(weights: Path, network_class: type[Network]) -> tuple[Path, ...]:
-    """Write ``<weights stem>.<graph name>.onnx`` beside a weight file, for each of its network's graphs.
+    """Write ``<weights stem>.<graph name>.onnx`` next to a weight file, for each of its network's graphs.
 
     Each graph is run once, with its free axes a step longer than in the example it was traced with, and must give what
     the network gives.

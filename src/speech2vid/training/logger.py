@@ -24,10 +24,10 @@ FRAME_MS = exact_div(1000, FRAME_RATE_HZ)
 
 
 class TrainingLogger:
-    """The records of one stage, in its folder.
+    """The records of one task, in its folder.
 
     Args:
-        folder: of the stage; made if missing.
+        folder: of the task; made if missing.
         terms: names of the loss terms.
         step: updates done; what was written down of later ones is dropped.
     """

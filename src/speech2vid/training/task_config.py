@@ -1,4 +1,4 @@
-"""What every stage is told; what a stage is told beside it stands in :mod:`speech2vid.training.config`."""
+"""Settings of every task; those of single tasks stand in :mod:`speech2vid.training.config`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Settings(NetworkConfig):
 
 @dataclass(frozen=True)
 class TaskConfig(Settings):
-    """What every stage is told.
+    """Settings of every task.
 
     Attributes:
         steps: how many updates. 0: as many as ``epochs`` need.

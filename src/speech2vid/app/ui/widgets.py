@@ -38,7 +38,7 @@ def photo_input(label: str, name: str) -> gr.Image:
     def hand_over(payload: Any) -> str | None:
         return None if payload is None else payload.path
 
-    photo.preprocess = hand_over  # type: ignore[method-assign]  # a subclass would make Gradio write a file beside ours
+    photo.preprocess = hand_over  # type: ignore[method-assign]  # a subclass would make Gradio write a file next to ours
     return photo
 
 

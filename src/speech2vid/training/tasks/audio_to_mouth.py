@@ -1,4 +1,4 @@
-"""Stage ``audio``: what the mouth does, from speech alone.
+"""Task ``audio_to_mouth``: what the mouth does, from speech alone.
 
 The target is the movement of the mouth away from the speaker's closed mouth: landmarks minus their mean over three
 seconds, plus how open that speaker's mouth is on average; left and right alike. Small movers are enlarged towards the

@@ -1,4 +1,4 @@
-"""What both generations of the stage ``redubber`` share: painted faces to learn from, and how it is judged."""
+"""Base of the redubber tasks: their data and validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``sync``: which audio belongs to which mouth (Sect. 7, 8).
+"""Task ``sync``: which audio belongs to which mouth (Sect. 7, 8).
 
 Within a clip every time step is a candidate for every other one. The guard against the well-known failure, a loss that
 stays at chance, is ``loss_over_chance``: 1 there, and a warning in the log.
@@ -41,7 +41,7 @@ MIRROR_CHIN = np.arange(CHIN_POINTS.stop - CHIN_POINTS.start)[::-1]
 
 
 class SyncTask(Task):
-    """Mouths and recordings of the same clips, to be told apart by time."""
+    """Mouths and recordings of the same clips, matched by time."""
 
     name = "sync"
     architecture = "sync"

@@ -1,8 +1,8 @@
-"""Stage ``image``: the ``warp`` talker learns to show true mouth shapes on stills of the person.
+"""Task ``warp_talker``: the ``warp`` talker learns to show target mouth landmarks on stills of the person.
 
-Beside the plain difference, the image must have the target's edges, look like it to the reader's first layers, and
-must read as the shape that was asked for: the last keeps it from answering everything with the mean mouth. Between the
-lips, where no still has what is wanted, the residual must be right by itself, and a critic that learns along keeps
+Besides L1, the losses compare edges, activations of the landmark network, and the landmarks it reads, with those of the
+target: the last keeps it from answering everything with the mean mouth. Between the
+lips, where no still has what is wanted, the residual must be right by itself, and a discriminator keeps
 teeth and tongue from being the blurred mean of all that could be there.
 """
 
