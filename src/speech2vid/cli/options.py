@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from os import PathLike
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -68,10 +67,10 @@ def _parameters(kind: type[Options]) -> list[inspect.Parameter]:
 
 
 def _shown(hint: Any) -> Any:
-    """Return the type that Typer is to read: paths where the record takes anything path-like."""
+    """Return the type that Typer is to read: text where the record takes anything path-like."""
     if get_origin(hint) is Literal:
         return hint
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if any((get_origin(part) or part) is PathLike for part in parts):
-        return Path | None
+        return str | None
     return hint

@@ -65,9 +65,7 @@ class Sharpener:
         """Return aligned faces (N, 112, 112, 3) uint8 RGB, sharpened; the border around the target is the edge's."""
         if self.area == "face":
             return sharpened(faces, self)
-        generated = sharpened_part(faces, mouth_part(), self)
-        weight = area_weight(self.area)[..., None]
-        return np.asarray(np.rint(faces + weight * (generated.astype(np.float32) - faces)), np.uint8)
+        return np.asarray(np.rint(faces + self._added(faces)).clip(0, 255), np.uint8)
 
     def image(self, image: Image, to_face: Affine) -> Image:
         """Return an image (H, W, 3) uint8 RGB with its face sharpened.
@@ -78,12 +76,16 @@ class Sharpener:
             to_face: px of the image → px of the 112 px face.
         """
         face = warp(image, to_face, FACE_PX)
-        added = self.faces(face[None])[0].astype(np.float32) - face
-        added *= area_weight(self.area)[..., None]
+        added = self._added(face[None])[0]
         size = image.shape[1], image.shape[0]
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         large = cv2.warpAffine(added, to_face, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
         return np.asarray(np.rint(image + large).clip(0, 255), np.uint8)
+
+    def _added(self, faces: Frames) -> Floats:
+        """Return what the network adds within the area, soft at its border: (N, 112, 112, 3) float32."""
+        generated = sharpened(faces, self) if self.area == "face" else sharpened_part(faces, mouth_part(), self)
+        return area_weight(self.area)[..., None] * (generated.astype(np.float32) - faces)
 
 
 @cache

@@ -11,7 +11,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self, cast
+from os import PathLike
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,7 +181,12 @@ def spread(count: int) -> list[int]:
 
 
 def load_talker(
-    weights: object = None, *, generator: str = "", device: str = "auto", engine: str = "onnx", threads: int = 0
+    weights: str | PathLike[str] | WeightSet | None = None,
+    *,
+    generator: str = "",
+    device: str = "auto",
+    engine: str = "onnx",
+    threads: int = 0,
 ) -> Talker:
     """Load a talker.
 
@@ -198,7 +204,7 @@ def load_talker(
         ConfigError: an unknown generator, engine or device.
         MissingExtraError: PyTorch is needed and not installed.
     """
-    found = weight_set(cast(str, weights))
+    found = weight_set(weights)
     chosen = talker_class(generator or _talker_of(found))
     if not (isinstance(chosen, type) and issubclass(chosen, Talker)):
         raise ConfigError(f"{generator} is not a Talker", "give a class derived from speech2vid.Talker")
