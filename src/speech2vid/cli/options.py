@@ -44,7 +44,7 @@ def with_options(kind: type[Options]) -> Callable[[Command], Command]:
 
         run.__signature__ = signature.replace(parameters=order)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in order}
-        del run.__wrapped__  # type: ignore[attr-defined]
+        del run.__wrapped__
         return run
 
     return decorate
@@ -59,7 +59,7 @@ def _parameters(kind: type[Options]) -> list[inspect.Parameter]:
             continue
         name = flag.name or "--" + each.name.replace("_", "-")
         settings: dict[str, Any] = {"min": flag.least, "max": flag.most, "metavar": flag.metavar or None}
-        annotation: Any = Annotated[_shown(hints[each.name]), typer.Option(name, help=flag.help, **settings)]  # type: ignore[valid-type]
+        annotation: Any = Annotated[_shown(hints[each.name]), typer.Option(name, help=flag.help, **settings)]
         made.append(
             inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=annotation)
         )

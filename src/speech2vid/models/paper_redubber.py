@@ -158,7 +158,7 @@ class _Decoder(nn.Module):
 
     def _in_register(self, maps: Tensor, number: int) -> Tensor:
         """Return maps (B, C, n, n) of the 112 px face as maps (B, C, m, m) of the 224 px face: bilinear."""
-        resample = getattr(self, f"register{number}")
+        resample: Tensor = getattr(self, f"register{number}")
         return resample @ maps @ resample.T
 
     def forward(self, code: Tensor, context: list[Tensor], prepared: Mapping[str, Tensor]) -> Tensor:
