@@ -115,7 +115,7 @@ def test_a_folder_with_one_network_is_completed_and_it_is_said(
     ("command", "weights", "options", "reason"),
     [
         ("talk", "paper", [], "the weight set 'paper' is not part of this installation"),
-        ("talk", "nowhere", [], "there are no weights nowhere"),
+        ("talk", "nowhere", [], "nowhere does not exist"),
         ("talk", "sharpener", [], "holds sharpener: nothing that talk runs"),
         ("talk", "talker", ["--sharpen"], "have no sharpening network"),
         ("redub", "talker", ["--blend", "network"], "has no re-dubbing network for the paper talker"),

@@ -129,7 +129,7 @@ def test_the_mouths_of_all_frames_are_in_the_part() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("nowhere", "there are no weights"),
+        ("nowhere", "does not exist"),
         ("empty", "holds no weight file: nothing that evaluate runs"),
         ("sharpener.safetensors", "holds sharpener: nothing that evaluate runs"),
         ("both", "two talkers"),

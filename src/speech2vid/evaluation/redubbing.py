@@ -100,7 +100,8 @@ def open_redubber(generator: Generator, weights: AnyPath | None, device: str = "
         device: as :func:`speech2vid.load_talker`.
     """
     talker = generator.talker
-    options = RedubOptions(weights=weights, device=device, generator=generator.method)
+    settings = {"weights": weights, "device": device, "generator": generator.method}
+    options = RedubOptions.of(None, settings)
     redubbers: dict[str, Redubber] = {}
     if isinstance(talker, WarpNetworks):
         redubbers[PASTE] = PaintedRedubber(talker, Paste())

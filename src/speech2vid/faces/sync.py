@@ -65,7 +65,9 @@ class SyncNetworks:
     def __init__(
         self, weights: str | Path | None = None, threads: int = 0, device: str = "auto", engine: str = "onnx"
     ) -> None:
-        path = weight_set(weights).path(SYNC)
+        found = weight_set(weights)
+        found.require_use([SYNC], SYNC)
+        path = found.path(SYNC)
         load = graph_loader(device, threads, engine)
         self._video, self._audio = load(path, "video"), load(path, "audio")
         self._window = int(self._audio.header.config["window_rows"])

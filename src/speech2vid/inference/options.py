@@ -19,6 +19,7 @@ AnyPath = str | PathLike[str]
 Silence = Literal["hold", "follow"]
 SharpenArea = Literal["face", "mouth"]
 Engine = Literal["onnx", "torch"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 Blend = Literal["network", "poisson"]
 Region = Literal["lower", "face"]
 Length = Literal["audio", "video", "shortest"]
@@ -71,9 +72,7 @@ class Options:
     sharpen: bool = option(False, "Sharpen the generated face by the sharpening network of the weights (Sect. 3.3).")
     sharpen_area: SharpenArea = option("face", "What --sharpen changes: the whole face or the mouth alone.")
     engine: Engine = option("onnx", "What runs the networks: ONNX Runtime, or PyTorch of the extra `train`.")
-    device: str = option(
-        "auto", "Device for the networks: auto, cpu, cuda; mps (Apple) needs --engine torch.", metavar="DEVICE"
-    )
+    device: Device = option("auto", "Device for the networks; mps (Apple) needs --engine torch.")
     label: bool = option(False, 'Write "AI-generated" in the corner of every frame.')
 
     def __post_init__(self) -> None:

@@ -338,7 +338,7 @@ def weight_set(weights: str | PathLike[str] | WeightSet | None = None) -> Weight
     path = Path(name)
     if not path.exists():
         raise WeightsError(
-            f"there are no weights {name}", f"give {' or '.join(SHIPPED_SETS)}, a folder of weight files, or a file"
+            f"{name} does not exist", f"give {' or '.join(SHIPPED_SETS)}, a folder of weight files, or a file"
         )
     return WeightSet(name, path)
 
