@@ -10,7 +10,6 @@ room are drawn anew for each item.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +35,7 @@ from speech2vid.models.audio_to_mouth import (
     rows_needed,
 )
 from speech2vid.runtime.torch import fill, load
-from speech2vid.runtime.weights import read_weights
+from speech2vid.runtime.weights import read_weights, weight_set
 from speech2vid.training.audio_augment import change, degraded, noises
 from speech2vid.training.av_offset import speaker_av_offsets
 from speech2vid.training.dataset import TrackSet, TrainingTrack
@@ -235,8 +234,8 @@ class AudioToMouthTask(Task):
 
 
 def packaged_audio_to_mouth() -> Path:
-    """Return the weight file of the package's own network."""
-    return Path(str(resources.files("speech2vid") / "weights" / f"{AUDIO_TO_MOUTH}.safetensors"))
+    """Return the weight file of the default set's audio-to-mouth network."""
+    return weight_set().path(AUDIO_TO_MOUTH)
 
 
 def fill_phone_model(network: AudioToMouth) -> None:
