@@ -61,7 +61,7 @@ def test_no_face_and_no_sound_say_so(
 ) -> None:
     nobody = face_clip(tmp_path / "nobody.mp4", frames=30, hidden=range(30))
     silent = face_clip(tmp_path / "silent.mp4", frames=30, audio=None)
-    for path, reason in ((nobody, "no face in"), (silent, "no sound stream"), (tmp_path / "none.mp4", "not exist")):
+    for path, reason in ((nobody, "no face in"), (silent, "no audio stream"), (tmp_path / "none.mp4", "not exist")):
         result = speech2vid("sync", path, "--weights", untrained)
         assert result.returncode == 1
         assert reason in result.stderr

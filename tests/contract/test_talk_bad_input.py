@@ -106,7 +106,7 @@ BAD: dict[str, tuple[Maker, str, str]] = {
     ),
     "video without sound": (
         lambda at, photo, audio: {"--audio": video(at / "mute.mp4", photo, audio=None)},
-        "mute.mp4 has no sound stream",
+        "mute.mp4 has no audio stream",
         "with sound",
     ),
     "truncated mp4 as sound": (

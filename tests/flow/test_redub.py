@@ -13,8 +13,7 @@ import pytest
 
 from speech2vid.inference.redub import RedubResult, redub
 from speech2vid.inference.talk import talk
-from speech2vid.media import RawVideoReader, VideoReader, VideoWriter, load_photo, read_synthetic_metadata
-from speech2vid.media.container import open_media
+from speech2vid.media import MediaFile, RawVideoReader, VideoReader, VideoWriter, load_photo, read_synthetic_metadata
 
 FaceClip = Callable[..., Path]
 
@@ -167,6 +166,6 @@ def _distance(a: Path, b: Path) -> float:
 
 
 def _times(path: Path) -> list[tuple[float, float]]:
-    with open_media(path) as container:
+    with MediaFile(path) as file, file.reading() as container:
         packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
         return sorted((float(p.pts * p.time_base), float(p.duration * p.time_base)) for p in packets)

@@ -90,6 +90,6 @@ def test_bad_output_names(clip: Path, tmp_path: Path, name: str) -> None:
 
 def test_without_sound(face_clip: Callable[..., Path], tmp_path: Path) -> None:
     silent = face_clip(tmp_path / "silent.mp4", frames=3, audio=None)
-    with pytest.raises(MediaError, match="no sound stream"):
+    with pytest.raises(MediaError, match="no audio stream"):
         shift_audio(silent, tmp_path / "out.mp4", 0.04)
     assert not (tmp_path / "out.mp4").exists()

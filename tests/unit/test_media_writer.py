@@ -194,7 +194,7 @@ def test_sound_is_counted_like_read_audio(tmp_path, make_clip, chirp):
 
 def test_copied_sound_keeps_its_start(tmp_path, make_clip, chirp):
     pts = [1000 + 40 * k for k in range(50)]
-    options = {"sound": chirp(1.0, 48_000), "sound_start": 72_000, "sound_rate_hz": 48_000, "sound_codec": "aac"}
+    options = {"audio": chirp(1.0, 48_000), "audio_start": 72_000, "audio_rate_hz": 48_000, "audio_codec": "aac"}
     source = make_clip(tmp_path / "late.mp4", pts, Fraction(1, 1000), **options)
     path = write(tmp_path / "out.mp4", frames=50, audio_source=source)
     assert packets(path, "audio") == packets(source, "audio")
@@ -206,7 +206,7 @@ def test_copied_sound_keeps_its_start(tmp_path, make_clip, chirp):
 
 def test_source_without_sound(tmp_path, make_clip):
     source = make_clip(tmp_path / "mute.mp4", [0, 3600], Fraction(1, 90_000))
-    with pytest.raises(MediaError, match=r"mute\.mp4 has no sound stream"):
+    with pytest.raises(MediaError, match=r"mute\.mp4 has no audio stream"):
         VideoWriter(tmp_path / "out.mp4", 64, 48, audio_source=source)
     assert {p.name for p in tmp_path.iterdir()} == {"mute.mp4"}
 

@@ -19,7 +19,7 @@ class Reason(StrEnum):
     MISSING = "missing"  # no such file
     UNREADABLE = "unreadable"  # not a media file, or damaged beyond use
     NO_VIDEO_STREAM = "no_video"  # no video stream
-    NO_AUDIO = "no_audio"  # no sound stream, or none while the face is seen
+    NO_AUDIO = "no_audio"  # no audio stream, or none while the face is seen
     LOW_FRAME_RATE = "low_frame_rate"  # too few pictures a second to see speech
     BLANK = "blank"  # one colour throughout
     NO_FACE = "no_face"  # a shot without a frontal face: a slide, a landscape, somebody from behind

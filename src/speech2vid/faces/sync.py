@@ -26,7 +26,7 @@ from speech2vid.errors import FaceError
 from speech2vid.faces.mouth_crops import crop_motion, mouth_crop, point_motion
 from speech2vid.faces.shots import split_shots
 from speech2vid.faces.track import FaceTracker, TrackedFace
-from speech2vid.media import VideoReader, probe, read_audio
+from speech2vid.media import AnyPath, MediaFile, VideoReader, opened, read_audio
 from speech2vid.runtime.onnx import OnnxNetwork
 from speech2vid.types import Image, Points, VideoFrame, Waveform
 
@@ -242,7 +242,7 @@ Progress = Callable[[int, int | None], None]
 
 
 def measure_sync(
-    video: str | Path, networks: SyncNetworks | None = None, progress: Progress | None = None
+    video: AnyPath | MediaFile, networks: SyncNetworks | None = None, progress: Progress | None = None
 ) -> SyncMeasure:
     """By how much the sound of a video is later than its picture, and how sure that is.
 
@@ -258,21 +258,23 @@ def measure_sync(
         FaceError: no frontal face is seen for as long as a second with sound.
         WeightsError: the network is missing or damaged.
     """
-    video = Path(video)
     networks = networks or SyncNetworks()
-    audio = networks.audio(read_audio(video))
     tracks: list[tuple[int, Floats]] = []
-    for first, crops, landmarks in mouth_tracks(video, progress):
-        tracks.append((first, similarities(networks.video(crops, landmarks), audio, first)))
-    measure = measure_tracks(tracks, probe(video).frame_rate_hz or Fraction(FRAME_RATE_HZ))
+    with opened(video) as file:
+        audio = networks.audio(read_audio(file))
+        for first, crops, landmarks in mouth_tracks(file, progress):
+            tracks.append((first, similarities(networks.video(crops, landmarks), audio, first)))
+        measure = measure_tracks(tracks, file.info.frame_rate_hz or Fraction(FRAME_RATE_HZ))
     if measure is None:
         seconds = CONTEXT_FRAMES / FRAME_RATE_HZ
         hint = f"it takes {seconds:.0f} s of one frontal face with sound, and {MAX_OFFSET_FRAMES} frames on either side"
-        raise FaceError(f"no face in {video} is seen long enough to tell the offset of its sound", hint)
+        raise FaceError(f"no face in {file.path} is seen long enough to tell the offset of its sound", hint)
     return measure
 
 
-def mouth_tracks(video: Path, progress: Progress | None = None) -> Iterator[tuple[int, NDArray[np.uint8], Points]]:
+def mouth_tracks(
+    video: AnyPath | MediaFile, progress: Progress | None = None
+) -> Iterator[tuple[int, NDArray[np.uint8], Points]]:
     """Every face of a video, as long as it can be followed, a minute at most.
 
     Yields:

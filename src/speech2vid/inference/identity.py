@@ -24,7 +24,7 @@ from speech2vid.faces import Still, still_of_photo, stills_of_video
 from speech2vid.faces.align import warp
 from speech2vid.geometry import compose, invert
 from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
-from speech2vid.media import is_photo
+from speech2vid.media import MediaFile, is_photo
 from speech2vid.runtime.onnx import Arrays
 from speech2vid.types import Affine, Image
 
@@ -55,7 +55,7 @@ class Identity:
 
 
 def make_identity(
-    faces: Sequence[Path],
+    faces: Sequence[Path | MediaFile],
     networks: TalkerNetworks,
     *,
     crop: bool = False,
@@ -133,13 +133,16 @@ def estimate_neutral_mouth(landmarks: Floats, weight: Floats, speech: Floats) ->
     return np.asarray(neutral_mouth, np.float32)
 
 
-def _stills(faces: Sequence[Path], face_index: int | None, max_size_px: int | None) -> tuple[Still, list[Still]]:
+def _stills(
+    faces: Sequence[Path | MediaFile], face_index: int | None, max_size_px: int | None
+) -> tuple[Still, list[Still]]:
     """The still to animate, and all stills ascending by lip opening."""
     if not 1 <= len(faces) <= IDENTITY_STILLS:
         raise ConfigError(f"{len(faces)} faces were given", f"give one video, or 1 to {IDENTITY_STILLS} photos")
-    if len(faces) == 1 and not is_photo(faces[0]):
+    if len(faces) == 1 and (isinstance(faces[0], MediaFile) or not is_photo(faces[0])):
         return stills_of_video(faces[0], face_index=face_index, max_size_px=max_size_px)
-    stills = [still_of_photo(path, face_index=face_index, max_size_px=max_size_px) for path in faces]
+    paths = [each.path if isinstance(each, MediaFile) else each for each in faces]
+    stills = [still_of_photo(path, face_index=face_index, max_size_px=max_size_px) for path in paths]
     return stills[0], sorted(stills, key=lambda still: still.opening)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,7 +22,7 @@ from speech2vid.constants import (
 )
 from speech2vid.errors import ConfigError, MediaError
 from speech2vid.inference.talkers.warp import Floats, RunnableGraph
-from speech2vid.media import read_audio
+from speech2vid.media import AnyPath, MediaFile, read_audio
 from speech2vid.types import Waveform
 
 Silence = Literal["hold", "follow"]
@@ -127,18 +126,19 @@ def batches(blocks: Iterable[Floats], size: int) -> Iterator[Floats]:
         yield np.concatenate(waiting)
 
 
-def speech_of(path: Path) -> Generator[Waveform, None, None]:
-    """The sound of a file as 16 kHz mono chunks.
+def speech_of(source: AnyPath | MediaFile) -> Generator[Waveform, None, None]:
+    """Yield the whole audio of a file as 16 kHz mono chunks, from its first sample on.
 
     Raises:
         MediaError: unreadable, or too short for one video frame.
     """
     samples = 0
-    for chunk in read_audio(path):
+    for chunk in read_audio(source, complete=True):
         samples += len(chunk)
         yield chunk
     if frame_count(samples) == 0:
+        path = source.path if isinstance(source, MediaFile) else source
         raise MediaError(
-            f"the sound of {path} lasts {1000 * samples / SAMPLE_RATE_HZ:.0f} ms, too short for one video frame",
-            "give a longer sound",
+            f"the audio of {path} lasts {1000 * samples / SAMPLE_RATE_HZ:.0f} ms, too short for one video frame",
+            "give a longer recording",
         )

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from speech2vid import media
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, OutputError
 from speech2vid.inference.active_speaker import assign_faces, read_speakers
@@ -30,12 +31,11 @@ from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks, find_tracks
 from speech2vid.media import (
     Claim,
+    MediaFile,
     RawFrame,
     RawVideoReader,
     RawVideoWriter,
     Signer,
-    audio_seconds,
-    probe,
     save_image,
 )
 from speech2vid.timing import Stopwatch
@@ -114,16 +114,19 @@ def redub(
     folder = None if weights is None else Path(weights)
     blender = blender_for(blend, region, folder, device)
     notes: list[str] = []
-    _require_audio(audio)
-    reader = RawVideoReader(video)
+    voice = media.open(audio)
+    if not voice.has_audio:
+        raise MediaError(f"{audio} has no audio stream", "give an audio file, or a video with audio")
+    clip = media.open(video)
+    reader = RawVideoReader(clip)
     with watch("network"):
         networks = TalkerNetworks(folder, device, threads=1)
-    said_s = probe(video).duration_s
+    said_s = clip.info.duration_s
     looked_at = _Count(progress, said_s * float(reader.format.rate_hz))
     if cache is False:
-        tracks = find_tracks(video, watch=watch, progress=looked_at)
+        tracks = find_tracks(clip, watch=watch, progress=looked_at)
     else:
-        tracks = known_tracks(video, watch, looked_at, None if cache is True else Path(cache))
+        tracks = known_tracks(clip, watch, looked_at, None if cache is True else Path(cache))
     assignments = assign_faces(tracks, audio, video, face_index=face_index, roles=roles)
     notes += assignments.notes
     heard: dict[Path, tuple[Floats, Fraction]] = {}
@@ -132,7 +135,7 @@ def redub(
             [audio, *(recording for recording in assignments.audio_files if recording is not None)]
         ):
             stream = MouthMotionStream(networks.audio_to_mouth, silence)
-            heard[recording] = motion_of(recording, stream)
+            heard[recording] = motion_of(voice if recording == audio else media.open(recording), stream)
             if not stream.spoken_frames:
                 notes.append(f"no speech was heard in {recording}: the mouth stays closed")
     tick_s = reader.format.tick_s
@@ -151,9 +154,9 @@ def redub(
     writer = RawVideoWriter(
         outfile,
         reader.format,
-        audio_source=audio,
+        audio_source=voice,
         audio_limit_s=end_s if audio_s > end_s else None,
-        keep=video,
+        keep=clip,
         keep_limit_s=min(end_s, video_s),
         crf=crf,
         details={"command": "redub", "signed": signer is not None},
@@ -168,7 +171,10 @@ def redub(
                 progress(looked_at.done + done, looked_at.done + max(done, expected))
         with watch("encode"):
             writer.close()
-    notes += [f"{stream} of {video} was left out: {outfile.suffix} cannot hold it" for stream in writer.left_out]
+    notes += [f"{stream} of {video} was left out" for stream in writer.left_out]
+    notes = [*clip.notes, *voice.notes, *notes]
+    clip.close()
+    voice.close()
     elapsed_s = time.perf_counter() - start
     return RedubResult(
         outfile,
@@ -217,7 +223,7 @@ def _preview(
     return RedubResult(outfile, 1, 0.0, 1 / elapsed_s, stages, tuple(notes))
 
 
-def motion_of(recording: Path, stream: MouthMotionStream) -> tuple[Floats, Fraction]:
+def motion_of(recording: MediaFile, stream: MouthMotionStream) -> tuple[Floats, Fraction]:
     """Mouth movements of a sound on the grid of 25 Hz, (N, 20, 2) px relative to rest, and how long it lasts."""
     samples = 0
 
@@ -228,10 +234,10 @@ def motion_of(recording: Path, stream: MouthMotionStream) -> tuple[Floats, Fract
             yield chunk
 
     motions = np.concatenate(list(predict_mouth_motion(counted(), stream)))
-    seconds, said = Fraction(samples, SAMPLE_RATE_HZ), audio_seconds(recording)
+    seconds, said = Fraction(samples, SAMPLE_RATE_HZ), recording.stated_audio_s
     if said is not None and seconds < LEAST_DECODED * said - MISSING_S:
         raise MediaError(
-            f"only {float(seconds):.1f} of the {said:.1f} s of sound in {recording} can be decoded",
+            f"only {float(seconds):.1f} of the {said:.1f} s of audio in {recording.path} can be decoded",
             "the file is damaged or cut short; copy or convert it again",
         )
     return motions, seconds
@@ -291,11 +297,6 @@ def _frames_expected(tracks: VideoTracks, tick_s: Fraction, end_s: Fraction) -> 
     shown = int((tracks.ticks * float(tick_s) < float(end_s)).sum())
     longer_s = float(end_s) - float(int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s)
     return shown + max(0, round(longer_s / float(tracks.durations.mean() * float(tick_s))))
-
-
-def _require_audio(audio: Path) -> None:
-    if not probe(audio).has_audio:
-        raise MediaError(f"{audio} has no sound stream", "give a sound file, or a video with sound")
 
 
 def _keep_inputs(inputs: Iterable[Path], outfile: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speech2vid import media
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.inference.compositing import Composer
@@ -19,7 +20,7 @@ from speech2vid.inference.mouth_motion import MouthMotionStream, Silence, batche
 from speech2vid.inference.prefetch import ahead
 from speech2vid.inference.result import VideoResult
 from speech2vid.inference.talkers.warp import BATCH, Fields, Floats, TalkerNetworks
-from speech2vid.media import Claim, Signer, VideoWriter, probe
+from speech2vid.media import Claim, MediaFile, Signer, VideoWriter, is_photo
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Image
 
@@ -82,21 +83,25 @@ def talk(
     if signer is not None:
         signer.check(outfile)
     with watch("decode"):
-        expected = _frames_expected(audio)
+        voice = media.open(audio)
+        expected = _frames_expected(voice)
+    clip = None if len(faces) != 1 or is_photo(faces[0]) else media.open(faces[0])
     if networks is None:
         with watch("network"):
             networks = TalkerNetworks(None if weights is None else Path(weights), device)
     stream = MouthMotionStream(networks.audio_to_mouth, silence)
     with watch("front_end"):
-        identity = make_identity(faces, networks, crop=crop, face_index=face_index, max_size_px=max_size_px)
+        identity = make_identity(
+            faces if clip is None else [clip], networks, crop=crop, face_index=face_index, max_size_px=max_size_px
+        )
     height, width = identity.canvas.shape[:2]
-    speech = watch.timed("decode", speech_of(audio))
+    speech = watch.timed("decode", speech_of(voice))
     with watch("encode"):
         facts = {"command": "talk", "weights": networks.hashes}
         finish = None if signer is None else partial(signer.sign, claim=Claim(facts))
         details = {"command": "talk", "signed": signer is not None}
         writer = VideoWriter(
-            outfile, width, height, audio_source=audio, crf=crf, details=details, label=label, finish=finish
+            outfile, width, height, audio_source=voice, crf=crf, details=details, label=label, finish=finish
         )
     composer = Composer(identity)
     with writer:
@@ -111,6 +116,12 @@ def talk(
                     progress(done, max(done, expected) if expected else None)
         with watch("encode"):
             writer.close()
+    notes = [note for file in (clip, voice) if file is not None for note in file.notes]
+    if not stream.spoken_frames:
+        notes.append(f"no speech was heard in {audio}: the mouth stays closed")
+    for file in (clip, voice):
+        if file is not None:
+            file.close()
     elapsed_s = time.perf_counter() - start
     return TalkResult(
         outfile,
@@ -118,7 +129,7 @@ def talk(
         writer.frames / FRAME_RATE_HZ,
         writer.frames / elapsed_s,
         {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()},
-        () if stream.spoken_frames else (f"no speech was heard in {audio}: the mouth stays closed",),
+        tuple(notes),
     )
 
 
@@ -165,12 +176,12 @@ def compose_ahead(
         yield from frames
 
 
-def _frames_expected(audio: Path) -> int | None:
+def _frames_expected(voice: MediaFile) -> int | None:
     """For the progress bar. Fails before any work where there is no sound."""
-    info = probe(audio)
-    if not info.has_audio:
-        raise MediaError(f"{audio} has no sound stream", "give a sound file, or a video with sound")
-    return round(info.duration_s * FRAME_RATE_HZ) or None
+    if not voice.has_audio:
+        raise MediaError(f"{voice.path} has no audio stream", "give an audio file, or a video with audio")
+    seconds = voice.stated_audio_s or voice.info.duration_s
+    return round(seconds * FRAME_RATE_HZ) or None
 
 
 def _keep_inputs(inputs: Sequence[Path], outfile: Path) -> None:

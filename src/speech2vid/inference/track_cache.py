@@ -23,6 +23,7 @@ import numpy as np
 
 from speech2vid.faces import SyncNetworks
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
+from speech2vid.media import AnyPath, MediaFile
 from speech2vid.timing import Stopwatch
 
 FORMAT = "3"  # counted up when the first pass finds other things
@@ -32,7 +33,7 @@ _READ_BYTES = 1 << 20
 
 
 def known_tracks(
-    video: Path,
+    video: AnyPath | MediaFile,
     watch: Stopwatch | None = None,
     progress: Callable[[int], None] | None = None,
     folder: Path | None = None,
@@ -47,7 +48,8 @@ def known_tracks(
     with watch("cache"):
         sync = SyncNetworks()
         folder = folder or cache_folder()
-        path = None if folder is None else folder / f"{_key(video, sync.sha256)}.npz"
+        source = video.path if isinstance(video, MediaFile) else Path(video)
+        path = None if folder is None else folder / f"{_key(source, sync.sha256)}.npz"
         tracks = None if path is None else load(path)
     if tracks is None:
         tracks = find_tracks(video, sync, watch, progress)

@@ -6,22 +6,28 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
-from speech2vid.media.container import Frame, Stream, exact
 from speech2vid.types import Image
 
 HD_LINES = 720  # untagged video from here on is BT.709, below it is BT.601 (as players assume)
 UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 MOST_UNEVEN_PIXEL = 4  # a pixel aspect ratio beyond 1:4 is a broken header
 
+Stream = Any  # av.VideoStream | av.AudioStream; PyAV's own types change between versions
+Frame = Any  # av.VideoFrame | av.AudioFrame
 T = TypeVar("T", bound=np.generic)
 Matrix = tuple[int, int, int, int]  # a, b, c, d: x' = a x + c y, y' = b x + d y, in any unit
+
+
+def exact(value: Any) -> Fraction:
+    """Return a rational number of PyAV (``Fraction`` up to 18, ``AVRational`` from 19 on) as a ``Fraction``."""
+    return Fraction(int(value.numerator), int(value.denominator))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import warnings
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from PIL import ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from speech2vid.errors import MediaError, OutputError
-from speech2vid.media.container import reason, require_file
+from speech2vid.media.containers import output_errors, pending_output
+from speech2vid.media.media_file import reason, require_file
 from speech2vid.media.synthetic_metadata import METADATA_KEY, synthetic_metadata_text
-from speech2vid.media.video_writer import create_hidden, hidden_name, output_errors
 from speech2vid.types import Image
 
 log = logging.getLogger(__name__)
@@ -149,14 +148,8 @@ def save_image(image: Image, outfile: str | Path) -> Path:
     outfile = Path(outfile)
     if outfile.suffix.lower() != ".png":
         raise OutputError(f"{outfile} does not end in .png", "name the picture with .png")
-    hidden = hidden_name(outfile)
-    create_hidden(hidden, outfile)
-    try:
-        with output_errors(outfile):
-            mark = PngInfo()
-            mark.add_text(METADATA_KEY, synthetic_metadata_text({"command": "redub"}))
-            PIL.Image.fromarray(image).save(hidden, format="PNG", pnginfo=mark)
-            os.replace(hidden, outfile)
-    finally:
-        hidden.unlink(missing_ok=True)
+    with output_errors(outfile), pending_output(outfile) as pending:
+        mark = PngInfo()
+        mark.add_text(METADATA_KEY, synthetic_metadata_text({"command": "redub"}))
+        PIL.Image.fromarray(image).save(pending.path, format="PNG", pnginfo=mark)
     return outfile
