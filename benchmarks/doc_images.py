@@ -1,4 +1,4 @@
-"""Make the pictures of the documents: photos beside moments of the videos made from them.
+"""Make the pictures of the documents: photos next to moments of the videos made from them.
 
     python benchmarks/doc_images.py docs/images/faces.png PHOTO… [--audio SPEECH] [--moments 8] [--zoom]
     python benchmarks/doc_images.py docs/images/redub.png PHOTO… --redub

@@ -1,8 +1,8 @@
-"""Live: sound paced at real time through ``TalkStream``; how late each picture comes, and how many come too late.
+"""Live: audio paced at real time through ``TalkStream``; how late each picture comes, and how many come too late.
 
     python benchmarks/live.py [--seconds 300] [--photo-px 720] [--chunk-ms 40] [--jpeg]
 
-The sound is what the bundled speech says again and again. A chunk is handed over when its last sample would have been
+The audio is what the bundled speech says again and again. A chunk is handed over when its last sample would have been
 recorded. The latency of a picture is counted from its middle: the networks look ``look_ahead_s`` ahead of it, the rest
 is waiting for the chunk, and computing. A player that shows every picture ``--budget-ms`` after the look-ahead drops
 those that come later.
@@ -94,7 +94,7 @@ def markdown(record: dict[str, Any]) -> str:
     """One run as a table."""
     latency, late, push = record["latency_ms"], record["after_look_ahead_ms"], record["push_ms"]
     lines = [
-        f"{record['seconds']:g} s of sound at real time, chunks of {record['chunk_ms']} ms, photo of "
+        f"{record['seconds']:g} s of audio at real time, chunks of {record['chunk_ms']} ms, photo of "
         f"{record['photo_px']} px{', JPEG included' if record['jpeg'] else ''}, device {record['device']}.",
         "",
         "| ms | median | 99 % below | most |",

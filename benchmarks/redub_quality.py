@@ -1,9 +1,9 @@
-"""How good re-dubbed videos are, beside the untouched video: whole clips of people whom no network has seen.
+"""How good re-dubbed videos are, next to the untouched video: whole clips of people whom no network has seen.
 
     python benchmarks/redub_quality.py CLIPS.tsv --out DIR [--least 2] [--most 6] [--variants untouched,poisson-lower]
 
 CLIPS.tsv has the columns path (below its own folder), speaker, split, seconds; clips of the split ``val`` count. Each
-is dubbed with its own sound (self) and with the sound of another speaker (cross), as a user would do it; faces are
+is dubbed with its own audio (self) and with the audio of another speaker (cross), as a user would do it; faces are
 measured where the source's tracks say they are. One JSON line a clip and variant goes to DIR/results.jsonl; a run that
 is started again carries on. The table at the end has means with 95 % intervals (bootstrap over clips).
 """
@@ -130,7 +130,7 @@ def identity_distance(source: Seen, generated: Seen) -> float:
 def sync_of(
     seen: Seen, audio: NDArray[np.float32], first: int, picks: NDArray[np.int64], sync: SyncNetworks
 ) -> dict[str, float]:
-    """Offset and confidence of a face against a sound."""
+    """Offset and confidence of a face against a recording."""
     picks = picks[picks < len(seen.frames)]
     values = similarities(sync.video(mouth_crops(seen.frames[picks]), seen.landmarks[picks]), audio, first)
     found = measure_tracks([(first, values)])

@@ -103,7 +103,7 @@ def measure_start(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def measure_redub(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """A talking-face video made by ``talk``, its faces not known from before, with another sound."""
+    """A talking-face video made by ``talk``, its faces not known from before, with another audio."""
     length = min(LENGTH_S, max(given.lengths))
     photo = setting.make_photo(folder / "photo.png", SIZE_PX)
     audio = setting.make_audio(folder / "sound.wav", length)
@@ -125,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for the results")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS), help="parts, with commas")
-    parser.add_argument("--lengths", type=_numbers, default=[5.0, 10.0, 60.0, 600.0], help="seconds of sound")
+    parser.add_argument("--lengths", type=_numbers, default=[5.0, 10.0, 60.0, 600.0], help="seconds of audio")
     parser.add_argument("--sizes", type=_numbers, default=[256.0, 720.0, 1080.0], help="pixels of the photo")
     parser.add_argument("--repeats", type=int, default=3, help="of runs up to 60 s; the median counts")
     parser.add_argument("--live-s", type=float, default=300.0, help="seconds of the live run")

@@ -1,11 +1,11 @@
-"""How well the sync network tells the offset of the sound, who speaks, and whether the voice is on screen at all.
+"""How well the sync network tells the offset of the audio, who speaks, and whether the voice is on screen at all.
 
     python benchmarks/sync_accuracy.py --data STORE [--split val] [--out results] [--weights DIR]
 
 Clips of at least 2 s of a sample store, as their files had them: an offset that preparation took out is put back. Per
-window of 5 … 50 frames: is the best of 31 offsets (−15 … 15 frames) within one frame of 0? Beside it chance, and the
-lip opening times the energy of the sound, on the same windows. Then pairs of clips of which one has the sound, and
-clips with another speaker's sound. Intervals are 95 %, bootstrap over clips (of a pair: the clip with the sound).
+window of 5 … 50 frames: is the best of 31 offsets (−15 … 15 frames) within one frame of 0? Next to it chance, and the
+lip opening times the energy of the audio, on the same windows. Then pairs of clips of which one has the audio, and
+clips with another speaker's audio. Intervals are 95 %, bootstrap over clips (of a pair: the clip with the audio).
 Writes ``sync_accuracy.json`` and ``sync_accuracy.md``.
 """
 
@@ -39,7 +39,7 @@ CHANCE = (2 * RIGHT_FRAMES + 1) / len(OFFSETS)
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip: (T, E) vectors or (T,) openings of its frames, those of its sound, and where its first frame is in it."""
+    """A clip: (T, E) vectors or (T,) openings of its frames, those of its audio, and where its first frame is in it."""
 
     key: str
     speaker: str
@@ -50,7 +50,7 @@ class Clip:
     first: int
 
     def network(self, other: Clip | None = None) -> Floats:
-        """Similarities (T, 31) with the clip's own or another one's sound."""
+        """Similarities (T, 31) with the clip's own or another one's audio."""
         heard = other or self
         return similarities(self.video, heard.audio, heard.first)
 
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def load(folder: Path, split: str, networks: SyncNetworks) -> list[Clip]:
-    """The clips that are long enough, with the sound as their files had it."""
+    """The clips that are long enough, with the audio as their files had it."""
     tracks = (track for track in SampleStore(folder).tracks(split) if len(track) >= LEAST_S * FRAME_RATE_HZ)
     return [clip_of(track, networks) for track in tracks]
 
@@ -102,7 +102,7 @@ def clip_of(track: Track, networks: SyncNetworks) -> Clip:
 
 
 def frame_energy(waveform: NDArray[np.float32]) -> Floats:
-    """Logarithm of the energy of each frame's sound, less its running mean."""
+    """Logarithm of the energy of each frame's audio, less its running mean."""
     frames = round(len(waveform) / SAMPLES_PER_FRAME)
     padded = np.pad(waveform, (0, max(0, frames * SAMPLES_PER_FRAME - len(waveform))))[: frames * SAMPLES_PER_FRAME]
     power = (padded.reshape(frames, -1) ** 2).mean(axis=1)
@@ -153,10 +153,10 @@ def whole_offset(clip: Clip) -> float:
 
 
 def who_speaks(clips: Sequence[Clip], name: str, known: bool) -> Estimate:
-    """Of two clips of different speakers, cut to one length, and the sound of one: whose is it?
+    """Of two clips of different speakers, cut to one length, and the audio of one: whose is it?
 
     Args:
-        known: the offset between picture and sound, 0; else each clip is taken where it fits best.
+        known: the offset between picture and audio, 0; else each clip is taken where it fits best.
     """
     score = fit if known else confidence
     right, pairs = [], []
@@ -233,7 +233,7 @@ def markdown(record: dict[str, Any]) -> str:
     lines += ["", "Lag of the clips, frames: " + ", ".join(f"{who} {lag:+.1f}" for who, lag in record["lags"].items())]
     lines += [
         "",
-        "Lips that fit the sound (maximum near the true offset less median) by less than a threshold: own sound / "
+        "Lips that fit the audio (maximum near the true offset less median) by less than a threshold: own audio / "
         "another speaker's, which is what a voice off screen is.",
     ]
     lines += ["", "| seconds | pieces own / foreign | " + " | ".join(f"below {each}" for each in THRESHOLDS) + " |"]

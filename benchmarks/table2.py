@@ -62,7 +62,7 @@ TRUTH, STILL, SHUFFLED = "truth", "still", "shuffled"
 NAMES = {
     TRUTH: "the true video",
     STILL: "the still in the middle, unmoved",
-    SHUFFLED: "five images …, another clip's sound",
+    SHUFFLED: "five images …, another clip's audio",
     **{row: name for row, (name, _) in ROWS.items()},
 }
 # Claim of Sect. 5 → better row, other row, metric, whether higher is better.
@@ -82,7 +82,7 @@ CLAIMS: list[tuple[str, Side, Side, str, bool]] = [
     ("a trained identity encoder helps: MSE", ("identity", RAW), ("five", RAW), "mse", False),
     ("… embedding distance", ("identity", RAW), ("five", RAW), "embedding_distance", False),
     ("retrieval lies below that of the truth", (TRUTH, RAW), ("five", RAW), "retrieval_accuracy", True),
-    ("… and above that with another sound", ("five", RAW), (SHUFFLED, RAW), "retrieval_accuracy", True),
+    ("… and above that with another audio", ("five", RAW), (SHUFFLED, RAW), "retrieval_accuracy", True),
     ("the mouth's own L1 moves the lips", ("mouth", RAW), ("five", RAW), "opening_correlation", True),
     ("… and is retrieved better", ("mouth", RAW), ("five", RAW), "retrieval_accuracy", True),
     ("`warp` moves the lips better than RGB output", ("warp", RAW), ("five", RAW), "opening_correlation", True),
@@ -289,7 +289,7 @@ def spread(trials: list[Trial], count: int) -> list[Trial]:
 
 
 def middle(track: Track) -> Track:
-    """The middle frames of a long track; its sound stays whole, so that every offset can be tried."""
+    """The middle frames of a long track; its audio stays whole, so that every offset can be tried."""
     first = max(0, (len(track) - MEASURED_FRAMES) // 2)
     part = slice(first, first + MEASURED_FRAMES)
     frames = track.frames[part]
@@ -386,7 +386,7 @@ def markdown(record: dict[str, Any]) -> str:
         "",
         f"Every row: {args['steps']} updates of {args['batch']} people with {args['frames']} frames each, networks of "
         f"size `{args['size']}`, AdamW, {args['precision']}, one seed, trained on {record['data']}; `warp` with "
-        f"{WARP_TASKS['picture']['network']['width']} channels, without reader and critic, its sound side in as "
+        f"{WARP_TASKS['picture']['network']['width']} channels, without reader and critic, its audio side in as "
         f"many updates. Measured on {record['clips']} clips of {record['speakers']} speakers that no row has seen, "
         "from five stills of another clip where there is one; of clips of "
         f"{LONG_FRAMES / FRAME_RATE_HZ:.0f} s or more the {MEASURED_FRAMES} frames in the middle. Retrieval (of ±15 "

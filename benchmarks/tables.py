@@ -7,7 +7,7 @@ from typing import Any
 
 import live
 
-STAGES = {"decode": "sound in", "front_end": "face, features, voice", "network": "network", "blend": "compose"}
+STAGES = {"decode": "audio in", "front_end": "face, features, voice", "network": "network", "blend": "compose"}
 HEAD = """# Benchmarks
 
 Written by `benchmarks/suite.py`; do not edit. Each part says which command printed it, on which machine, and how busy
@@ -33,7 +33,7 @@ def _setting(part: dict[str, Any]) -> str:
 
 def _talk(part: dict[str, Any]) -> Iterator[str]:
     yield from ("## Talk, end to end", "", _setting(part))
-    yield "| sound | photo | frames/s | times real time | cpu a frame | cores busy | peak memory |"
+    yield "| audio | photo | frames/s | times real time | cpu a frame | cores busy | peak memory |"
     yield "|---|---|---|---|---|---|---|"
     for run in part["runs"]:
         yield (

@@ -96,7 +96,7 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     talker = WarpTalker(WarpTalkerConfig(width=8)).eval()
     with torch.no_grad():
-        last = [layer for layer in talker.decoder.build_dataset.modules() if isinstance(layer, nn.Conv2d)][-1]
+        last = [layer for layer in talker.decoder.paint.modules() if isinstance(layer, nn.Conv2d)][-1]
         last.weight.zero_()
         last.bias.zero_()
         last.bias[talker.config.stills] = -20.0  # the residual's mask
@@ -112,14 +112,14 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for point in (5, 6, 7, 8, 9, 10, 11, 17, 18, 19):  # the lower lip: down 2 px a neper
             voice.sum.weight[2 * point + 1, :, 5:8] = 2.0 / (3 * bands)
             voice.sum.bias[2 * point + 1] = 8.0
-    save(voice, folder / "voice.safetensors")
-    export_graphs(folder / "voice.safetensors", Voice)
+    save(voice, folder / "audio_to_mouth.safetensors")
+    export_graphs(folder / "audio_to_mouth.safetensors", Voice)
     return folder
 
 
 @pytest.fixture(scope="session")
 def face_clip(photo: Path, speech: Path) -> Callable[..., Path]:
-    """Write a small video of a face that drifts, with sound: ``face_clip(path, frames=30)``."""
+    """Write a small video of a face that drifts, with audio: ``face_clip(path, frames=30)``."""
     import cv2
     import numpy as np
 

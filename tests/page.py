@@ -44,7 +44,7 @@ class Page:
 
 SERVE = """
 import contextlib
-from speech2vid.app.limits import Limits
+from speech2vid.app.settings import Limits
 from speech2vid.app.server import serve
 with contextlib.suppress(KeyboardInterrupt):
     serve("127.0.0.1", 0, Limits({limits}), ready=lambda url: print(url, flush=True))
@@ -128,7 +128,7 @@ class Browser:
 
 
 def talk(photo: str | None, audio: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
-    """What the tab Talk sends: photo, more photos, sound, face, faces found, crop, silence, label, consent."""
+    """What the tab Talk sends: photo, more photos, audio, face, faces found, crop, silence, label, consent."""
     return (file(photo), None, file(audio), None, None, True, "Keep the mouth closed", False, agreed)
 
 

@@ -7,12 +7,12 @@
     talk("photo.jpg", "speech.wav", "out.mp4")
     redub("video.mp4", "other.wav", "dubbed.mp4")
 
-Live, while the sound is coming in::
+Live, while the audio is coming in::
 
     from speech2vid import TalkStream
 
     stream = TalkStream.of("photo.jpg")
-    pictures = stream.push(samples)  # 16 kHz
+    images = stream.push(samples)  # 16 kHz
 """
 
 from __future__ import annotations

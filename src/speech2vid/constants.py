@@ -14,7 +14,7 @@ def exact_div(numerator: int, denominator: int) -> int:
     return numerator // denominator
 
 
-# Picture and sound clocks (Sect. 3.4)
+# Image and audio clocks (Sect. 3.4)
 FRAME_RATE_HZ = 25
 SAMPLE_RATE_HZ = 16_000
 SAMPLES_PER_FRAME = exact_div(SAMPLE_RATE_HZ, FRAME_RATE_HZ)  # 640

@@ -24,7 +24,7 @@ class Speech2VidError(Exception):
 
 
 class MediaError(Speech2VidError):
-    """A picture, video or sound file cannot be read, or has nothing usable in it."""
+    """An image, video or audio file cannot be read, or has nothing usable in it."""
 
 
 class OutputError(Speech2VidError):

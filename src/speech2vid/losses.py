@@ -43,7 +43,7 @@ def gradient_l1(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def hinge(target_scores: Tensor, generated_scores: Tensor) -> Tensor:
-    """What a critic pays, of each score: it should give at least 1 to what is true and at most −1 to what is made."""
+    """Return the hinge loss of each score: at least 1 is wanted for target, at most −1 for generated images."""
     _same_shape(target_scores, generated_scores)
     return (1.0 - target_scores).relu() + (1.0 + generated_scores).relu()
 
@@ -79,13 +79,13 @@ def total(terms: Mapping[str, Tensor], weights: Mapping[str, float] | None = Non
 def matching_loss(similarity: Tensor, scale: Tensor, known: Tensor, neighbour: float = 0.2) -> Tensor:
     """Multi-way matching (Sect. 8; Chung, Chung & Kang 2019): every time step of the clip is a candidate.
 
-    Softmax cross-entropy over scaled similarities, from picture to sound and from sound to picture, averaged.
+    Softmax cross-entropy over scaled similarities, from image to audio and from audio to image, averaged.
 
     Args:
-        similarity: (N, T, T) cosines of picture t with sound u.
+        similarity: (N, T, T) cosines of image t with audio u.
         scale: factor on the cosines, a scalar.
         known: (N, T, T) bool, which pairs count.
-        neighbour: share of the target on each step beside the true one; the paper has 0.
+        neighbour: share of the target on each step next to the true one; the paper has 0.
     """
     steps = similarity.shape[1]
     distance = (torch.arange(steps)[:, None] - torch.arange(steps)).abs().to(similarity.device)
@@ -99,7 +99,7 @@ def matching_loss(similarity: Tensor, scale: Tensor, known: Tensor, neighbour: f
 
 
 def offset_scores(similarity: Tensor, known: Tensor, reach: int) -> Tensor:
-    """How well each offset −reach … reach of a clip's sound fits: (N, T, T) → (N, 2 reach + 1).
+    """How well each offset −reach … reach of a clip's audio fits: (N, T, T) → (N, 2 reach + 1).
 
     Mean along the diagonal by the square root of its length, after the clip's own mean similarity is taken out: without
     that, the longest diagonal (offset 0) would win whatever the network says.
@@ -118,7 +118,7 @@ def offset_loss(scores: Tensor, scale: Tensor, neighbour: float = 0.15) -> Tenso
     """Cross-entropy of the offset of a whole clip against 0: (N, 2 R + 1) of :func:`offset_scores` → scalar.
 
     Args:
-        neighbour: share of the target on each offset beside 0.
+        neighbour: share of the target on each offset next to 0.
     """
     reach = scores.shape[1] // 2
     distance = torch.arange(-reach, reach + 1, device=scores.device).abs()

@@ -61,7 +61,7 @@ class FaceBox:
 
 @dataclass(frozen=True)
 class Face:
-    """A face found in a picture.
+    """A face found in an image.
 
     Attributes:
         box: detection in source pixels.

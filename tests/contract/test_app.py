@@ -48,7 +48,7 @@ def no_leak(text: str) -> None:
         assert secret not in text or secret == "/", text
 
 
-def test_a_photo_and_a_sound_become_a_video(
+def test_a_photo_and_a_audio_become_a_video(
     pages: ModuleType, page: Any, browser: Any, photo: Path, short_speech: Path, tmp_path: Path
 ) -> None:
     shown = browser.upload(photo, short_speech)
@@ -114,7 +114,7 @@ def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
     assert preview["visible"]
     assert not radio["visible"], "one person is no choice"
     assert not message["visible"]
-    options = ["As long as the shorter", "Follow every sound", "By Poisson blending", "Lower half of the face"]
+    options = ["As long as the shorter", "Follow all audio", "By Poisson blending", "Lower half of the face"]
     messages = browser.run("redub", pages.file(video), pages.file(audio), None, None, *options, True)
     assert "Making the video: " in json.dumps(messages)
     assert "Looking at the video: " not in json.dumps(messages)
@@ -147,13 +147,13 @@ def test_what_is_missing_is_said(pages: ModuleType, browser: Any, photo: Path, s
     shown = browser.upload(photo, short_speech)
     for arguments, says in (
         (pages.talk(None, shown[1]), "no photo"),
-        (pages.talk(shown[0], None), "no sound"),
+        (pages.talk(shown[0], None), "no audio"),
         (pages.talk(*shown, agreed=False), "consent"),
     ):
         assert says in pages.last(browser.run("talk", *arguments))[0]
 
 
-def test_a_sound_that_is_too_long_is_refused(pages: ModuleType, browser: Any, photo: Path, speech: Path) -> None:
+def test_a_audio_that_is_too_long_is_refused(pages: ModuleType, browser: Any, photo: Path, speech: Path) -> None:
     messages = browser.run("talk", *pages.talk(*browser.upload(photo, speech)))
     no_leak(json.dumps(messages))
     assert "Demo_speech.wav is too long: 9 s, and this page takes up to 3 s." in pages.last(messages)[0]

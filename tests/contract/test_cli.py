@@ -39,7 +39,7 @@ def failing_program(error: BaseException) -> typer.Typer:
     ("error", "code", "reason", "hint"),
     [
         (MediaError("a.jpg: no\nface", "take\nanother"), 1, "a.jpg: no face", "take another"),
-        (MediaError("a.wav has no sound"), 1, "a.wav has no sound", ""),
+        (MediaError("a.wav has no audio"), 1, "a.wav has no audio", ""),
         (FileNotFoundError(2, "No such file", "b.mp4"), 1, "b.mp4: No such file", "check the path"),
         (OSError(28, "No space left on device"), 1, "No space left on device", "free space"),
         (MemoryError(), 1, "not enough memory", "smaller"),
@@ -112,9 +112,11 @@ def test_info_reads_the_header_of_weights(tmp_path: Path) -> None:
     from speech2vid.runtime.weights import WeightsHeader, write_weights
 
     path = tmp_path / "tiny.safetensors"
-    write_weights(path, WeightsHeader("talker", {"size": "compact"}, "made up", licence="none"), {"a": np.zeros(3)})
+    write_weights(
+        path, WeightsHeader("paper_talker", {"size": "compact"}, "made up", licence="none"), {"a": np.zeros(3)}
+    )
     described = describe_weights(path)
-    assert described["architecture"] == "talker"
+    assert described["architecture"] == "paper_talker"
     assert described["config"] == {"size": "compact"}
     assert described["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -56,7 +56,7 @@ def test_an_unsure_offset_is_said_and_not_fixed(speech2vid, clip: Path, untraine
     assert not out.exists()
 
 
-def test_no_face_and_no_sound_say_so(
+def test_no_face_and_no_audio_say_so(
     speech2vid, face_clip: Callable[..., Path], untrained: Path, tmp_path: Path
 ) -> None:
     nobody = face_clip(tmp_path / "nobody.mp4", frames=30, hidden=range(30))

@@ -112,7 +112,7 @@ def test_bad_input_is_one_reason_one_hint_and_an_untouched_output(
     weights, photo: Path, second: Path, tmp_path: Path, out: Path, what: str, reason: str
 ) -> None:
     text, blank, missing = tmp_path / "text.wav", tmp_path / "blank.png", tmp_path / "missing"
-    text.write_text("not sound")
+    text.write_text("not audio")
     Image.new("RGB", (320, 240), "grey").save(blank)
     options: dict[str, object] = {"--face": photo, "--audio": second, "--outfile": out / "a.mp4"}
     options |= {

@@ -39,7 +39,7 @@ def random_talker(seed: int, **settings: object) -> PaperTalker:
 
 
 def export(folder: Path, network: PaperTalker, *, half: bool) -> tuple[Path, Path, Path]:
-    weights = folder / "talker.safetensors"
+    weights = folder / "paper_talker.safetensors"
     checkpoint.save(network, weights, half=half)
     identity, frames = export_graphs(weights, PaperTalker)
     return weights, identity, frames
@@ -76,7 +76,7 @@ def test_talker(tmp_path: Path, settings: dict[str, object], half: bool) -> None
         assert from_onnx.shape == from_torch.shape
         assert from_torch.std() > 0.02
         assert np.abs(from_onnx - from_torch).max() <= 1e-3
-    assert np.abs(results[0][1][0] - results[0][1][1]).max() > 0.01  # the sound matters
+    assert np.abs(results[0][1][0] - results[0][1][1]).max() > 0.01  # the audio matters
 
 
 def test_sharpener_at_any_size(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``evaluate``: the figures are right on clips whose truth is known, wrong sound is seen, and the report is whole."""
+"""``evaluate``: the figures are right on clips whose truth is known, wrong audio is seen, and the report is whole."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _int16(wave: Waveform) -> np.ndarray:
 
 
 @pytest.mark.parametrize("column", ["five_stills", "one_still"])
-def test_the_true_sound_is_told_from_another_and_from_a_still(evaluation: Evaluation, column: str) -> None:
+def test_the_true_audio_is_told_from_another_and_from_a_still(evaluation: Evaluation, column: str) -> None:
     rows = evaluation.summaries[column].rows
     assert rows["generated"]["opening_correlation"].value > 0.8
     assert rows["target_motion"]["opening_correlation"].value > 0.8
@@ -120,12 +120,12 @@ def test_generated_faces_are_the_person_of_the_photo(evaluation: Evaluation) -> 
         assert summary.rows["generated"]["identity_distance"].value < 0.35
 
 
-def test_a_silent_sound_gives_a_mouth_that_rests(evaluation: Evaluation) -> None:
+def test_a_silent_audio_gives_a_mouth_that_rests(evaluation: Evaluation) -> None:
     for summary in evaluation.summaries.values():
         assert summary.silence["silence"]["movement_ratio"].value < 0.1
 
 
-def test_sound_that_is_three_frames_early_is_seen(tracks: list[Track], runner: Runner) -> None:
+def test_audio_that_is_three_frames_early_is_seen(tracks: list[Track], runner: Runner) -> None:
     early = [replace(track, audio=np.roll(track.audio, -3 * SAMPLES_PER_FRAME)) for track in tracks[::2]]
     summary = evaluate_tracks(early, runner, columns=["one_still"], figures=False).summaries["one_still"]
     assert summary.best_lag_frames("generated") == -3
@@ -157,8 +157,8 @@ def compared(
     """Two sets of weights side by side, in two processes: what was printed, and the folder of the report."""
     paper = tmp_path_factory.mktemp("paper") / "weights"
     talker = PaperTalker(PaperTalkerConfig(size="compact", identity_images=1)).eval()
-    save(talker, paper / "talker.safetensors")
-    export_graphs(paper / "talker.safetensors", PaperTalker)
+    save(talker, paper / "paper_talker.safetensors")
+    export_graphs(paper / "paper_talker.safetensors", PaperTalker)
     out = paper.parent / "out"
     options = ("--weights", drawn_weights, "--weights", paper, "--stills", "1", "--jobs", "2", "--json")
     result = speech2vid("evaluate", "--data", store, "--out", out, *options, timeout_s=600)
@@ -189,8 +189,8 @@ def test_several_weights_have_rows_of_their_own(compared: tuple[dict[str, Any], 
     rows = record["metrics"]["one_still"]
     ours, paper = drawn_weights.name, out.parent.name
     assert record["settings"]["generators"] == [ours, paper]
-    assert {f"generated: {ours}", f"generated: {paper}", f"true_shapes: {ours}", f"other_sound: {paper}"} <= set(rows)
-    assert f"true_shapes: {paper}" not in rows  # the paper's talker has no mouth shapes
+    assert {f"generated: {ours}", f"generated: {paper}", f"target_motion: {ours}", f"other_audio: {paper}"} <= set(rows)
+    assert f"target_motion: {paper}" not in rows  # the paper's talker has no mouth shapes
     assert rows[f"generated: {paper}"]["mse"]["value"] > rows[f"generated: {ours}"]["mse"]["value"]  # it is not trained
     assert rows["truth"]["mse"]["value"] == 0.0
     assert rows["chance"]["mse"]["value"] > rows["best_still"]["mse"]["value"]
@@ -203,9 +203,9 @@ def test_clips_are_re_dubbed_and_what_is_lacking_is_said(
     section = (compared[1] / "report.html").read_text().partition("<h2>Re-dubbing</h2>")[2]
     assert section.count("<p>") == 2
     assert f"Made with {drawn_weights.name}. The blending network is not shown: " in section  # these weights have none
-    assert "redubber.frames.onnx does not exist" in section
-    assert "speaker3-0 with the sound of speaker4-0" in section
-    assert "speaker4-0 with the sound of speaker3-0" in section
+    assert "warp_redubber.frames.onnx does not exist" in section
+    assert "speaker3-0 with the audio of speaker4-0" in section
+    assert "speaker4-0 with the audio of speaker3-0" in section
 
 
 def test_clips_too_short_for_sync_are_named_and_left_out(compared: tuple[dict[str, Any], Path]) -> None:

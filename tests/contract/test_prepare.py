@@ -342,7 +342,7 @@ def test_splits_never_share_a_speaker(generated: tuple[Path, PrepareReport]) -> 
     assert not set(store.speakers("train")) & set(store.speakers("val"))
 
 
-def test_without_pictures_the_rest_is_the_same(generated: tuple[Path, PrepareReport]) -> None:
+def test_without_images_the_rest_is_the_same(generated: tuple[Path, PrepareReport]) -> None:
     store = SampleStore(generated[0])
     for full, bare in zip(store.tracks("train"), store.tracks("train", images=False), strict=True):
         assert bare.frames.shape == (0, 112, 112, 3)

@@ -55,7 +55,7 @@ Maker = Callable[[Path, Path, Path], dict[str, object]]
 BAD: dict[str, tuple[Maker, str, str]] = {
     "no face": (lambda at, clip, audio: {"--video": grey(at / "grey.mp4")}, "no face was found in", "from the front"),
     "no pictures": (lambda at, clip, audio: {"--video": audio}, "has no video stream", "video file"),
-    "no sound": (lambda at, clip, audio: {"--audio": grey(at / "mute.mp4")}, "mute.mp4 has no sound", "with sound"),
+    "no audio": (lambda at, clip, audio: {"--audio": grey(at / "mute.mp4")}, "mute.mp4 has no audio", "with audio"),
     "video cut short": (
         lambda at, clip, audio: {"--video": cut_short(at / "cut.mp4", clip, 0.02)},
         "cut.mp4 has a video stream, but no frame of it can be decoded",
@@ -117,9 +117,9 @@ def test_ctrl_c_midway(folder: Path, clip: Path, speech: Path, drawn_weights: Pa
     assert threading.active_count() == threads
 
 
-def test_sound_that_fails_halfway(tmp_path: Path, clip: Path, face_clip: FaceClip, drawn_weights: Path) -> None:
+def test_audio_that_fails_halfway(tmp_path: Path, clip: Path, face_clip: FaceClip, drawn_weights: Path) -> None:
     half = cut_short(tmp_path / "half.mp4", face_clip(tmp_path / "whole.mp4", frames=60), 0.4)
-    with pytest.raises(MediaError, match=r"only \d\.\d of the 2\.4 s of sound in .*half\.mp4 can be decoded"):
+    with pytest.raises(MediaError, match=r"only \d\.\d of the 2\.4 s of audio in .*half\.mp4 can be decoded"):
         redub(clip, half, tmp_path / "a.mp4", weights=drawn_weights)
     assert not (tmp_path / "a.mp4").exists()
 
@@ -153,7 +153,7 @@ def test_disk_full(on_a_full_disk: Callable[..., None], clip: Path, speech: Path
     on_a_full_disk("redub", "--video", clip, "--audio", speech, "--weights", drawn_weights)
 
 
-def test_a_video_without_sound_of_its_own_is_dubbed(
+def test_a_video_without_audio_of_its_own_is_dubbed(
     tmp_path: Path, face_clip: FaceClip, speech: Path, drawn_weights: Path
 ) -> None:
     mute = face_clip(tmp_path / "mute.mp4", frames=10, audio=None)
@@ -161,7 +161,7 @@ def test_a_video_without_sound_of_its_own_is_dubbed(
     assert result.frames == 10
 
 
-def test_preview_writes_one_picture_and_no_video(tmp_path: Path, clip: Path, speech: Path, drawn_weights: Path) -> None:
+def test_preview_writes_one_frame_and_no_video(tmp_path: Path, clip: Path, speech: Path, drawn_weights: Path) -> None:
     words = ["--video", clip, "--audio", speech, "--outfile", tmp_path / "a.mp4", "--weights", drawn_weights]
     result = CliRunner().invoke(program, ["redub", *map(str, words), "--preview", str(tmp_path / "p.png"), "--json"])
     assert result.exit_code == 0, result.output

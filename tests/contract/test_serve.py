@@ -99,8 +99,8 @@ def test_post_gives_a_marked_video(
 @pytest.mark.parametrize(
     ("change", "status", "says"),
     [
-        ({"audio": b"RIFF, but no sound"}, 422, "the sound"),
-        ({"face": b"no picture"}, 422, "the photo"),
+        ({"audio": b"RIFF, but no audio"}, 422, "the audio"),
+        ({"face": b"no picture"}, 422, "the face"),
         ({"silence": "loud"}, 422, "silence cannot be 'loud'"),
         ({"quality": "3"}, 422, "no setting 'quality'"),
         ({"audio": None}, 400, "no file 'audio'"),
@@ -130,12 +130,12 @@ def test_a_face_must_be_there(client: TestClient, wav: bytes, tmp_path: Path, no
     PIL.Image.new("RGB", (256, 256), "grey").save(blank)
     answer = post(client, blank, wav)
     assert answer.status_code == 422
-    assert "the photo" in answer.json()["error"]
+    assert "the face" in answer.json()["error"]
 
 
-def test_too_long_a_sound_is_stopped(client: TestClient, small_photo: Path, pcm: bytes, nothing_left: Path) -> None:
+def test_too_long_a_audio_is_stopped(client: TestClient, small_photo: Path, pcm: bytes, nothing_left: Path) -> None:
     answer = post(client, small_photo, wav_of(pcm * 4))
-    assert (answer.status_code, answer.json()["error"]) == (413, "the sound is longer than 3 s")
+    assert (answer.status_code, answer.json()["error"]) == (413, "the audio is longer than 3 s")
 
 
 def test_only_from_here(client: TestClient) -> None:
@@ -149,7 +149,7 @@ def test_only_from_here(client: TestClient) -> None:
         pass
 
 
-def test_live_gives_the_pictures_of_the_stream(
+def test_live_gives_the_images_of_the_stream(
     client: TestClient, small_photo: Path, pcm: bytes, drawn_weights: Path, nothing_left: Path
 ) -> None:
     frames: list[np.ndarray] = []
@@ -183,8 +183,8 @@ def test_live_gives_the_pictures_of_the_stream(
         (['{"quality": true}'], "quality cannot be"),
         (["{}", "{}"], "the second message is not binary"),
         (["{}", b"no picture"], "the photo is not a picture"),
-        (["{}", None, b"\0\0\0"], "a message of 3 bytes is no sound"),
-        (["{}", None, bytes(64_002)], "a message of 64002 bytes is no sound"),
+        (["{}", None, b"\0\0\0"], "a message of 3 bytes is no audio"),
+        (["{}", None, bytes(64_002)], "a message of 64002 bytes is no audio"),
         (["{}", None, "stop"], "not a JSON object"),
         (["{}", None, '{"type": "stop"}'], "not understood"),
     ],

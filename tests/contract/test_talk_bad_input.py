@@ -93,23 +93,23 @@ BAD: dict[str, tuple[Maker, str, str]] = {
         "huge.png is too large: ",
         "smaller",
     ),
-    "empty file as sound": (
+    "empty file as audio": (
         lambda at, photo, audio: {"--audio": cut_short(at / "empty.wav", audio, 0)},
         "empty.wav is empty",
         "again",
     ),
-    "no samples in the sound": (lambda at, photo, audio: {"--audio": tone(at / "none.wav", 0)}, "none.wav", " "),
-    "sound shorter than a frame": (
+    "no samples in the audio": (lambda at, photo, audio: {"--audio": tone(at / "none.wav", 0)}, "none.wav", " "),
+    "audio shorter than a frame": (
         lambda at, photo, audio: {"--audio": tone(at / "click.wav", 0.01)},
         "click.wav lasts 10 ms, too short",
         "longer",
     ),
-    "video without sound": (
+    "video without audio": (
         lambda at, photo, audio: {"--audio": video(at / "mute.mp4", photo, audio=None)},
         "mute.mp4 has no audio stream",
         "with sound",
     ),
-    "truncated mp4 as sound": (
+    "truncated mp4 as audio": (
         lambda at, photo, audio: {
             "--audio": cut_short(at / "cut.mp4", video(at / "whole.mp4", photo, audio=audio), 0.02)
         },
@@ -205,7 +205,7 @@ def test_disk_full(on_a_full_disk: Callable[..., None], tmp_path: Path, photo: P
 
 
 @pytest.mark.parametrize(("seconds", "level", "noted"), [(0.1, 0.3, False), (1.0, 0.0, True)])
-def test_short_and_silent_sound_work(
+def test_short_and_silent_audio_work(
     seconds: float, level: float, noted: bool, tmp_path: Path, photo: Path, drawn_weights: Path
 ) -> None:
     outfile = tmp_path / "a.mp4"

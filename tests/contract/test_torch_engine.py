@@ -17,12 +17,12 @@ from speech2vid.media import load_audio, probe
 from speech2vid.runtime.torch import torch_loader
 
 
-def test_both_engines_give_the_same_fields_and_pictures(photo: Path, speech: Path) -> None:
+def test_both_engines_give_the_same_fields_and_images(photo: Path, speech: Path) -> None:
     audio = load_audio(speech)[:SAMPLE_RATE_HZ]
     generated = []
     for networks in (TalkerNetworks(threads=1), TalkerNetworks(load=torch_loader("cpu"))):
         identity = make_identity([photo], networks, max_size_px=256)
-        motions = np.concatenate(list(predict_mouth_motion([audio], MouthMotionStream(networks.voice))))
+        motions = np.concatenate(list(predict_mouth_motion([audio], MouthMotionStream(networks.audio_to_mouth))))
         fields = networks.frames(identity.features, identity.mouths, np.float32(identity.rest + motions))
         images = np.stack(list(generate_frames(identity, networks, [motions])))
         generated.append((motions, fields, images, networks.hashes))

@@ -121,10 +121,12 @@ def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path],
     result = speech2vid(*arguments, timeout_s=300)
     assert result.returncode == 0, result.stderr
     generated = {Path(line).name for line in result.stdout.splitlines()}
-    assert {"warp_talker.safetensors", "warp_talker.frames.onnx", "voice.safetensors", "voice.shapes.onnx"} <= generated
+    exported = {"warp_talker.safetensors", "warp_talker.frames.onnx"}
+    exported |= {"audio_to_mouth.safetensors", "audio_to_mouth.mouth_motion.onnx"}
+    assert exported <= generated
     networks = TalkerNetworks(out / "weights", "cpu")
-    assert networks.voice.header.data.startswith("6 tracks of 3 speakers")
-    assert "opening_correlation" in networks.voice.header.metrics
+    assert networks.audio_to_mouth.header.data.startswith("6 tracks of 3 speakers")
+    assert "opening_correlation" in networks.audio_to_mouth.header.metrics
 
     again = speech2vid(*arguments)
     assert again.returncode == 1
@@ -142,7 +144,7 @@ def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path],
 def test_the_papers_own_network_trains(speech2vid, drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
     config = tmp_path / "small.toml"
     config.write_text(
-        '[talker]\nsteps = 2\nbatch = 2\nframes = 2\n[talker.network]\nsize = "compact"\nskips = "none"\n'
+        '[paper_talker]\nsteps = 2\nbatch = 2\nframes = 2\n[paper_talker.network]\nsize = "compact"\nskips = "none"\n'
     )
     store, out = drawn_store(tmp_path / "store"), tmp_path / "out"
     result = speech2vid(
@@ -150,4 +152,4 @@ def test_the_papers_own_network_trains(speech2vid, drawn_store: Callable[[Path],
     )
     assert result.returncode == 0, result.stderr
     names = {path.name for path in (out / "weights").iterdir()}
-    assert names == {"talker.safetensors", "talker.identity.onnx", "talker.frames.onnx"}
+    assert names == {"paper_talker.safetensors", "paper_talker.identity.onnx", "paper_talker.frames.onnx"}

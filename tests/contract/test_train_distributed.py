@@ -17,28 +17,28 @@ from speech2vid.runtime.weights import read_weights
 pytestmark = pytest.mark.slow
 
 CONFIG = """
-[reader]
+[mouth_landmarks]
 steps = 5
 batch = 4
 width = 4
 validate_every = 3
 
-[picture]
+[warp_talker]
 steps = 5
 batch = 4
 frames = 2
 validate_every = 3
-[picture.network]
+[warp_talker.network]
 width = 4
 
-[sound]
+[audio_to_mouth]
 steps = 5
 batch = 4
 frames = 16
 phone_model = "none"
 av_offsets = "none"
 validate_every = 3
-[sound.network]
+[audio_to_mouth.network]
 width = 16
 dropout = 0.0
 
@@ -49,13 +49,13 @@ validate_every = 3
 [identity.network]
 size = "small"
 
-[talker]
+[paper_talker]
 steps = 5
 batch = 4
 frames = 2
 loss = "content"
 validate_every = 3
-[talker.network]
+[paper_talker.network]
 size = "small"
 
 [sharpener]

@@ -38,8 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for last in (network.moved, network.painting[-1]):
             last.weight.normal_(std=0.05)
     folder = tmp_path_factory.mktemp("redubber")
-    save(network, folder / "redubber.safetensors", half=True)
-    export_graphs(folder / "redubber.safetensors", WarpRedubber)
+    save(network, folder / "warp_redubber.safetensors", half=True)
+    export_graphs(folder / "warp_redubber.safetensors", WarpRedubber)
     return folder
 
 
@@ -65,7 +65,7 @@ def case(photo: Path) -> Case:
 def test_it_gives_what_the_torch_network_gives(folder: Path, case: Case) -> None:
     source, painted, landmarks, targets = case
     generated = NetworkBlender(folder, "cpu").blend(*case)
-    network, _ = load(folder / "redubber.safetensors", WarpRedubber)
+    network, _ = load(folder / "warp_redubber.safetensors", WarpRedubber)
     hidden = hide(landmarks, targets)
     colours = median_colours(source, landmarks, hidden)
     inputs, base = network_inputs(source[PART], painted[PART], colours, targets, hidden, known_area())
@@ -118,8 +118,8 @@ def test_wrong_shapes_and_files_are_named(folder: Path, case: Case, tmp_path: Pa
         blender.blend(case[0], case[1], case[2], case[2])
     with pytest.raises(WeightsError, match="does not exist"):
         NetworkBlender(tmp_path, "cpu")
-    save(PaperRedubber(RedubberConfig("audio", "compact", 1)).eval(), tmp_path / "redubber.safetensors", half=True)
-    export_graphs(tmp_path / "redubber.safetensors", PaperRedubber)
+    save(PaperRedubber(RedubberConfig("audio", "compact", 1)).eval(), tmp_path / "warp_redubber.safetensors", half=True)
+    export_graphs(tmp_path / "warp_redubber.safetensors", PaperRedubber)
     with pytest.raises(WeightsError, match="blends no painted faces"):
         NetworkBlender(tmp_path, "cpu")
 

@@ -24,9 +24,6 @@ def libraries() -> None:
     import cv2  # noqa: F401
     import PIL.Image
 
-    import speech2vid.engine.onnx
-    import speech2vid.media  # noqa: F401
-
     PIL.Image.init()
 
 
@@ -64,7 +61,7 @@ def run() -> Callable[..., object]:
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory, photo: Path, second: Path) -> dict[str, bytes]:
-    """A small good file of each kind, by suffix: pictures, sounds, videos with and without sound."""
+    """A small good file of each kind, by suffix: pictures, recordings, videos with and without audio."""
     import av
     import PIL.Image
 

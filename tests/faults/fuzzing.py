@@ -39,7 +39,7 @@ def damaged(content: bytes, seed: int) -> bytes:
 
 
 def read_everything(path: Path) -> None:
-    """What the commands read of a file: its facts, its mark, every picture and all of its sound."""
+    """What the commands read of a file: its facts, its mark, every picture and all of its audio."""
     from speech2vid.errors import MediaError
     from speech2vid.media import (
         VideoReader,

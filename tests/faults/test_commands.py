@@ -29,7 +29,7 @@ def inputs(tmp_path_factory, samples, photo, face_clip) -> dict[str, Path]:
         "zero bytes.mp4": b"",
         "truncated.mp4": truncated(samples["mp4"]),
         "text.mp4": b"not a video\n" * 100,
-        "sound only.mp4": samples["ipod"],
+        "audio only.mp4": samples["ipod"],
         "picture.jpg": samples["jpg"],
         "wrong suffix.wav": samples["png"],
         "list.m3u8": b"#EXTM3U\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n",
@@ -58,9 +58,9 @@ NO_MEDIA = (
     "zero bytes", "truncated", "text", "wrong suffix", "list", "noise", "huge box", "folder", "dangling", "pipe",
     "missing", "device",
 )  # fmt: skip
-KINDS = (*NO_MEDIA, "sound only", "picture", "no face", "no sound")
-BAD_FACES = tuple(kind for kind in KINDS if kind not in ("picture", "no sound"))
-BAD_AUDIO_FILES = (*NO_MEDIA, "picture", "no sound")
+KINDS = (*NO_MEDIA, "audio only", "picture", "no face", "no audio")
+BAD_FACES = tuple(kind for kind in KINDS if kind not in ("picture", "no audio"))
+BAD_AUDIO_FILES = (*NO_MEDIA, "picture", "no audio")
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_talk_audio(kind: str, inputs, photo, out, run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "no sound"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "no audio"])
 def test_redub_video(kind: str, inputs, second, out, run) -> None:
     run("redub", "--no-cache", "--video", inputs[kind], "--audio", second, "--outfile", out / "a.mp4")
 
@@ -92,7 +92,7 @@ def test_redub_video(kind: str, inputs, second, out, run) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", BAD_AUDIO_FILES)
 def test_redub_audio(kind: str, inputs, out, run) -> None:
-    words = ["--video", inputs["no sound"], "--audio", inputs[kind], "--outfile", out / "a.mp4"]
+    words = ["--video", inputs["no audio"], "--audio", inputs[kind], "--outfile", out / "a.mp4"]
     run("redub", "--no-cache", *words)
 
 
@@ -103,7 +103,7 @@ def test_sync_and_its_fix(kind: str, inputs, out, run) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_verify(kind: str, inputs, run) -> None:
-    marked = kind in ("no face", "no sound")  # written by our own writer
+    marked = kind in ("no face", "no audio")  # written by our own writer
     run("verify", inputs[kind], code=0 if marked else 1)
 
 
@@ -145,7 +145,7 @@ def test_what_is_no_store(command: str, kind: str, inputs, tmp_path: Path, run) 
 def test_weights_that_are_none(kind: str, inputs, photo, second, out, tmp_path: Path, run) -> None:
     run("talk", "--face", photo, "--audio", second, "--outfile", out / "a.mp4", "--weights", inputs[kind])
     run("sync", inputs["no face"], "--weights", inputs[kind])
-    words = ["--video", inputs["no sound"], "--audio", second, "--outfile", out / "a.mp4"]
+    words = ["--video", inputs["no audio"], "--audio", second, "--outfile", out / "a.mp4"]
     run("redub", "--no-cache", *words, "--weights", inputs[kind])
     pytest.importorskip("torch")
     run("export", "--out", tmp_path / "exported", "--weights", inputs[kind])
@@ -178,7 +178,7 @@ def test_outputs_that_cannot_be(command: str, where: str, inputs, photo, second,
     outfile = OUTFILES[where](out)
     words = {
         "talk": ["talk", "--face", photo, "--audio", second, "--outfile", outfile],
-        "redub": ["redub", "--no-cache", "--video", inputs["no sound"], "--audio", second, "--outfile", outfile],
+        "redub": ["redub", "--no-cache", "--video", inputs["no audio"], "--audio", second, "--outfile", outfile],
         "demo": ["demo", "--outfile", outfile],
     }
     run(*words[command])
@@ -198,7 +198,7 @@ def test_a_folder_that_may_not_be_written(inputs, photo, second, out, run, monke
     monkeypatch.setattr(Path, "open", refuse)
     for words in (
         ("talk", "--face", photo, "--audio", second),
-        ("redub", "--no-cache", "--video", inputs["no sound"], "--audio", second),
+        ("redub", "--no-cache", "--video", inputs["no audio"], "--audio", second),
     ):
         result = run(*words, "--outfile", out / "b.mp4")
         assert "Permission denied" in result.stderr

@@ -111,7 +111,7 @@ UNUSUAL: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
-def test_unusual_pictures_are_read(name: str, photo: Path, tmp_path: Path) -> None:
+def test_unusual_images_are_read(name: str, photo: Path, tmp_path: Path) -> None:
     image = PIL.Image.open(photo).convert("RGB").resize((96, 64))
     mode = str(UNUSUAL[name]["mode"])
     if mode == "I;16":
@@ -127,7 +127,7 @@ def check(image: np.ndarray) -> None:
     assert image.std() > 20
 
 
-def test_a_long_animation_costs_one_picture(photo: Path, tmp_path: Path) -> None:
+def test_a_long_animation_costs_one_image(photo: Path, tmp_path: Path) -> None:
     image = PIL.Image.open(photo).convert("P").resize((256, 256))
     image.save(tmp_path / "a.gif", save_all=True, append_images=[image.rotate(turn) for turn in range(200)], loop=0)
     end = run(lambda: load_photo(tmp_path / "a.gif"), extra_mb=200)

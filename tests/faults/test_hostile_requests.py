@@ -39,7 +39,7 @@ SHORT_S = 0.3
 
 @pytest.fixture(scope="module")
 def good(photo: Path, cut_speech: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A photo, 0.3 s and two minutes of sound."""
+    """A photo, 0.3 s and two minutes of audio."""
     folder = tmp_path_factory.mktemp("good")
     encoded = io.BytesIO()
     with PIL.Image.open(photo) as image:
@@ -87,12 +87,12 @@ class Form:
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
 HOSTILE = {
     "no photo in it": Form({"face": b""}),
-    "no sound in it": Form({"audio": b""}),
-    "sound as the photo": Form({"face": b"RIFF\x24\0\0\0WAVEfmt "}),
-    "a picture as the sound": Form({"audio": png_of(8, 8)}),
+    "no audio in it": Form({"audio": b""}),
+    "audio as the photo": Form({"face": b"RIFF\x24\0\0\0WAVEfmt "}),
+    "a picture as the audio": Form({"audio": png_of(8, 8)}),
     "a picture that wants the memory": Form({"face": png_of(60_000, 60_000)}),
     "a picture of no size": Form({"face": png_of(0, 0)}),
-    "a list of other files as the sound": Form({"audio": PLAYLIST}),
+    "a list of other files as the audio": Form({"audio": PLAYLIST}),
     "a list of other files as the photo": Form({"face": PLAYLIST}),
     "a script as the photo": Form({"face": b"%!PS-Adobe-3.0\n(/etc/passwd) run\n"}),
     "too many files": Form(more=[("face", ("b", b"x"))]),

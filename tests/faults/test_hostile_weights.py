@@ -83,17 +83,17 @@ HOSTILE: dict[str, Callable[[Path], bytes]] = {
     "not finite": lambda trap: not_finite(),
     "pickle": lambda trap: pickle.dumps(Trap(trap)),
     "zip bomb": lambda trap: zip_bomb(),
-    "shipped weights cut short": lambda trap: (SHIPPED / "voice.safetensors").read_bytes()[:-1000],
+    "shipped weights cut short": lambda trap: (SHIPPED / "audio_to_mouth.safetensors").read_bytes()[:-1000],
 }
 
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_weight_files(what: str, tmp_path: Path) -> None:
-    path, trap = tmp_path / "voice.safetensors", tmp_path / "trap"
+    path, trap = tmp_path / "audio_to_mouth.safetensors", tmp_path / "trap"
     path.write_bytes(HOSTILE[what](trap))
     end = run(lambda: read_weights(path, "voice"), extra_mb=400)
     assert end.kind == "error", end
-    assert "voice.safetensors" in end.said
+    assert "audio_to_mouth.safetensors" in end.said
     header = run(lambda: read_header(path), extra_mb=400)
     assert header.clean, header
     assert not trap.exists()
@@ -105,8 +105,8 @@ def test_what_is_no_file(path: str) -> None:
 
 
 def test_flipped_bits_are_found(tmp_path: Path) -> None:
-    good = (SHIPPED / "voice.safetensors").read_bytes()
-    path = tmp_path / "voice.safetensors"
+    good = (SHIPPED / "audio_to_mouth.safetensors").read_bytes()
+    path = tmp_path / "audio_to_mouth.safetensors"
     rng = np.random.default_rng(0)
     for _ in range(40):
         content = bytearray(good)
@@ -122,7 +122,7 @@ def folder_with(tmp_path: Path, **replaced: bytes) -> Path:
     folder = tmp_path / "weights"
     folder.mkdir()
     for path in SHIPPED.iterdir():
-        if path.name.startswith(("voice", "warp_talker")):
+        if path.name.startswith(("audio_to_mouth", "warp_talker")):
             shutil.copy(path, folder)
     for name, content in replaced.items():
         (folder / name.replace("__", ".")).write_bytes(content)
@@ -133,12 +133,12 @@ def folder_with(tmp_path: Path, **replaced: bytes) -> Path:
     "content", [b"", b"\x08\x08" * 50, pickle.dumps([]), zip_bomb()], ids=["empty", "noise", "pickle", "zip"]
 )
 def test_graphs_that_are_none(content: bytes, tmp_path: Path) -> None:
-    folder = folder_with(tmp_path, voice__shapes__onnx=content)
+    folder = folder_with(tmp_path, audio_to_mouth__mouth_motion__onnx=content)
     assert run(lambda: TalkerNetworks(folder)).kind == "error"
 
 
 def test_graphs_and_weights_that_do_not_belong_together(tmp_path: Path) -> None:
-    other = (SHIPPED / "voice.safetensors").read_bytes()
+    other = (SHIPPED / "audio_to_mouth.safetensors").read_bytes()
     end = run(lambda: TalkerNetworks(folder_with(tmp_path, warp_talker__safetensors=other)))
     assert end.kind == "error", end
 

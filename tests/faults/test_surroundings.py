@@ -15,10 +15,10 @@ BARE = {"PATH": os.environ["PATH"]} | {
     name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ
 }
 USE_EVERYTHING = """
-import speech2vid.inference.redub, speech2vid.media, speech2vid.face
+import speech2vid.inference.redub, speech2vid.media, speech2vid.faces
 from importlib import resources
 from pathlib import Path
-from speech2vid.inference.fields import TalkerNetworks
+from speech2vid.inference.talkers.warp import TalkerNetworks
 import c2pa
 TalkerNetworks(Path(str(resources.files("speech2vid") / "weights")))
 """
@@ -87,7 +87,10 @@ def test_nothing_is_kept_and_nothing_is_sent(tmp_path: Path) -> None:
 
 
 def test_a_user_may_still_choose(tmp_path: Path) -> None:
-    code = "import os, speech2vid; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = (
+        "import os; from speech2vid.runtime.onnx import onnx_runtime; "
+        "onnx_runtime(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
     for given, want in (({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")):
         said = subprocess.run(
             [sys.executable, "-c", code], env=BARE | given, capture_output=True, text=True, check=True

@@ -113,7 +113,7 @@ def playing(tab: Tab, name: str) -> dict[str, Any]:
     return found
 
 
-def test_a_photo_and_a_sound_become_a_video_that_plays(
+def test_a_photo_and_a_audio_become_a_video_that_plays(
     visit: Callable[..., Tab], me: Path, short_speech: Path, tmp_path: Path
 ) -> None:
     tab = visit()

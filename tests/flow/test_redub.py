@@ -1,4 +1,4 @@
-"""A video and a new sound become a video in which only the mouth is new."""
+"""A video and new audio become a video in which only the mouth is new."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def generated(clip: Path, speech: Path) -> RedubResult:
     return redub(clip, speech, clip.with_name("out.mp4"), length="video", crf=4)
 
 
-def test_times_size_and_number_of_pictures_are_those_of_the_source(clip: Path, generated: RedubResult) -> None:
+def test_times_size_and_number_of_frames_are_those_of_the_source(clip: Path, generated: RedubResult) -> None:
     assert generated.frames == 36
     assert _times(generated.outfile) == _times(clip)
     assert RawVideoReader(generated.outfile).format == RawVideoReader(clip).format
@@ -60,7 +60,7 @@ def test_the_mouth_is_new_and_the_rest_is_as_it_was(clip: Path, generated: Redub
 
 @pytest.fixture(scope="module")
 def programme(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three shots at 29.97 pictures a second: a face, a slide, two faces of which the left one is larger. No sound."""
+    """Three shots at 29.97 pictures a second: a face, a slide, two faces of which the left one is larger. No audio."""
     path = tmp_path_factory.mktemp("programme") / "programme.mp4"
     portrait = load_photo(photo)[:300, 60:360]
     near, far = (cv2.resize(portrait, (px, px), interpolation=cv2.INTER_AREA) for px in (200, 160))
@@ -136,7 +136,7 @@ def test_a_second_dub_uses_what_the_first_found_out(
     assert _distance(thrice.outfile, generated.outfile) < 0.2
 
 
-def test_a_longer_sound_plays_the_end_back_and_forth(
+def test_a_longer_audio_plays_the_end_back_and_forth(
     face_clip: FaceClip, tmp_path: Path, cut_speech: Callable[..., Path]
 ) -> None:
     short = face_clip(tmp_path / "short.mp4", frames=12)
@@ -149,7 +149,7 @@ def test_a_longer_sound_plays_the_end_back_and_forth(
     assert abs(frames[5] - frames[11]).mean() > 2.0
 
 
-def test_a_shorter_sound_ends_the_video_or_not(
+def test_a_shorter_audio_ends_the_video_or_not(
     face_clip: FaceClip, tmp_path: Path, cut_speech: Callable[..., Path]
 ) -> None:
     video = face_clip(tmp_path / "video.mp4", frames=20)

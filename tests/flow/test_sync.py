@@ -25,7 +25,7 @@ def talking(photo: Path, speech: Path, drawn_weights: Path, tmp_path_factory: py
 
 @pytest.mark.slow
 @pytest.mark.parametrize("late_frames", [6])
-def test_the_offset_moves_with_the_sound_and_fix_takes_it_out(
+def test_the_offset_moves_with_the_audio_and_fix_takes_it_out(
     talking: Path, tmp_path: Path, late_frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("speech2vid.faces.sync.CONFIDENT", 0.0)  # a warped photo convinces nobody

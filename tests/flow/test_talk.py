@@ -1,4 +1,4 @@
-"""Photo and sound in, video out, with weights that follow loudness by geometry alone: the whole path, no training."""
+"""Photo and audio in, video out, with weights that follow loudness by geometry alone: the whole path, no training."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_record_accounts_for_the_work(generated: tuple[Path, dict[str, objec
     assert record["notes"] == []
 
 
-def test_the_mouth_moves_with_the_sound_and_rests_in_silence(
+def test_the_mouth_moves_with_the_audio_and_rests_in_silence(
     generated: tuple[Path, dict[str, object]], audio: Path, drawn_weights: Path
 ) -> None:
     images = [frame.image for frame in VideoReader(generated[0])]
@@ -131,7 +131,7 @@ def test_one_result_however_threads_run(photo: Path, audio: Path, drawn_weights:
     assert np.array_equal(images("a.mkv"), images("b.mkv"))
 
 
-def test_a_video_as_face_and_its_own_sound(
+def test_a_video_as_face_and_its_own_audio(
     generated: tuple[Path, dict[str, object]], drawn_weights: Path, tmp_path: Path
 ) -> None:
     result = speech2vid.talk(generated[0], generated[0], tmp_path / "again.mp4", weights=drawn_weights)
@@ -151,7 +151,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_sound(photo: Path, speech: Path, drawn_weights: Path, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_audio(photo: Path, speech: Path, drawn_weights: Path, tmp_path: Path) -> None:
     waveform = load_audio(speech)
     code = (
         "import sys; from resource import RUSAGE_SELF, getrusage; from speech2vid import talk; "

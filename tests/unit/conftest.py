@@ -38,7 +38,7 @@ def number_of() -> Callable[[NDArray[np.uint8]], int]:
 
 @pytest.fixture(scope="session")
 def make_clip() -> Callable[..., Path]:
-    """Write numbered pictures at the given time stamps, and a sound if wanted."""
+    """Write numbered pictures at the given time stamps, and a recording if wanted."""
 
     def make(
         path: Path,

@@ -15,8 +15,8 @@ NAMES = {ROOT / "made/1/2/3/given/0/me.jpg": "me.jpg", ROOT / "made/1/2/3/given/
 
 
 def test_files_have_the_visitors_names() -> None:
-    error = MediaError(f"{ROOT}/made/1/2/3/given/1/voice note.wav has no sound stream", "give a sound file")
-    assert explain(error, NAMES) == ("Voice note.wav has no sound stream.", "Give a sound file.")
+    error = MediaError(f"{ROOT}/made/1/2/3/given/1/voice note.wav has no audio stream", "give a recording file")
+    assert explain(error, NAMES) == ("Voice note.wav has no audio stream.", "Give a recording file.")
 
 
 def test_options_of_the_command_line_are_not_named() -> None:

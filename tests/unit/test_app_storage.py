@@ -111,8 +111,8 @@ def test_a_closed_tab_loses_its_results_only(storage: Storage) -> None:
 
 def test_what_a_killed_page_left_is_removed_and_a_running_one_is_not(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from speech2vid.app.storage import PrivateFolder; "
-        "p = PrivateFolder(Path(sys.argv[1])); (p.root / 'x').touch(); os._exit(9)"
+        "import os, sys; from pathlib import Path; from speech2vid.app.storage import Storage; "
+        "p = Storage(Path(sys.argv[1])); (p.root / 'x').touch(); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     (left,) = tmp_path.glob("speech2vid-app-*")

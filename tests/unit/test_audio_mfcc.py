@@ -44,7 +44,7 @@ def in_chunks(wave: Waveform, seed: int, longest: int) -> AudioFeatures:
 
 
 def librosa_logmel(wave: Waveform) -> np.ndarray:
-    """The same settings in librosa: symmetric Hamming, HTK mel, no area normalisation, zeros around the sound."""
+    """The same settings in librosa: symmetric Hamming, HTK mel, no area normalisation, zeros around the audio."""
     padded = np.pad(wave.astype(np.float64), (256, 512))
     emphasised = librosa.effects.preemphasis(padded, coef=0.97, zi=[0.0])
     energies = librosa.feature.melspectrogram(
@@ -108,7 +108,7 @@ def test_rows_do_not_depend_on_what_comes_later() -> None:
 
 
 @pytest.mark.parametrize("samples", [0, 1, 159, 160, 161, 199, 200, 201, 359, 360, 361, 400, 1600])
-def test_row_count_of_short_sounds(samples: int) -> None:
+def test_row_count_of_short_audio(samples: int) -> None:
     assert len(audio_features(audio(samples))) == samples // 160 + 1
 
 
@@ -148,7 +148,7 @@ def test_a_flushed_stream_begins_anew() -> None:
     np.testing.assert_array_equal(first.mfcc, second.mfcc)
 
 
-def test_wrong_sound_is_refused() -> None:
+def test_wrong_audio_is_refused() -> None:
     with pytest.raises(ValueError, match="floating point"):
         mfcc(np.zeros(100, np.int16))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="floating point"):
@@ -161,7 +161,7 @@ def test_fast_and_flat_in_memory() -> None:
     wave = audio(16000 * 60)
     start = time.perf_counter()
     audio_features(wave)
-    assert time.perf_counter() - start < 3.0  # a minute of sound; typically 0.1 s
+    assert time.perf_counter() - start < 3.0  # a minute of audio; typically 0.1 s
     stream = FeatureStream()
     tracemalloc.start()
     for begin in range(0, len(wave), 16000):

@@ -75,9 +75,9 @@ def test_speech_is_1_at_any_loudness(level_db: float, pitch_hz: float) -> None:
 def test_speech_between_silences_in_noise(speech_db: float, noise_db: float) -> None:
     wave = np.concatenate([np.zeros(16000), speech(4, speech_db), np.zeros(32000)]).astype(np.float32)
     activity = waveform_activity(wave + white(7, noise_db))
-    assert activity[:20].max() == 0.0  # until 0.2 s before the first sound
+    assert activity[:20].max() == 0.0  # until 0.2 s before the first audio
     assert activity[25:124].mean() > 0.97
-    assert activity[134:].max() == 0.0  # from 0.36 s after the last sound
+    assert activity[134:].max() == 0.0  # from 0.36 s after the last audio
 
 
 def test_it_rises_and_falls_about_the_speech() -> None:
@@ -90,7 +90,7 @@ def test_it_rises_and_falls_about_the_speech() -> None:
     assert (np.diff(activity[60:]) <= 0).all()
 
 
-def test_a_sound_cut_within_speech_does_not_fade() -> None:
+def test_a_audio_cut_within_speech_does_not_fade() -> None:
     activity = waveform_activity(speech(4, -20)[2000:-2000])
     assert activity[0] == activity[-1] == 1.0
 
@@ -105,7 +105,7 @@ def test_what_nobody_can_hear_is_0_even_above_a_perfect_floor() -> None:
     assert speech_activity(np.concatenate([nothing, quiet, nothing])).max() == 1.0
 
 
-def test_a_sound_between_the_two_thresholds_neither_starts_nor_ends_speech() -> None:
+def test_a_audio_between_the_two_thresholds_neither_starts_nor_ends_speech() -> None:
     room, faint, loud = np.full(100, -60, np.float32), np.full(100, -52, np.float32), np.full(50, -30, np.float32)
     activity = speech_activity(np.concatenate([room, faint, loud, faint, room]))
     assert activity[:45].max() == 0.0

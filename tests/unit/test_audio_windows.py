@@ -8,20 +8,22 @@ from math import floor
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from speech2vid.audio.mfcc import logmel, mfcc, silent_features
 from speech2vid.audio.windows import (
     FrameWindows,
     RowWindows,
-    WindowStream,
     frame_count,
     frame_windows,
-    latency_s,
-    logmel_windows,
     mfcc_windows,
     windows,
 )
 from speech2vid.types import Waveform
+
+
+def logmel_windows(rows: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    return frame_windows(rows, steps, silent_features().logmel[0])
 
 
 def noise(samples: int, seed: int = 0) -> Waveform:
@@ -69,25 +71,12 @@ def test_windows_move_by_four_rows_and_drop_coefficient_0() -> None:
     np.testing.assert_array_equal(mfcc_windows(rows), found)
 
 
-def test_outside_the_sound_is_digital_silence() -> None:
+def test_outside_the_audio_is_digital_silence() -> None:
     found = windows(noise(16000))
     np.testing.assert_allclose(found[0, 0, :, :15], 0.0, atol=1e-9)
     assert np.abs(found[0, 0, :, 15:]).min(axis=1).max() > 1e-3
     np.testing.assert_allclose(found[24, 0, :, 20:], 0.0, atol=1e-9)  # rows 96 + 5 … are past the end
     assert np.abs(found[24, 0, :, 19]).max() > 1e-3
-
-
-@pytest.mark.parametrize("longest", [50, 700, 5000, 60_000])
-def test_streaming_gives_the_same_bits(longest: int) -> None:
-    for seed, samples in enumerate((100, 321, 20_000, 50_123)):
-        wave, random = noise(samples, seed), np.random.default_rng(seed)
-        stream, parts, start = WindowStream(), [], 0
-        while start < samples:
-            size = int(random.integers(0, longest + 1))
-            parts.append(stream.push(wave[start : start + size]))
-            start += size
-        parts.append(stream.flush())
-        np.testing.assert_array_equal(np.concatenate(parts), windows(wave))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 35, 50])
@@ -102,22 +91,6 @@ def test_streamed_frame_windows_of_any_length(steps: int) -> None:
     np.testing.assert_array_equal(np.concatenate(parts), logmel_windows(rows, steps))
 
 
-def test_latency_is_as_stated() -> None:
-    assert latency_s() == 0.1825
-    stream, wave = WindowStream(), noise(16000)
-    needed = 320 + round(latency_s() * 16000)  # the middle of frame 0, and the latency
-    assert len(stream.push(wave[: needed - 1])) == 0
-    assert len(stream.push(wave[needed - 1 : needed])) == 1
-    assert len(stream.push(wave[needed : needed + 639])) == 0
-    assert len(stream.push(wave[needed + 639 : needed + 640])) == 1
-
-
-def test_a_flushed_stream_begins_anew() -> None:
-    stream, wave = WindowStream(), noise(7000)
-    for _ in range(2):
-        np.testing.assert_array_equal(np.concatenate([stream.push(wave), stream.flush()]), windows(wave))
-
-
 def test_row_windows_of_scalars() -> None:
     stream = RowWindows(1, 2, np.float32(-1.0), first=0, every=1)  # type: ignore[arg-type]
     found = np.concatenate([stream.push(np.arange(3, dtype=np.float32)), stream.flush()])
@@ -129,8 +102,8 @@ def test_frame_windows_count_follows_from_the_rows() -> None:
         assert len(frame_windows(np.zeros((rows, 2), np.float32), 35, np.zeros(2, np.float32))) == (rows + 1) // 4
 
 
-def test_memory_does_not_grow_with_the_sound() -> None:
-    stream, chunk = WindowStream(), noise(6400)
+def test_memory_does_not_grow_with_the_audio() -> None:
+    stream, chunk = FrameWindows(35, silent_features().mfcc[0]), mfcc(noise(6400))
     for _ in range(5):
         stream.push(chunk)
     tracemalloc.start()

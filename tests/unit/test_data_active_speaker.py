@@ -1,4 +1,4 @@
-"""Who speaks, and by how much the sound is late, from how well faces fit a sound."""
+"""Who speaks, and by how much the audio is late, from how well faces fit a recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contact sheet shows many speakers; files whose sound was moved are listed with how sure that is."""
+"""The contact sheet shows many speakers; files whose audio was moved are listed with how sure that is."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def entry(source: str, offset_s: float, confidence: float) -> TrackEntry:
     return TrackEntry(*place, 100.0, 0.1, 0.1, 2.0, 0, round(30 * offset_s), offset_s, confidence, 1.0)
 
 
-def test_moved_sounds_are_listed_with_their_confidence() -> None:
+def test_moved_audio_are_listed_with_their_confidence() -> None:
     files = [FileEntry(name, name, "she", "train", FileOutcome(2.0, 1)) for name in ("a.mp4", "b.mp4")]
     report = PrepareReport(
         files, [entry("a.mp4", -0.1667, 0.1), entry("a.mp4", -0.1667, 0.2), entry("b.mp4", 0, 0.3)], []

@@ -1,4 +1,4 @@
-"""The sync network as preparation asks it: sound that begins before the face, offsets either way."""
+"""The sync network as preparation asks it: audio that begins before the face, offsets either way."""
 
 from __future__ import annotations
 

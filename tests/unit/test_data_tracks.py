@@ -1,4 +1,4 @@
-"""The pieces of a sample: pictures as JPEG, sound cut out of a file, time charged to stages."""
+"""The pieces of a sample: pictures as JPEG, audio cut out of a file, time charged to stages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def face(photo: Path) -> Image:
     return align(image, detect_faces(image)[0].landmarks).image
 
 
-def test_pictures_come_back_nearly_as_they_were(face: Image) -> None:
+def test_images_come_back_nearly_as_they_were(face: Image) -> None:
     faces = [face, face[:, ::-1], np.full_like(face, 255)]
     back = decode_jpegs(b"".join(map(encode_jpeg, faces)), 3)
     error = np.mean((back.astype(float) - np.stack(faces)) ** 2, axis=(1, 2, 3))
@@ -42,18 +42,18 @@ def test_red_stays_red() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_another_number_of_pictures_is_an_error(face: Image, count: int) -> None:
+def test_another_number_of_images_is_an_error(face: Image, count: int) -> None:
     with pytest.raises(DataError, match="2 pictures instead of"):
         decode_jpegs(encode_jpeg(face) * 2, count)
 
 
-def test_a_damaged_picture_is_an_error(face: Image) -> None:
+def test_a_damaged_image_is_an_error(face: Image) -> None:
     whole = encode_jpeg(face)
     with pytest.raises(DataError, match="picture 1"):
         decode_jpegs(whole + whole[:2] + b"\0" * 40 + whole[-2:], 2)
 
 
-def test_cuts_are_the_sound_of_their_time(speech: Path) -> None:
+def test_cuts_are_the_audio_of_their_time(speech: Path) -> None:
     whole = load_audio(speech)
     cutter = AudioCutter(speech)
     for start, frames in ((0, 15), (20, 30), (30, 15)):  # contexts overlap
@@ -69,7 +69,7 @@ def track(start: int, frames: int) -> FaceTrack:
     return FaceTrack(start, [b""] * frames, points, points, np.zeros((frames, 2, 3)), 0.0)
 
 
-def test_a_track_ends_with_its_sound(speech: Path) -> None:
+def test_a_track_ends_with_its_audio(speech: Path) -> None:
     total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
     long = track(total - 20, 60)
     shorter, audio = join_audio(long, hear(long, AudioCutter(speech)), 0)
@@ -79,19 +79,19 @@ def test_a_track_ends_with_its_sound(speech: Path) -> None:
 
 @pytest.mark.parametrize("offset", [-15, -3, -0.7, 0, 2.4375, 4, 15])
 @pytest.mark.parametrize("start", [0, 40])
-def test_a_track_gets_the_sound_that_is_so_much_later(speech: Path, start: int, offset: float) -> None:
+def test_a_track_gets_the_audio_that_is_so_much_later(speech: Path, start: int, offset: float) -> None:
     """To the sample, not only to the frame."""
     whole = load_audio(speech)
     given = track(start, 40)
     kept, audio = join_audio(given, hear(given, AudioCutter(speech)), offset / 25)
-    missing = max(0, -math.floor(start + offset))  # before the sound begins
+    missing = max(0, -math.floor(start + offset))  # before the audio begins
     assert (kept.start, len(kept)) == (start + missing, 40 - missing)
     begin = round((start + missing + offset - audio.lead_frames) * SAMPLES_PER_FRAME)
     assert audio.samples / 32767 == pytest.approx(whole[begin : begin + len(audio.samples)], abs=1 / 32767)
 
 
 @pytest.mark.parametrize(("from_end", "reason"), [(10, Reason.TOO_SHORT), (0, Reason.NO_AUDIO), (-50, Reason.NO_AUDIO)])
-def test_a_track_without_enough_sound_is_dropped(speech: Path, from_end: int, reason: Reason) -> None:
+def test_a_track_without_enough_audio_is_dropped(speech: Path, from_end: int, reason: Reason) -> None:
     total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
     with pytest.raises(Rejected) as dropped:
         join_audio(track(total - from_end, 60), hear(track(total - from_end, 60), AudioCutter(speech)), 0)

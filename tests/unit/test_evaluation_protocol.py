@@ -1,4 +1,4 @@
-"""Whose stills and whose sound: never the clip's own where there is a choice, and the same ones every time."""
+"""Whose stills and whose audio: never the clip's own where there is a choice, and the same ones every time."""
 
 from __future__ import annotations
 

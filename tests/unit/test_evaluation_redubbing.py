@@ -1,4 +1,4 @@
-"""Re-dubbed clips of the report: another's sound moves the mouth, nothing else, and what cannot be shown is said."""
+"""Re-dubbed clips of the report: another's audio moves the mouth, nothing else, and what cannot be shown is said."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def task(store: SampleStore, runner: Runner) -> RedubTask:
 
 @pytest.fixture(scope="module")
 def voice(task: RedubTask, speech: Path) -> Track:
-    """The other clip, its sound replaced by speech: the drawn voice network does not hear a hum."""
+    """The other clip, its audio replaced by speech: the drawn voice network does not hear a hum."""
     spoken = load_audio(speech)[20 * SAMPLES_PER_FRAME :][: FRAMES * SAMPLES_PER_FRAME]
     return replace(task.voice.track, audio=np.rint(spoken * 32767).astype(np.int16))
 
@@ -87,7 +87,7 @@ def _lower_lips(filmed: Filmed, faces: Frames) -> np.ndarray:
     return (faces[:, top : top + 50, left + 15 : left + 35, 1] < 105).any(axis=2).sum(axis=1)
 
 
-def test_the_longest_clip_of_each_says_the_next_ones_sound(
+def test_the_longest_clip_of_each_says_the_next_ones_audio(
     store: SampleStore, runner: Runner, drawn_tracks: Callable[..., list[Track]]
 ) -> None:
     tracks = store.load("val")
@@ -100,7 +100,7 @@ def test_the_longest_clip_of_each_says_the_next_ones_sound(
 
 
 @pytest.mark.parametrize("title", [PASTE, POISSON, NETWORK])
-def test_the_mouth_follows_the_new_sound_and_not_its_own(
+def test_the_mouth_follows_the_new_audio_and_not_its_own(
     redubber: RedubEvaluator,
     task: RedubTask,
     voice: Track,
@@ -127,7 +127,7 @@ def test_above_the_mouth_it_is_as_it_was_filmed(task: RedubTask, spoken: dict[st
 def test_every_way_is_a_strip_and_plays(runner: Runner, task: RedubTask) -> None:
     example = show_redub(task, runner)
     titles = [strip.title for strip in example.strips]
-    assert titles == ["whose sound it is", "source", PASTE, POISSON, NETWORK]
+    assert titles == ["whose audio it is", "source", PASTE, POISSON, NETWORK]
     assert example.moments[0] == 0
     assert example.moments[-1] == FRAMES - 1
     np.testing.assert_array_equal(example.strips[1].frames, task.filmed.faces(FRAMES)[example.moments])

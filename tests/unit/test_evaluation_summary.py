@@ -46,7 +46,7 @@ def test_what_is_not_a_number_is_an_error(bad: float) -> None:
         summarise([("a", values(ssim=0.5)), ("b", values(ssim=bad))])
 
 
-def test_gains_are_against_the_same_weights_other_sound() -> None:
+def test_gains_are_against_the_same_weights_other_audio() -> None:
     rows = {
         "truth": values(mouth_error=0.0),
         row_of("generated", "x", False): values(mouth_error=9.0),

@@ -35,7 +35,7 @@ def matched(video: Vectors, audio: Vectors, lead_frames: int = 0):
     return match(frames, np.zeros((len(video), 68, 2), np.float32), audio, lead_frames, Told(video))
 
 
-def test_pictures_that_are_their_sound_are_retrieved() -> None:
+def test_images_that_are_their_audio_are_retrieved() -> None:
     audio = units(80, 0)
     found = matched(audio, audio)
     assert found is not None
@@ -55,14 +55,14 @@ def test_one_frame_off_still_counts_and_two_do_not(late: int, correct: float) ->
     assert found.values["sync_offset_frames"] == abs(late)
 
 
-def test_sound_before_the_first_frame_is_counted() -> None:
+def test_audio_before_the_first_frame_is_counted() -> None:
     audio = units(100, 2)
     found = matched(audio[25:85], audio, lead_frames=25)
     assert found is not None
     assert found.values["retrieval_accuracy"] == 1.0
 
 
-def test_still_and_unrelated_pictures_are_at_chance() -> None:
+def test_still_and_unrelated_images_are_at_chance() -> None:
     stills, others = [], []
     for seed in range(120):
         audio = units(45, seed)

@@ -37,11 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
     talker = PaperTalker(PaperTalkerConfig(size="compact")).eval()
     with torch.no_grad():
-        talker.face_decoder.conv9[1].weight.mul_(30)  # far enough from grey to tell sounds apart
-    for place in (run / "weights" / "talker.safetensors", run / "talker" / "best.safetensors"):
+        talker.face_decoder.conv9[1].weight.mul_(30)  # far enough from grey to tell recordings apart
+    for place in (run / "weights" / "paper_talker.safetensors", run / "paper_talker" / "best.safetensors"):
         place.parent.mkdir()
         save(talker, place)
-    export_graphs(run / "weights" / "talker.safetensors", PaperTalker)
+    export_graphs(run / "weights" / "paper_talker.safetensors", PaperTalker)
     sharpener = Sharpener(SharpenerConfig(layers=3, channels=4)).eval()
     torch.nn.init.normal_(sharpener.residual.weight, std=0.1)
     save(sharpener, run / "sharpener.safetensors")
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_engines_say_the_same_in_the_frame_of_the_face(folder: Path, track: Track) -> None:
     stills = stills_at(track, five_stills(track))
     generated = {}
-    for weights in (folder / "weights", folder / "talker" / "best.safetensors"):
+    for weights in (folder / "weights", folder / "paper_talker" / "best.safetensors"):
         generator = load_generator(weights, threads=1)
         assert generator.name == folder.name
         speaker = generator.speaker(stills)
@@ -62,7 +62,7 @@ def test_both_engines_say_the_same_in_the_frame_of_the_face(folder: Path, track:
     onnx, torched = generated.values()
     assert onnx.shape == track.frames.shape
     assert np.abs(onnx.astype(int) - torched).max() <= 1
-    assert np.abs(onnx[0].astype(int) - onnx[-1]).max() > 0  # the sound is heard
+    assert np.abs(onnx[0].astype(int) - onnx[-1]).max() > 0  # the audio is heard
 
 
 def test_the_network_in_training_stays_in_training(track: Track) -> None:
@@ -149,13 +149,15 @@ def test_what_is_no_talker_is_refused_by_name(
     warp = (drawn_weights / "warp_talker.safetensors").read_bytes()
     for place in (tmp_path / "both" / "warp_talker.safetensors", tmp_path / "warp_talker.safetensors"):
         place.write_bytes(warp)
-    (tmp_path / "both" / "talker.safetensors").write_bytes((folder / "weights" / "talker.safetensors").read_bytes())
+    (tmp_path / "both" / "paper_talker.safetensors").write_bytes(
+        (folder / "weights" / "paper_talker.safetensors").read_bytes()
+    )
     (tmp_path / "sharpener.safetensors").write_bytes((folder / "sharpener.safetensors").read_bytes())
     with pytest.raises(WeightsError, match=reason):
         load_generator(tmp_path / name)
 
 
 def test_other_weights_have_another_fingerprint(folder: Path) -> None:
-    assert fingerprint_of(folder / "weights") == fingerprint_of(folder / "talker" / "best.safetensors")
+    assert fingerprint_of(folder / "weights") == fingerprint_of(folder / "paper_talker" / "best.safetensors")
     assert fingerprint_of(folder / "weights") != fingerprint_of(folder / "sharpener.safetensors")
     assert fingerprint_of(None)

@@ -33,7 +33,7 @@ def unit_vectors(frames: int, seed: int = 0) -> Floats:
 
 
 @pytest.mark.parametrize("late", [-15, -4, 0, 3, 15])
-def test_offset_is_positive_where_the_sound_is_later(late: int) -> None:
+def test_offset_is_positive_where_the_audio_is_later(late: int) -> None:
     said = unit_vectors(140)
     video, audio = said[20:100], np.roll(said, late, axis=0)
     measure = measure_tracks([(20, similarities(video, audio, 20))])
@@ -59,7 +59,7 @@ def test_frames_are_those_of_the_video(rate_hz: Fraction) -> None:
     assert measure.offset_frames == round((-10 - IN_STEP_FRAMES) * rate_hz / 25)
 
 
-def test_what_lies_beyond_the_sound_is_left_out() -> None:
+def test_what_lies_beyond_the_audio_is_left_out() -> None:
     values = similarities(unit_vectors(60), unit_vectors(60, 1))
     assert np.isnan(values[0, :MAX_OFFSET_FRAMES]).all()
     assert np.isnan(values[-1, MAX_OFFSET_FRAMES:]).all()
@@ -126,7 +126,7 @@ def test_a_face_that_does_not_move_has_no_movement() -> None:
     assert np.abs(point_motion(landmarks)).max() < 1e-6
 
 
-def test_the_picture_is_the_lower_half_of_the_face() -> None:
+def test_the_image_is_the_lower_half_of_the_face() -> None:
     face = np.zeros((FACE_PX, FACE_PX, 3), np.uint8)
     face[:48] = 255
     assert not mouth_crop(face).any()

@@ -18,7 +18,7 @@ AUDIO, VIDEO = Path("audio.wav"), Path("video.mp4")
 def face(
     start: int, person: int, fit: float, *, frames: int = 75, size: float = 100, shot: int = 0, at: int = 0
 ) -> SeenFace:
-    """Somebody whose lips fit the sound by so much at offset ``at``."""
+    """Somebody whose lips fit the audio by so much at offset ``at``."""
     frames = 75
     landmarks = np.tile(np.linspace(0, size, 68, dtype=np.float32)[:, None], (frames, 1, 2))
     fits = np.zeros((frames, len(OFFSETS)), np.float32)
@@ -43,7 +43,7 @@ def test_the_fit_counts_at_the_offset_of_the_file() -> None:
     assert speaking == [False, True, True, True]
 
 
-def test_where_the_sound_does_not_tell_the_largest_speaks_and_it_is_said() -> None:
+def test_where_the_audio_does_not_tell_the_largest_speaks_and_it_is_said() -> None:
     speaking, notes = active_speakers([face(0, 0, 0.1, size=80), face(0, 1, 0.12, size=120)])
     assert speaking == [False, True]
     assert "cannot be heard" in notes[0]
@@ -62,7 +62,7 @@ def test_a_person_by_number_speaks_everywhere_and_nobody_else() -> None:
         assign_faces(seen, AUDIO, VIDEO, face_index=2)
 
 
-def test_people_with_sounds_of_their_own() -> None:
+def test_people_with_audio_of_their_own() -> None:
     seen = tracks(face(0, 0, 0), face(0, 1, 0), face(100, 2, 0))
     roles = [Assignment(Path("a.wav"), face=0), Assignment(Path("c.wav"), face=2)]
     assert assign_faces(seen, AUDIO, VIDEO, roles=roles).audio_tracks == [Path("a.wav"), None, Path("c.wav")]
@@ -73,7 +73,7 @@ def test_nobody_to_be_seen() -> None:
         assign_faces(tracks(), AUDIO, VIDEO)
 
 
-def test_a_map_of_people_to_sounds(tmp_path: Path) -> None:
+def test_a_map_of_people_to_audio(tmp_path: Path) -> None:
     path = tmp_path / "map.toml"
     path.write_text('[[speaker]]\nface = 1\naudio = "a.wav"\n[[speaker]]\nphoto = "b.jpg"\naudio = "b.wav"\n')
     assert read_speakers(path) == [

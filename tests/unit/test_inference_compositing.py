@@ -80,7 +80,7 @@ def test_only_the_region_changes_and_the_input_does_not() -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_flow_moves_the_picture_by_so_many_aligned_pixels(scale: float) -> None:
+def test_flow_moves_the_image_by_so_many_aligned_pixels(scale: float) -> None:
     photo = still(texture(480, 480), placed(scale, 0.0, 60, 60))
     shift = np.array([2.0, -3.0], np.float32)
     frame = next(Composer(identity([photo] * 5)).frames(fields(shift[None, None, :, None, None])))
@@ -91,7 +91,7 @@ def test_flow_moves_the_picture_by_so_many_aligned_pixels(scale: float) -> None:
     assert np.abs(patch - moved).max() <= 1
 
 
-def test_equals_the_networks_own_picture_at_its_own_size() -> None:
+def test_equals_the_networks_own_image_at_its_own_size() -> None:
     stills = [still(texture(112, 112), placed(1.0, 0.0, 0, 0)) for _ in range(5)]
     flow = torch.from_numpy(RANDOM.uniform(-3, 3, (1, 5, 2, 4, 6)).astype(np.float32))
     flow = torch.nn.functional.interpolate(flow.flatten(1, 2), (32, 48), mode="bilinear").unflatten(1, (5, 2))

@@ -1,4 +1,4 @@
-"""Sound → mouth movement: one for each frame, the same however the sound is cut, none in silence."""
+"""Audio → mouth movement: one for each frame, the same however the audio is cut, none in silence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_one_movement_for_each_frame(networks: TalkerNetworks, samples: int) -> 
     assert motions(networks, [noise]).shape == (round(samples / SAMPLE_RATE_HZ * 25), 20, 2)
 
 
-def test_the_same_however_the_sound_is_cut(networks: TalkerNetworks, audio_to_mouth: Waveform) -> None:
+def test_the_same_however_the_audio_is_cut(networks: TalkerNetworks, audio_to_mouth: Waveform) -> None:
     whole = motions(networks, [audio_to_mouth])
     assert len(whole) > CHUNK_FRAMES
     for size in (137, 4096, 30_000):
@@ -90,7 +90,7 @@ def test_unknown_policy(networks: TalkerNetworks) -> None:
         MouthMotionStream(networks.audio_to_mouth, "loud")  # type: ignore[arg-type]
 
 
-def test_too_short_a_sound_is_refused(tmp_path: Path) -> None:
+def test_too_short_a_audio_is_refused(tmp_path: Path) -> None:
     import wave
 
     from speech2vid.inference.mouth_motion import speech_of

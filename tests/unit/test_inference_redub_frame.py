@@ -96,7 +96,7 @@ def test_outside_the_region_the_stored_samples_stay(frame: RawFrame, change: Cha
         assert rows.max() * step <= high[1]
 
 
-def test_a_picture_without_a_face_that_speaks_is_not_touched(
+def test_a_frame_without_a_face_that_speaks_is_not_touched(
     frame: RawFrame, change: Change, networks: TalkerNetworks
 ) -> None:
     planes = list(frame.planes)

@@ -24,7 +24,7 @@ def _faces() -> np.ndarray:
 
 
 @pytest.mark.parametrize("region", ["lower", "face"])
-def test_another_light_on_the_whole_painted_picture_is_taken_away(region: str) -> None:
+def test_another_light_on_the_whole_painted_frame_is_taken_away(region: str) -> None:
     source = _faces()
     painted = source + np.uint8(30)
     blended = PoissonBlender(region).blend(source, painted, *NO_POINTS)  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ def shown(count: int, end_s: Fraction, last_shot: int = 0) -> tuple[list[int], l
     return [frame.index for frame, _ in pairs], [ticks for _, ticks in pairs]
 
 
-def test_a_shorter_sound_cuts_and_a_longer_one_plays_back_and_forth() -> None:
+def test_a_shorter_audio_cuts_and_a_longer_one_plays_back_and_forth() -> None:
     assert shown(5, Fraction(1, 10))[0] == [0, 1, 2]
     indices, ticks = shown(4, Fraction(44, 100))
     assert indices == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2]

@@ -1,4 +1,4 @@
-"""Sound in, pictures out, live: those of the whole sound at once, as early as promised, in bounded memory."""
+"""Audio in, pictures out, live: those of the whole audio at once, as early as promised, in bounded memory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def whole(networks: TalkerNetworks, identity: Identity, audio_to_mouth: Waveform
 
 
 @pytest.mark.parametrize(("size", "block_frames"), [(137, 1), (640, 1), (1000, 3), (1600, 5), (12_345, 1), (99_999, 1)])
-def test_the_pictures_of_talk_however_the_sound_is_cut(
+def test_the_frames_of_talk_however_the_audio_is_cut(
     networks: TalkerNetworks,
     identity: Identity,
     audio_to_mouth: Waveform,
@@ -69,7 +69,7 @@ def test_the_pictures_of_talk_however_the_sound_is_cut(
 
 
 @pytest.mark.parametrize("block_frames", [1, 12])
-def test_a_picture_comes_when_promised_and_not_before(
+def test_a_frame_comes_when_promised_and_not_before(
     networks: TalkerNetworks, identity: Identity, audio_to_mouth: Waveform, block_frames: int
 ) -> None:
     stream = TalkStream(identity, networks, block_frames=block_frames)
@@ -101,7 +101,7 @@ def test_memory_does_not_grow(networks: TalkerNetworks, identity: Identity, audi
         tracemalloc.stop()
 
 
-def test_what_is_no_sound_is_refused(networks: TalkerNetworks, identity: Identity) -> None:
+def test_what_is_no_audio_is_refused(networks: TalkerNetworks, identity: Identity) -> None:
     stream = TalkStream(identity, networks)
     with pytest.raises(ValueError, match="floating point"):
         stream.push(np.zeros(640, np.int16))  # type: ignore[arg-type]

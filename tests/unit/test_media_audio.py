@@ -1,4 +1,4 @@
-"""Sound comes as 16 kHz mono, whole or in chunks, in time with the picture."""
+"""Audio comes as 16 kHz mono, whole or in chunks, in time with the picture."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_no_number_is_silence(tmp_path, chirp):
 
 @pytest.mark.parametrize(("codec", "suffix"), [("aac", "m4a"), ("mp3", "mp3"), ("flac", "flac"), ("libopus", "ogg")])
 def test_lossy_codecs_keep_time(tmp_path, chirp, codec, suffix):
-    """The encoder's lead-in must not shift the sound."""
+    """The encoder's lead-in must not shift the audio."""
     wave = chirp(1.5, 48_000)
     path = tmp_path / f"a.{suffix}"
     with av.open(str(path), "w") as output:
@@ -97,8 +97,8 @@ def test_lossy_codecs_keep_time(tmp_path, chirp, codec, suffix):
 
 
 @pytest.mark.parametrize("late_s", [Fraction(0), Fraction(1, 2), Fraction(-1, 4)])
-def test_sound_is_counted_from_the_first_picture(tmp_path, make_clip, chirp, late_s):
-    """Picture from 2 s on; sound later, with it or earlier."""
+def test_audio_is_counted_from_the_first_image(tmp_path, make_clip, chirp, late_s):
+    """Picture from 2 s on; audio later, with it or earlier."""
     wave = chirp(1.0, RATE_HZ)
     start = round((2 + late_s) * RATE_HZ)
     pts = [2000 + 40 * k for k in range(25)]
@@ -161,7 +161,7 @@ def test_wav_without_samples(tmp_path):
         load_audio(tmp_path / "a.wav")
 
 
-def test_no_sound_stream(tmp_path, make_clip):
+def test_no_audio_stream(tmp_path, make_clip):
     path = make_clip(tmp_path / "mute.mp4", [0, 3600], Fraction(1, 90_000))
     with pytest.raises(MediaError, match=r"mute\.mp4 has no audio stream"):
         load_audio(path)

@@ -17,7 +17,7 @@ READERS = {"probe": probe, "video": VideoReader, "audio": load_audio, "mark": re
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("text.wav", b"This is a letter, not a sound.\n" * 50, "not a media file"),
+        ("text.wav", b"This is a letter, not a recording.\n" * 50, "not a media file"),
         ("text.mp4", b"This is a letter, not a video.\n" * 50, "not a media file"),
         ("noise.mp4", bytes(range(256)) * 40, "not a media file"),
         ("empty.wav", b"", "is empty"),
@@ -58,6 +58,6 @@ def test_no_permission(tmp_path):
         load_audio(tmp_path / "a.wav")
 
 
-def test_sound_file_as_video(speech):
+def test_audio_file_as_video(speech):
     with pytest.raises(MediaError, match="no video stream"):
         VideoReader(speech)

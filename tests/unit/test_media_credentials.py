@@ -25,7 +25,7 @@ from speech2vid.media import (
 )
 
 c2pa = pytest.importorskip("c2pa")
-FACTS = {"command": "talk", "weights": {"voice": "ab" * 32}}
+FACTS = {"command": "talk", "weights": {"audio_to_mouth": "ab" * 32}}
 
 
 @pytest.fixture(scope="module")

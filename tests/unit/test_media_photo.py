@@ -96,7 +96,7 @@ def test_16_bit_colour(tmp_path):
 
 
 @pytest.mark.parametrize("value", [0.5, 127.5])
-def test_float_picture(tmp_path, value):
+def test_float_image(tmp_path, value):
     Image.fromarray(np.full((4, 4), value, np.float32)).save(tmp_path / "a.tif")
     assert load_photo(tmp_path / "a.tif")[0, 0].tolist() == [128, 128, 128]
 
@@ -120,7 +120,7 @@ def test_colour_profile_is_applied(tmp_path):
     assert load_photo(tmp_path / "wrong.png")[0, 0].tolist() == [200, 100, 50]
 
 
-def test_animation_gives_its_first_picture(tmp_path):
+def test_animation_gives_its_first_image(tmp_path):
     first, second = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 255))
     first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
     assert load_photo(tmp_path / "a.gif")[0, 0].tolist() == [255, 0, 0]
@@ -167,7 +167,7 @@ def test_cut_file(tmp_path, corners):
         (b"", "empty"),
     ],
 )
-def test_not_a_picture(tmp_path, content, message):
+def test_not_a_image(tmp_path, content, message):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(MediaError, match=message) as error:
         load_photo(tmp_path / "a.jpg")

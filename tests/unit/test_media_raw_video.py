@@ -152,14 +152,14 @@ def test_odd_sizes_keep_their_pixels(tmp_path: Path) -> None:
     assert next(iter(after)).planes[0].shape == (48, 64)
 
 
-def test_other_sound_and_tags_are_kept_and_the_first_sound_is_replaced(tmp_path: Path, speech: Path) -> None:
+def test_other_audio_and_tags_are_kept_and_the_first_audio_is_replaced(tmp_path: Path, speech: Path) -> None:
     source = tmp_path / "in.mkv"
     with av.open(str(source), "w") as output:
         video = output.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         audio_tracks = [output.add_stream("aac", rate=16000, layout="mono") for _ in range(2)]
         audio_tracks[1].metadata["language"] = "fra"
-        output.metadata["title"] = "Two sounds"
+        output.metadata["title"] = "Two recordings"
         ends = [(0, 400, "A"), (400, 900, "B")]
         output.set_chapters(
             [
@@ -178,13 +178,13 @@ def test_other_sound_and_tags_are_kept_and_the_first_sound_is_replaced(tmp_path:
                 output.mux(stream.encode(audio))
             output.mux(stream.encode(None))
         output.mux(video.encode(None))
-    writer = copied(source, tmp_path / "out.mp4", audio_source=speech, audio_limit_s=Fraction(1), keep=source)
+    writer = copied(source, tmp_path / "out.mp4", audio_source=speech, audio_limit_s=Fraction(1), keep=MediaFile(source))
     assert not writer.left_out
     with MediaFile(tmp_path / "out.mp4") as file, file.reading() as container:
         kinds = [stream.type for stream in container.streams if stream.type != "data"]  # mp4 keeps chapters as data
         assert kinds == ["video", "audio", "audio"]
         assert container.streams.audio[1].metadata["language"] == "fra"
-        assert container.metadata["title"] == "Two sounds"
+        assert container.metadata["title"] == "Two recordings"
         chapters = [(c["start"] * c["time_base"], c["metadata"]["title"]) for c in container.chapters()]
         assert chapters == [(0, "A"), (Fraction(2, 5), "B")]
         assert float(container.streams.audio[1].duration * container.streams.audio[1].time_base) == pytest.approx(

@@ -1,4 +1,4 @@
-"""Moving the sound against the picture: by how much, what stays the same to the byte, and what is refused."""
+"""Moving the audio against the picture: by how much, what stays the same to the byte, and what is refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def packets(path: Path, kind: str) -> list[bytes]:
 @pytest.mark.parametrize(
     "shift_s", [Fraction(-8, 25), Fraction(-1, 25), Fraction(0), Fraction(1, 25), Fraction(12, 25)]
 )
-def test_sound_moves_by_the_shift_and_pictures_stay(clip: Path, tmp_path: Path, shift_s: Fraction, suffix: str) -> None:
+def test_audio_moves_by_the_shift_and_images_stay(clip: Path, tmp_path: Path, shift_s: Fraction, suffix: str) -> None:
     moved = shift_audio(clip, tmp_path / f"moved{suffix}", shift_s)
     assert click_s(moved) - click_s(clip) == pytest.approx(float(shift_s), abs=0.003)
     assert packets(moved, "video") == packets(clip, "video")
@@ -59,7 +59,7 @@ def test_sound_moves_by_the_shift_and_pictures_stay(clip: Path, tmp_path: Path, 
     assert [float(t) for t in times] == pytest.approx([i / 25 for i in range(50)], abs=0.0011)
 
 
-def test_sound_is_copied_not_encoded(clip: Path, tmp_path: Path) -> None:
+def test_audio_is_copied_not_encoded(clip: Path, tmp_path: Path) -> None:
     assert packets(shift_audio(clip, tmp_path / "late.mp4", Fraction(1, 5)), "audio") == packets(clip, "audio")
 
 
@@ -88,7 +88,7 @@ def test_bad_output_names(clip: Path, tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_sound(face_clip: Callable[..., Path], tmp_path: Path) -> None:
+def test_without_audio(face_clip: Callable[..., Path], tmp_path: Path) -> None:
     silent = face_clip(tmp_path / "silent.mp4", frames=3, audio=None)
     with pytest.raises(MediaError, match="no audio stream"):
         shift_audio(silent, tmp_path / "out.mp4", 0.04)

@@ -39,7 +39,7 @@ def test_grid_by_time_stamp(tmp_path, make_clip, number_of, rate, start):
 
 
 @pytest.mark.parametrize("rate", [Fraction(24), Fraction(30_000, 1001), Fraction(30), Fraction(60), Fraction(120)])
-def test_pictures_of_any_rate_are_neither_early_nor_late(tmp_path, make_clip, number_of, rate):
+def test_frames_of_any_rate_are_neither_early_nor_late(tmp_path, make_clip, number_of, rate):
     """A camera exposes a quarter into a picture's time, as at 25 Hz: within 12 ms on average, whatever the rate."""
     path = make_clip(tmp_path / "clip.mp4", [round(k / rate / TICK) for k in range(120)], TICK, rate=rate)
     late_s = [(number_of(frame.image) + 0.25) / rate - (frame.index + 0.25) / 25 for frame in VideoReader(path)]
@@ -62,7 +62,7 @@ def test_rounded_time_stamps_of_matroska(tmp_path, make_clip, number_of):
     assert [number_of(frame.image) for frame in VideoReader(path)] == list(range(0, 50, 2))
 
 
-def test_own_pictures_at_their_own_times(tmp_path, make_clip, number_of):
+def test_own_frames_at_their_own_times(tmp_path, make_clip, number_of):
     pts = [500, 800, 3000, 9000]
     frames = list(VideoReader(make_clip(tmp_path / "clip.mp4", pts, TICK), frame_rate_hz=None))
     assert [number_of(frame.image) for frame in frames] == [0, 1, 2, 3]
@@ -172,7 +172,7 @@ def test_untagged_colours_are_guessed_by_height(tmp_path, height):
     assert np.abs(image.astype(int) - colour).max() <= 3
 
 
-def test_repeated_pictures_do_not_share_memory(tmp_path, make_clip, number_of):
+def test_repeated_frames_do_not_share_memory(tmp_path, make_clip, number_of):
     frames = list(VideoReader(make_clip(tmp_path / "slow.mp4", [0, 9000, 18_000], TICK)))
     frames[0].image[:] = 255
     assert number_of(frames[1].image) == 0

@@ -41,5 +41,5 @@ def test_it_survives_the_encoder_on_every_frame(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(2, 2), (16, 9), (64, 48), (111, 57)])
-def test_pictures_smaller_than_the_label(width, height) -> None:
+def test_images_smaller_than_the_label(width, height) -> None:
     assert VisibleLabel(width, height)(np.zeros((height, width, 3), np.uint8)).shape == (height, width, 3)

@@ -1,4 +1,4 @@
-"""One encode, playable while it loads, marked, with the given sound; a whole file or nothing."""
+"""One encode, playable while it loads, marked, with the given audio; a whole file or nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def packets(path: Path, kind: str) -> list[bytes]:
 
 
 def ends_s(path: Path) -> tuple[float, float]:
-    """Ends of picture and sound, decoded."""
+    """Ends of picture and audio, decoded."""
     frames = list(VideoReader(path, None))
     return float(frames[-1].time_s) + 1 / 25, len(load_audio(path, 48_000)) / 48_000
 
@@ -83,7 +83,7 @@ def test_odd_sizes_repeat_the_border(tmp_path, size, written):
     assert found[5, -1, 0] == pytest.approx(200, abs=6)
 
 
-def test_wrong_picture_is_a_programming_error(tmp_path):
+def test_wrong_frame_is_a_programming_error(tmp_path):
     with VideoWriter(tmp_path / "out.mp4", 64, 48) as writer:
         with pytest.raises(ValueError, match=r"expected \(48, 64, 3\) uint8"):
             writer.write(np.zeros((64, 48, 3), np.uint8))
@@ -120,7 +120,7 @@ def test_unmarked(tmp_path, make_clip):
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(8000, 1), (16_000, 1), (48_000, 2), (96_000, 2), (192_000, 1)])
-def test_sound_keeps_rate_and_channels(tmp_path, chirp, rate_hz, channels):
+def test_audio_keeps_rate_and_channels(tmp_path, chirp, rate_hz, channels):
     wave = chirp(1.0, rate_hz)
     wavfile.write(tmp_path / "a.wav", rate_hz, np.stack([wave] * channels, axis=1))
     path = write(tmp_path / "out.mp4", audio_source=tmp_path / "a.wav")
@@ -130,7 +130,7 @@ def test_sound_keeps_rate_and_channels(tmp_path, chirp, rate_hz, channels):
     assert abs(len(found) - len(wanted)) <= 1
     middle = slice(1000, 14_000)
     errors = [np.square(np.roll(found, lag)[middle] - wanted[middle]).mean() ** 0.5 for lag in range(-3, 4)]
-    assert errors[3] == min(errors) < 0.01, "same sound, not shifted"
+    assert errors[3] == min(errors) < 0.01, "same audio, not shifted"
 
 
 def test_bit_rate_of_noise(tmp_path):
@@ -142,7 +142,7 @@ def test_bit_rate_of_noise(tmp_path):
 
 @pytest.fixture
 def aac(tmp_path, chirp):
-    """A second of AAC sound in an mp4."""
+    """A second of AAC audio in an mp4."""
     wavfile.write(tmp_path / "a.wav", 48_000, chirp(1.0, 48_000))
     return write(tmp_path / "source.mp4", audio_source=tmp_path / "a.wav")
 
@@ -174,7 +174,7 @@ def test_adts_stream(tmp_path, chirp):
 
 @pytest.mark.parametrize("source", ["wav", "aac"])
 @pytest.mark.parametrize("limit_s", [0.4, 0.5])
-def test_sound_ends_with_the_picture(tmp_path, aac, source, limit_s):
+def test_audio_ends_with_the_frame(tmp_path, aac, source, limit_s):
     source = tmp_path / "a.wav" if source == "wav" else aac
     frames = round(limit_s * 25)
     path = write(tmp_path / "out.mp4", frames=frames, audio_source=source, audio_limit_s=Fraction(frames, 25))
@@ -183,8 +183,8 @@ def test_sound_ends_with_the_picture(tmp_path, aac, source, limit_s):
     assert abs(frame_s - audio_s) <= 0.04
 
 
-def test_sound_is_counted_like_read_audio(tmp_path, make_clip, chirp):
-    """Sound that starts half a second after the first picture of its own file starts there in the output too."""
+def test_audio_is_counted_like_read_audio(tmp_path, make_clip, chirp):
+    """Audio that starts half a second after the first picture of its own file starts there in the output too."""
     pts = [1000 + 40 * k for k in range(50)]
     source = make_clip(tmp_path / "a.mkv", pts, Fraction(1, 1000), audio=chirp(1.0, 16_000), audio_start=24_000)
     found, wanted = load_audio(write(tmp_path / "out.mp4", frames=50, audio_source=source)), load_audio(source)
@@ -192,7 +192,7 @@ def test_sound_is_counted_like_read_audio(tmp_path, make_clip, chirp):
     assert np.abs(found[:23_000] - wanted[:23_000]).max() < 0.03
 
 
-def test_copied_sound_keeps_its_start(tmp_path, make_clip, chirp):
+def test_copied_audio_keeps_its_start(tmp_path, make_clip, chirp):
     pts = [1000 + 40 * k for k in range(50)]
     options = {"audio": chirp(1.0, 48_000), "audio_start": 72_000, "audio_rate_hz": 48_000, "audio_codec": "aac"}
     source = make_clip(tmp_path / "late.mp4", pts, Fraction(1, 1000), **options)
@@ -204,7 +204,7 @@ def test_copied_sound_keeps_its_start(tmp_path, make_clip, chirp):
     assert min(errors.values()) < 0.05
 
 
-def test_source_without_sound(tmp_path, make_clip):
+def test_source_without_audio(tmp_path, make_clip):
     source = make_clip(tmp_path / "mute.mp4", [0, 3600], Fraction(1, 90_000))
     with pytest.raises(MediaError, match=r"mute\.mp4 has no audio stream"):
         VideoWriter(tmp_path / "out.mp4", 64, 48, audio_source=source)
@@ -236,7 +236,7 @@ def test_failure_leaves_nothing_behind(tmp_path, error):
     assert (tmp_path / "out.mp4").read_bytes() == b"precious"
 
 
-def test_no_picture(tmp_path):
+def test_no_frame(tmp_path):
     with pytest.raises(OutputError, match="no picture"), VideoWriter(tmp_path / "out.mp4", 64, 48):
         pass
     assert not list(tmp_path.iterdir())
@@ -329,7 +329,7 @@ def test_ctrl_c(tmp_path):
 
 
 @pytest.mark.parametrize(("width", "height", "label"), [(128, 96, False), (131, 97, False), (131, 97, True)])
-def test_parts_give_the_file_of_whole_pictures(tmp_path, width, height, label):
+def test_parts_give_the_file_of_whole_frames(tmp_path, width, height, label):
     """Bit for bit, also where a part begins at odd pixels or ends at the border."""
     random = np.random.default_rng(0)
     background = random.integers(0, 256, (height, width, 3), np.uint8)

@@ -14,7 +14,7 @@ from speech2vid.errors import WeightsError
 from speech2vid.models.identity_encoder import IdentityEncoder
 from speech2vid.models.identity_trunk import IdentityTrunk, IdentityTrunkConfig
 from speech2vid.runtime.torch import save
-from speech2vid.training.identity_init import start_identity
+from speech2vid.training.pretrained import start_identity
 
 SHAPES = {
     "conv1": (96, 3, 7, 7),

@@ -41,7 +41,7 @@ def test_vectors_have_length_one_and_one_a_frame(network: SyncNetwork) -> None:
         torch.testing.assert_close(vectors.norm(dim=2), torch.ones(2, 7))
 
 
-def test_a_picture_vector_sees_five_frames(network: SyncNetwork) -> None:
+def test_a_image_vector_sees_five_frames(network: SyncNetwork) -> None:
     images, points = views(11)
     whole = network.video(images, points)
     for first in (0, 3, 6):
@@ -49,7 +49,7 @@ def test_a_picture_vector_sees_five_frames(network: SyncNetwork) -> None:
         torch.testing.assert_close(network.video(images[:, part], points[:, part])[:, 0], whole[:, first])
 
 
-def test_a_sound_vector_hears_its_window_and_the_frame_is_its_middle(network: SyncNetwork) -> None:
+def test_a_audio_vector_hears_its_window_and_the_frame_is_its_middle(network: SyncNetwork) -> None:
     rows = torch.randn(1, COLUMNS, audio_rows_needed(6), requires_grad=True)
     whole = network.audio(rows)
     one = network.audio(rows[:, :, 8 : 8 + AUDIO_WINDOW_ROWS])

@@ -132,7 +132,7 @@ def test_newer_format(file: Path) -> None:
 
 
 def test_wrong_architecture(file: Path) -> None:
-    with pytest.raises(WeightsError, match="holds a sharpener, not a talker"):
+    with pytest.raises(WeightsError, match="holds a sharpener, not a paper_talker"):
         checkpoint.load(file, PaperTalker)
 
 
@@ -163,3 +163,10 @@ def test_values_that_are_not_finite_are_not_written(sharpener: Sharpener, file: 
         checkpoint.save(sharpener, file, half=True)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_names_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.safetensors"
+    write_weights(path, WeightsHeader("shape_predictor", {"sound_width": 3}), {"a": np.zeros(2, np.float32)})
+    header, _ = read_weights(path, "audio_to_mouth")
+    assert (header.architecture, header.config) == ("audio_to_mouth", {"audio_width": 3})

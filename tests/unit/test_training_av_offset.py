@@ -1,4 +1,4 @@
-"""The lag of a speaker's recordings, from what the sound makes one expect."""
+"""The lag of a speaker's recordings, from what the audio makes one expect."""
 
 from __future__ import annotations
 

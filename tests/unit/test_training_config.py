@@ -36,9 +36,12 @@ def test_paper_trains_as_the_paper_says() -> None:
     assert learning_rate(paper_talker, 0, 1000) == learning_rate(paper_talker, 999, 1000) == 1e-5
 
 
-def test_stages_come_in_their_order_whatever_the_order_in_the_file(tmp_path: Path) -> None:
+def test_tasks_keep_their_order_whatever_the_order_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text("[sound]\n[picture]\nlearning_rate = 1\n[picture.network]\nwidth = 8\n[reader]\nwidth = 4\n")
+    file.write_text(
+        "[audio_to_mouth]\n[warp_talker]\nlearning_rate = 1\n[warp_talker.network]\nwidth = 8\n"
+        "[mouth_landmarks]\nwidth = 4\n"
+    )
     config = load_config(str(file))
     assert list(config.tasks) == ["mouth_landmarks", "warp_talker", "audio_to_mouth"]
     assert config.warp_talker is not None
@@ -49,17 +52,17 @@ def test_stages_come_in_their_order_whatever_the_order_in_the_file(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[pictrue]\n", "warp_talker"),
-        ("[reader]\n[picture]\nlerning_rate = 1e-3\n", "learning_rate"),
-        ("[reader]\n[picture.network]\nwidht = 3\n", "width"),
-        ('[reader]\noptimiser = "adam"\n', "adamw"),
-        ('[reader]\nsteps = "many"\n', "int"),
-        ("[reader]\n[picture]\nnetwork = 3\n", "table"),
-        ("[picture]\n", "mouth_landmarks"),
+        ("[warp_talkr]\n", "warp_talker"),
+        ("[mouth_landmarks]\n[warp_talker]\nlerning_rate = 1e-3\n", "learning_rate"),
+        ("[mouth_landmarks]\n[warp_talker.network]\nwidht = 3\n", "width"),
+        ('[mouth_landmarks]\noptimiser = "adam"\n', "adamw"),
+        ('[mouth_landmarks]\nsteps = "many"\n', "int"),
+        ("[mouth_landmarks]\n[warp_talker]\nnetwork = 3\n", "table"),
+        ("[warp_talker]\n", "mouth_landmarks"),
         ("", "at least one table"),
-        ("[reader]\nbatch = 8\naccumulate = 3\n", "equal parts"),
-        ("[reader]\nbatch = 0\n", "1 or more"),
-        ("[reader]\nepochs = 0\n", "above 0"),
+        ("[mouth_landmarks]\nbatch = 8\naccumulate = 3\n", "equal parts"),
+        ("[mouth_landmarks]\nbatch = 0\n", "1 or more"),
+        ("[mouth_landmarks]\nepochs = 0\n", "above 0"),
         ("[reader\n", "TOML"),
     ],
 )
@@ -77,8 +80,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load_config("papper")
 
 
-def test_pictures_can_be_trained_without_a_judge() -> None:
-    config = TrainConfig(warp_talker=WarpTalkerTaskConfig(features=0.0, shape=0.0))
+def test_warp_talker_trains_without_landmark_network() -> None:
+    config = TrainConfig(warp_talker=WarpTalkerTaskConfig(features=0.0, landmarks=0.0))
     assert list(config.tasks) == ["warp_talker"]
 
 

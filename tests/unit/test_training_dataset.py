@@ -42,7 +42,7 @@ def test_both_splits_come_whole(store: Path) -> None:
 
 
 def test_windows_begin_where_the_first_frame_does(drawn_tracks: Callable[..., list[Track]]) -> None:
-    """Sound before the first frame is context, not the first frame's."""
+    """Audio before the first frame is context, not the first frame's."""
     from dataclasses import replace
 
     (track,) = drawn_tracks(1, tracks=1)

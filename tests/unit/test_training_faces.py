@@ -101,14 +101,14 @@ def test_a_resumed_training_repeats_an_unbroken_one(name: str, train: TrackSet, 
     assert run("broken", 4, resume=True) == run("whole", 4)
 
 
-def test_content_counts_the_picture_and_five_activations(train: TrackSet, val: TrackSet) -> None:
+def test_content_counts_the_image_and_five_activations(train: TrackSet, val: TrackSet) -> None:
     task = task_of("content", train, val, content=0.5, l1=2.0, gradient=0.0)
     assert task.weights == {"image": 2.0, **dict.fromkeys(TAPS, 0.5), "gradient": 0.0, "mouth": 0.0}
     terms = task.terms(task.network.train(), batch_of(task))
     assert all(terms[name] > 0 for name in ("image", *TAPS))
 
 
-def test_a_perfect_picture_has_no_content_loss(train: TrackSet, val: TrackSet) -> None:
+def test_a_perfect_image_has_no_content_loss(train: TrackSet, val: TrackSet) -> None:
     task = task_of("content", train, val)
     batch = batch_of(task)
     target = batch["faces"].flatten(0, 1).permute(0, 3, 1, 2) / 255.0

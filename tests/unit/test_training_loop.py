@@ -140,7 +140,7 @@ def test_a_resumed_training_repeats_an_unbroken_one(
         assert ours[0].sha256 == theirs[0].sha256, name
 
 
-def test_the_critic_learns_beside_the_network_and_is_kept_apart(dist: Distributed, tmp_path: Path) -> None:
+def test_the_discriminator_learns_beside_the_network_and_is_kept_apart(dist: Distributed, tmp_path: Path) -> None:
     task = Contested(LineConfig(steps=8))
     assert task.discriminator is not None
     before = {name: tensor.detach().clone() for name, tensor in task.discriminator.named_parameters()}
@@ -156,7 +156,7 @@ def test_the_critic_learns_beside_the_network_and_is_kept_apart(dist: Distribute
         train_task(Contested(LineConfig(steps=16)), tmp_path / "line", dist, resume=True)
 
 
-def test_some_layers_are_faster_and_the_critic_keeps_its_rate(dist: Distributed, tmp_path: Path) -> None:
+def test_some_layers_are_faster_and_the_discriminator_keeps_its_rate(dist: Distributed, tmp_path: Path) -> None:
     """AdamW's first update of any weight that has a gradient is as large as its learning rate."""
     task = Contested(LineConfig(steps=1, warmup=2, weight_decay=0.0, learning_rate=0.01, decay=0.0))
     assert task.discriminator is not None

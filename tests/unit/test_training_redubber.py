@@ -164,12 +164,12 @@ def test_a_resumed_training_repeats_an_unbroken_one(splits: Splits, store: Path,
 
 
 def test_presets() -> None:
-    assert load_config("paper", "redubber").redubber == load_config("redubber-paper").redubber
-    paper = load_config("paper", "redubber").redubber
+    assert load_config("paper", "redubber").paper_redubber == load_config("redubber-paper").paper_redubber
+    paper = load_config("paper", "redubber").paper_redubber
     assert paper is not None
     assert (paper.network.generation, paper.network.size, paper.optimiser) == ("audio", "paper", "sgd")
-    assert load_config("paper", "talker").talker is not None
-    compact = load_config("compact-audio", "redubber").redubber
+    assert load_config("paper", "talker").paper_talker is not None
+    compact = load_config("compact-audio", "redubber").paper_redubber
     assert compact is not None
     assert compact.network == RedubberConfig("audio", "compact")
     assert isinstance(PaperRedubberTask.name, str)

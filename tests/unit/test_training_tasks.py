@@ -135,7 +135,7 @@ def test_each_speaker_counts_the_same() -> None:
 
 
 @pytest.mark.slow
-def test_the_picture_stage_learns_from_its_shapes(train: TrackSet, val: TrackSet) -> None:
+def test_the_image_task_learns_from_its_shapes(train: TrackSet, val: TrackSet) -> None:
     """With the true shape it beats the same network given the shapes of other frames."""
     torch.manual_seed(0)
     settings = replace(WARP_TALKER, features=0.0, shape=0.0, adversarial=0.0, feature_matching=0.0, batch=4)
@@ -156,31 +156,31 @@ def test_the_picture_stage_learns_from_its_shapes(train: TrackSet, val: TrackSet
     assert target < 0.9 * wrong
 
 
-def test_the_reader_judges_but_does_not_learn(tasks: dict[str, Task]) -> None:
+def test_the_landmark_network_gives_gradients_but_is_frozen(tasks: dict[str, Task]) -> None:
     task = tasks["warp_talker"]
     assert isinstance(task, WarpTalkerTask)
     assert task.landmark_network is not None
     assert not any(weight.requires_grad for weight in task.landmark_network.parameters())
     before = {key: value.clone() for key, value in task.landmark_network.state_dict().items()}
-    task.terms(task.network.train(), batch_of(task))["shape"].backward()
+    task.terms(task.network.train(), batch_of(task))["landmarks"].backward()
     assert all(torch.equal(value, before[key]) for key, value in task.landmark_network.state_dict().items())
     task.network.zero_grad()
 
 
-def test_without_a_reader_its_terms_are_gone(train: TrackSet, val: TrackSet) -> None:
+def test_without_a_landmark_network_its_terms_are_gone(train: TrackSet, val: TrackSet) -> None:
     assert set(WarpTalkerTask(WARP_TALKER, train, val, CPU, None).weights) == {
         *("l1", "gradient", "smooth", "residual", "undecided", "discriminator", "adversarial", "feature_matching")
     }
 
 
-def test_without_its_weights_there_is_no_critic(train: TrackSet, val: TrackSet) -> None:
+def test_without_its_weights_there_is_no_discriminator(train: TrackSet, val: TrackSet) -> None:
     task = WarpTalkerTask(replace(WARP_TALKER, adversarial=0.0, feature_matching=0.0), train, val, CPU, None)
     assert task.discriminator is None
     terms = task.terms(task.network.train(), batch_of(task))
     assert terms.keys() == task.weights.keys() == {"l1", "gradient", "smooth", "residual", "undecided"}
 
 
-def test_critic_and_picture_learn_from_their_own_terms(tasks: dict[str, Task]) -> None:
+def test_discriminator_and_image_learn_from_their_own_terms(tasks: dict[str, Task]) -> None:
     task = tasks["warp_talker"]
     assert isinstance(task, WarpTalkerTask)
     assert task.discriminator is not None
@@ -197,7 +197,7 @@ def test_critic_and_picture_learn_from_their_own_terms(tasks: dict[str, Task]) -
             module.zero_grad()
 
 
-def test_the_critic_gets_in_slowly_and_the_head_is_faster(tasks: dict[str, Task]) -> None:
+def test_adversarial_weight_ramps_up_and_head_has_higher_lr(tasks: dict[str, Task]) -> None:
     task = tasks["warp_talker"]
     for step, share in ((0, 0.0), (50, 0.25), (200, 1.0), (900, 1.0)):
         weights = task.weights_at(step)
@@ -216,7 +216,7 @@ def test_slots_with_one_still_are_known(tasks: dict[str, Task]) -> None:
         assert torch.equal(batch["same"] > 0, same)
 
 
-def test_a_resumed_picture_stage_repeats_an_unbroken_one(train: TrackSet, val: TrackSet, tmp_path: Path) -> None:
+def test_a_resumed_image_task_repeats_an_unbroken_one(train: TrackSet, val: TrackSet, tmp_path: Path) -> None:
     dist = Distributed(0, 1, CPU)
 
     def run(folder: str, steps: int, resume: bool = False) -> str:
@@ -229,7 +229,7 @@ def test_a_resumed_picture_stage_repeats_an_unbroken_one(train: TrackSet, val: T
     assert run("broken", 4, resume=True) == run("whole", 4)
 
 
-def test_the_critic_can_tell_blur_from_truth(train: TrackSet) -> None:
+def test_the_discriminator_can_tell_blur_from_truth(train: TrackSet) -> None:
     torch.manual_seed(0)
     discriminator = MouthDiscriminator(8)
     mouths = torch.from_numpy(train[0].landmarks[:16, MOUTH_POINTS])
@@ -321,7 +321,7 @@ def test_principal_components_explain_the_movement(train: TrackSet) -> None:
     assert np.square(moved - moved @ directions.T @ directions).sum() < 0.01 * np.square(moved).sum()
 
 
-def test_sound_and_movement_stay_together_whatever_the_speed(train: TrackSet, val: TrackSet) -> None:
+def test_audio_and_movement_stay_together_whatever_the_speed(train: TrackSet, val: TrackSet) -> None:
     """Loudness in the middle row of each frame follows the mouth, at every speed and start."""
     plain = {"voice": 0.0, "room": 0.0, "noise": 0.0, "hide": 0.0, "silent": 0.0, "degraded": 0.0}
     task = AudioToMouthTask(replace(AUDIO_TO_MOUTH, earlier_frames=0.0, speed=1.0, frames=24, **plain), train, val, CPU)
@@ -395,7 +395,7 @@ def test_members_are_judged_by_their_mean(train: TrackSet, val: TrackSet) -> Non
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_changed_sound_is_still_sound(seed: int) -> None:
+def test_changed_audio_is_still_audio(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows = rng.normal(-4, 2, (120, 64)).clip(-9).astype(np.float32)
     all_of_it = AudioToMouthTaskConfig(voice=1.0, room=1.0, noise=1.0, hide=1.0)

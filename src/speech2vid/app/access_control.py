@@ -81,7 +81,7 @@ class AccessControl:
         closed: Callable[[Visitor], None] = lambda visitor: None,
         sockets: tuple[str, ...] = (),
     ) -> None:
-        self._app, self._private, self._limits, self._sockets = app, storage, limits, sockets
+        self._app, self._storage, self._limits, self._sockets = app, storage, limits, sockets
         self._opened, self._closed = opened, closed
         self._tabs: OrderedDict[str, str] = OrderedDict()  # tab → owner
         root = str(storage.root)
@@ -158,7 +158,7 @@ class AccessControl:
         limit = self._limits.max_upload_mb
         if int(length) > self._limits.max_upload_bytes + MEGABYTE:
             raise Refused(413, f"The file is too large: this page takes up to {limit:g} MB. Cut it or make it smaller.")
-        if self._private.stored_bytes() + int(length) > self._limits.max_stored_mb * MEGABYTE:
+        if self._storage.stored_bytes() + int(length) > self._limits.max_stored_mb * MEGABYTE:
             raise Refused(507, NO_ROOM)
 
     async def _checked_body(self, scope: Scope, receive: Receive, owner: str) -> Receive:
@@ -208,8 +208,8 @@ class AccessControl:
         """Where a file is that its owner calls ``/storage/…``."""
         if not isinstance(shown, str) or not shown.startswith(f"{SHOWN}/") or "\0" in shown:
             raise Refused(404)
-        real = self._private.root / shown[len(SHOWN) + 1 :]
-        self._require(self._private.may_read(owner, real))
+        real = self._storage.root / shown[len(SHOWN) + 1 :]
+        self._require(self._storage.may_read(owner, real))
         return str(real)
 
     def _own_tab(self, tab: object, owner: str) -> None:
@@ -234,7 +234,7 @@ class AccessControl:
     def record_uploads(self, body: bytes, owner: str) -> None:
         """Gradio's answer to an upload is the list of files it wrote."""
         for path in json.loads(body):
-            self._private.record_upload(owner, Path(path))
+            self._storage.record_upload(owner, Path(path))
 
     def busy_sentence(self) -> str:
         return f"The page is busy: {self._limits.waiting} jobs are waiting already. Try again in a few minutes."
@@ -244,7 +244,7 @@ class _Answer:
     """Passes the answer on: with the cookie, with headers, and without real paths."""
 
     def __init__(self, access_control: AccessControl, scope: Scope, send: Send, owner: str, is_new: bool) -> None:
-        self._gate, self._path, self._send, self._owner = access_control, scope["path"].rstrip("/"), send, owner
+        self._control, self._path, self._send, self._owner = access_control, scope["path"].rstrip("/"), send, owner
         self._start: Message = {}
         self._held: bytearray | None = None
         self._hidden = not scope["path"].startswith((FILE, *READ_FOLDERS))
@@ -277,20 +277,20 @@ class _Answer:
                     await self._release(bytes(self._held))
                 return
             if self._hidden:
-                message = {**message, "body": self._gate.hide(message.get("body", b""))}
+                message = {**message, "body": self._control.hide(message.get("body", b""))}
         await self._send(message)
 
     async def _release(self, body: bytes) -> None:
         status = self._start["status"]
         if self._path == UPLOAD and status == 200:
-            self._gate.record_uploads(body, self._owner)
+            self._control.record_uploads(body, self._owner)
         if self._path == UPLOAD and status == 500:  # a bad form is 400: this is the disk
             self._start["status"] = 507
             self._start["headers"] = [(b"content-type", b"application/json"), *self._extra]
             body = json.dumps({"detail": NO_ROOM}).encode()
         if self._path == JOIN and status == 503:
-            body = json.dumps({"detail": self._gate.busy_sentence()}).encode()
-        body = self._gate.hide(body)
+            body = json.dumps({"detail": self._control.busy_sentence()}).encode()
+        body = self._control.hide(body)
         headers = [(name, value) for name, value in self._start["headers"] if name != b"content-length"]
         self._start["headers"] = [*headers, (b"content-length", str(len(body)).encode())]
         await self._send(self._start)

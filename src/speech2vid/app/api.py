@@ -1,6 +1,6 @@
-"""The endpoint for programs: ``POST /talk`` for whole videos, the WebSocket ``/live`` for pictures as sound comes in.
+"""The endpoint for programs: ``POST /talk`` for whole videos, the WebSocket ``/live`` for pictures as audio comes in.
 
-``POST /talk`` takes a form (multipart/form-data) with the files ``photo`` and ``audio`` and, if wanted, the fields
+``POST /talk`` takes a form (multipart/form-data) with the files ``face`` and ``audio`` and, if wanted, the fields
 ``silence`` and ``crop``; the answer is the video (video/mp4), or ``{"error": …, "hint": …}`` with a status of 400 and
 more. ``GET /health`` answers ``{"version": …}``. For ``/live`` see :mod:`speech2vid.app.live`.
 
@@ -54,8 +54,8 @@ class EndpointLimits:
     """What one endpoint takes.
 
     Attributes:
-        max_upload_mb: of one request, photo and sound together.
-        max_seconds: of sound in one request of ``/talk``.
+        max_upload_mb: of one request, photo and audio together.
+        max_seconds: of audio in one request of ``/talk``.
         max_live_s: that one client of ``/live`` may stay.
         streams: clients of ``/live`` at the same time.
         jobs: requests of ``/talk`` at work at the same time.
@@ -154,7 +154,7 @@ class _Endpoint:
             turn.cancel()
 
     async def _unless_gone(self, request: Request, given: dict[str, Path], out: Path, settings: dict[str, Any]) -> None:
-        """Make the video; stop when the client hangs up, or the sound does not end."""
+        """Make the video; stop when the client hangs up, or the audio does not end."""
         stopped = threading.Event()
         most = round(self._limits.max_seconds * FRAME_RATE_HZ)
 
@@ -162,7 +162,7 @@ class _Endpoint:
             if stopped.is_set():
                 raise _Gone
             if max(done, total or 0) > most:
-                raise HTTPException(413, f"the sound is longer than {self._limits.max_seconds:g} s")
+                raise HTTPException(413, f"the audio is longer than {self._limits.max_seconds:g} s")
 
         options = {key: settings[key] for key in FIELDS}
         options |= {"networks": self._networks, "progress": progress}

@@ -47,10 +47,10 @@ class JobOutput:
 
 @dataclass(frozen=True)
 class SyncFound:
-    """How late the sound of a video is.
+    """How late the audio of a video is.
 
     Attributes:
-        offset_frames: of 1/25 s; positive where the sound is late.
+        offset_frames: of 1/25 s; positive where the audio is late.
         confidence: 0–2.
         sure: whether the confidence is high enough to repair the video.
         curve: (offset in frames, similarity) for every offset tried.
@@ -134,7 +134,7 @@ def look(folder: Path, progress: Progress, *, video: Path, kept: Path, max_secon
 
 
 def sync(folder: Path, progress: Progress, *, video: Path, max_seconds: float) -> SyncFound:
-    """Measure by how much the sound is late, and repair it where that is sure."""
+    """Measure by how much the audio is late, and repair it where that is sure."""
     seconds = check_length(video, max_seconds)
     guarded = _within(progress, video, max_seconds)
     total = round(seconds * FRAME_RATE_HZ)

@@ -1,9 +1,9 @@
-"""Sound in, pictures out, over a WebSocket: the conversation of one client.
+"""Audio in, pictures out, over a WebSocket: the conversation of one client.
 
 1. The client sends a text message, a JSON object: ``{"silence": "hold", "crop": false, "max_size_px": 512, "quality":
    85}``; every key may be left out. Then one binary message: the photo, as a file (JPEG, PNG, WebP).
 2. The server answers ``{"type": "ready", "width_px", "height_px", "frame_rate_hz", "sample_rate_hz", "latency_s"}``.
-3. The client sends sound as it comes in: binary messages of 16-bit little-endian mono samples at 16 kHz, at most two
+3. The client sends audio as it comes in: binary messages of 16-bit little-endian mono samples at 16 kHz, at most two
    seconds each. The server answers with a binary message for each picture that is now known: the picture's number and
    the millisecond at which it is shown, both unsigned 32-bit little-endian, then a JPEG.
 4. The client sends the text ``{"type": "end"}``; the server sends the last pictures, then ``{"type": "done",
@@ -34,7 +34,7 @@ from speech2vid.types import Image, Waveform
 
 HEADER = struct.Struct("<II")  # number, milliseconds
 MOST_BYTES = 20_000_000  # of one message: the photo
-MOST_SECONDS = 2  # of sound in one message
+MOST_SECONDS = 2  # of audio in one message
 PATIENCE_S = 30.0  # for the next message
 FULL_SCALE = 32768
 SETTINGS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
@@ -71,7 +71,7 @@ async def converse(socket: WebSocket, networks: TalkerNetworks) -> None:
     while (message := await _next(socket)).get("bytes") is not None:
         await send(await asyncio.to_thread(_frames, stream, read_audio_message(message["bytes"]), settings["quality"]))
     if _object(message["text"]).get("type") != "end":
-        raise ConfigError(f"{message['text'][:80]!r} is not understood here", 'send sound, or {"type": "end"}')
+        raise ConfigError(f"{message['text'][:80]!r} is not understood here", 'send audio, or {"type": "end"}')
     await send(await asyncio.to_thread(_frames, stream, None, settings["quality"]))
     await socket.send_json({"type": "done", "frames": sent})
 
@@ -106,7 +106,7 @@ def read_audio_message(message: bytes) -> Waveform:
     """16-bit little-endian samples → float32 in −1–1."""
     if len(message) % 2 or len(message) > 2 * MOST_SECONDS * SAMPLE_RATE_HZ:
         raise MediaError(
-            f"a message of {len(message)} bytes is no sound",
+            f"a message of {len(message)} bytes is no audio",
             f"send 16-bit samples at {SAMPLE_RATE_HZ} Hz, at most {MOST_SECONDS} s at once",
         )
     return np.frombuffer(message, "<i2").astype(np.float32) / np.float32(FULL_SCALE)

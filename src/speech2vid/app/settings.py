@@ -15,7 +15,7 @@ class Limits:
 
     Attributes:
         max_upload_mb: of one file.
-        max_seconds: of sound or video.
+        max_seconds: of audio or video.
         max_stored_mb: of all files of all users together; uploads are refused beyond it.
         jobs: that run at the same time.
         streams: that run at the same time in the tab Live.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 PREFIX = "speech2vid-app-"
 SHOWN = "/private"
-MADE = "made"  # results: made/OWNER/TAB/JOB/
+RESULTS = "made"  # results: made/OWNER/TAB/JOB/
 KEPT = "kept"  # what a page keeps from job to job: made/OWNER/TAB/kept/
 LOCK = ".lock"
 HALF_UPLOAD_S = 60  # after the last byte of an upload that was not completed
@@ -63,12 +63,12 @@ class Storage:
         with self._mutex:
             if path in self._public or owner in self._uploads.get(path, ()):
                 return True
-        return path.is_relative_to(self._made_by(owner))
+        return path.is_relative_to(self._results_of(owner))
 
     @contextlib.contextmanager
     def job(self, owner: str, tab: str) -> Iterator[Path]:
         """A new folder for a job and its results. Not removed by age while the job runs; removed if it raises."""
-        folder = self._made_by(owner) / _digest(tab) / secrets.token_urlsafe(16)
+        folder = self._results_of(owner) / _digest(tab) / secrets.token_urlsafe(16)
         folder.mkdir(parents=True)
         self._busy.add(folder)
         try:
@@ -81,15 +81,15 @@ class Storage:
 
     def kept(self, owner: str, tab: str) -> Path:
         """Where a page keeps from job to job what it found out about its files; goes with its results."""
-        return self._made_by(owner) / _digest(tab) / KEPT
+        return self._results_of(owner) / _digest(tab) / KEPT
 
     def forget_tab(self, owner: str, tab: str) -> None:
         """Remove the results of a page that was closed."""
-        shutil.rmtree(self._made_by(owner) / _digest(tab), ignore_errors=True)
+        shutil.rmtree(self._results_of(owner) / _digest(tab), ignore_errors=True)
 
     def forget_owner(self, owner: str) -> None:
         """Remove everything of a browser whose last page was closed."""
-        shutil.rmtree(self._made_by(owner), ignore_errors=True)
+        shutil.rmtree(self._results_of(owner), ignore_errors=True)
         with self._mutex:
             for path, owners in list(self._uploads.items()):
                 owners.discard(owner)
@@ -102,13 +102,13 @@ class Storage:
         with self._mutex:
             for path in [path for path in self._uploads if _age_of(path) < oldest]:
                 self._drop_upload(path)
-        for tab in (tab for owner in _entries(self.root / MADE) for tab in _entries(owner)):
+        for tab in (tab for owner in _entries(self.root / RESULTS) for tab in _entries(owner)):
             for folder in _entries(tab):
                 if folder not in self._busy and _age_of(folder) < oldest:
                     shutil.rmtree(folder, ignore_errors=True)
         half = time.time() - min(keep_s, HALF_UPLOAD_S)
         for path in _entries(self.root):  # what an upload that broke off has left; those that are whole lie in folders
-            if path.name in (MADE, LOCK) or path in self._public:
+            if path.name in (RESULTS, LOCK) or path in self._public:
                 continue
             if path.is_file():
                 if _age_of(path) < half:
@@ -132,8 +132,8 @@ class Storage:
         shutil.rmtree(self.root, ignore_errors=True)
         self._lock_file.close()
 
-    def _made_by(self, owner: str) -> Path:
-        return self.root / MADE / _digest(owner)
+    def _results_of(self, owner: str) -> Path:
+        return self.root / RESULTS / _digest(owner)
 
     def _drop_upload(self, path: Path) -> None:
         self._uploads.pop(path, None)

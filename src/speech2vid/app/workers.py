@@ -52,7 +52,7 @@ class Job:
         self.total: int | None = None
         self.doing = ""
         self.started_s = self.heard_s = time.monotonic()
-        self._crew, self._member = pool, member
+        self._pool, self._member = pool, member
         self._over = self._stopped = False
         self._lock = threading.Lock()
         with contextlib.suppress(OSError):  # it died already: result() will tell
@@ -76,7 +76,7 @@ class Job:
                         self.done, self.total, self.doing = content
                         continue
                     self._over = True
-                    self._crew.free(self._member, self)
+                    self._pool.free(self._member, self)
                     if kind == "failed":
                         raise content[0]
                     if kind == "crashed":
@@ -84,7 +84,7 @@ class Job:
                     return content[0]
             except (EOFError, OSError) as error:
                 self._over = True
-                self._crew.dismiss(self._member, self)
+                self._pool.dismiss(self._member, self)
                 raise Crashed("the process died") from error
         return None
 
@@ -93,7 +93,7 @@ class Job:
         with self._lock:
             if not self._over:
                 self._over = self._stopped = True
-                self._crew.dismiss(self._member, self)
+                self._pool.dismiss(self._member, self)
 
 
 class WorkerPool:

@@ -1,1 +1,1 @@
-"""Sound as the networks hear it: MFCC and log-mel rows, one window per video frame, and when somebody speaks."""
+"""Audio as the networks hear it: MFCC and log-mel rows, one window per video frame, and when somebody speaks."""

@@ -1,7 +1,7 @@
-"""Sound that arrives in chunks of any size → windows of 25 ms every 10 ms, and their spectra: where all features start.
+"""Audio that arrives in chunks of any size → windows of 25 ms every 10 ms, and their spectra: where all features start.
 
-Row r is centred on sample 160 r; zeros stand before and after the sound. A row depends on its own samples alone, so the
-values are the same however the sound is cut, bit for bit.
+Row r is centred on sample 160 r; zeros stand before and after the audio. A row depends on its own samples alone, so the
+values are the same however the audio is cut, bit for bit.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Framer:
             MediaError: a sample is not a finite number.
         """
         if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
-            raise ValueError(f"a chunk of sound is (n,) floating point, not {chunk.shape} {chunk.dtype}")
+            raise ValueError(f"a chunk of audio is (n,) floating point, not {chunk.shape} {chunk.dtype}")
         if not np.isfinite(chunk).all():
-            raise MediaError("the sound holds samples that are not finite numbers", "export it again as 16-bit sound")
+            raise MediaError("the audio holds samples that are not finite numbers", "export it again as 16-bit audio")
         self._samples += len(chunk)
         return self._advance(chunk)
 
     def flush(self) -> tuple[Waveform, int]:
-        """The same for the last rows, with zeros after the end of the sound."""
+        """The same for the last rows, with zeros after the end of the audio."""
         missing = self._samples // MFCC_HOP + 1 - self.rows
         zeros = np.zeros((missing - 1) * MFCC_HOP + MFCC_WINDOW + 1 - len(self._pending), np.float32)
         return self._advance(zeros)

@@ -1,4 +1,4 @@
-"""Sound → log-mel rows at 100 Hz, whole or in chunks: what the shape predictor hears.
+"""Audio → log-mel rows at 100 Hz, whole or in chunks: what the shape predictor hears.
 
 The paper's MFCC (Sect. 3.4) leave out the energy and everything above 3700 Hz; lips show in both. From one spectrum
 (pre-emphasis 0.97, 25 ms symmetric Hamming window every 10 ms, 512 points) a row holds:
@@ -6,14 +6,14 @@ The paper's MFCC (Sect. 3.4) leave out the energy and everything above 3700 Hz; 
 * columns 0 … 63: 64 bands from 60 to 7600 Hz, log(energy + 1e-5), as they are;
 * columns 64 … 88: 25 bands from 130 to 6800 Hz, log(energy + 1e-6), with microphone and loudness taken out: the front
   end of CMU Sphinx's English acoustic model, whose phone likelihoods the predictor uses. Subtracted is the running mean
-  of each band over the last 3 s and the next 80 ms; at the beginning of a sound, when little has been heard, it leans
-  on the mean of our training speakers (``PRIOR``). Its level never falls below ``LEAST_LEVEL``: silence stays silence.
+  of each band over the last 3 s and the next 80 ms; at the beginning, when little has been heard, it leans on the mean
+  of our training speakers (``PRIOR``). Its level never falls below ``LEAST_LEVEL``: silence stays silence.
 
 Bands are triangles of height 1 on the mel scale 2595 log10(1 + f / 700); logarithms are natural.
 
 Row r is centred on sample 160 r (10 r ms), as in ``mfcc``: the middle of video frame i, (i + 1/2)/25 s, is row 4 i + 2.
 A clip of n samples has n // 160 + 1 rows; samples before and after it count as zero. Every row is summed in a fixed
-order, so any way of cutting the sound into chunks gives the same bits.
+order, so any way of cutting the audio into chunks gives the same bits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PHONE_BANDS, PHONE_LOW_HZ, PHONE_HIGH_HZ, PHONE_FLOOR = 25, 130.0, 6800.0, 1e-6
 COLUMNS = PLAIN_BANDS + PHONE_BANDS
 
 ROWS_BEFORE, ROWS_AFTER = 300, 8  # what the running mean hears
-PRIOR_ROWS_SPECTRUM, PRIOR_ROWS_LEVEL = 30, 8  # how many rows of ordinary speech it has heard before the sound begins
+PRIOR_ROWS_SPECTRUM, PRIOR_ROWS_LEVEL = 30, 8  # how many rows of ordinary speech it has heard before the audio begins
 LEAST_LEVEL = -8.5  # that of white noise at −62 dB; the mean of speech lies 20 dB below its loud parts
 PRIOR = np.array(
     [
@@ -106,9 +106,9 @@ def _log_energies(samples: Waveform, rows: int) -> NDArray[np.float64]:
 
 
 class LogMelStream:
-    """Rows of a sound that arrives in chunks of any size; the values of ``predictor_rows``, bit for bit.
+    """Rows of a recording that arrives in chunks of any size; the values of ``predictor_rows``, bit for bit.
 
-    A row is returned once the sound has reached 92.5 ms past its centre. About 3 s of rows are kept.
+    A row is returned once the audio has reached 92.5 ms past its centre. About 3 s of rows are kept.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class LogMelStream:
         return self._complete(self._framer.rows - ROWS_AFTER)
 
     def flush(self) -> Rows:
-        """Return the last rows, with zeros after the end of the sound. The stream is then ready for another sound."""
+        """Return the last rows, with zeros after the end. The stream is then ready for another recording."""
         self._hear(*self._framer.flush())
         last = self._complete(self._framer.rows)
         self._start()
@@ -163,7 +163,7 @@ class LogMelStream:
 
 
 def predictor_rows(waveform: Waveform) -> Rows:
-    """Rows of a whole sound, (n,) float at 16 kHz in −1–1: (n // 160 + 1, 89) float32. Errors as the stream."""
+    """Rows of a whole recording, (n,) float at 16 kHz in −1–1: (n // 160 + 1, 89) float32. Errors as the stream."""
     stream = LogMelStream()
     return np.concatenate([stream.push(waveform), stream.flush()])
 

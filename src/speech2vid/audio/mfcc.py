@@ -1,4 +1,4 @@
-"""Sound → MFCC, log-mel energies and level at 100 Hz, whole or in chunks (Sect. 3.4).
+"""Audio → MFCC, log-mel energies and level at 100 Hz, whole or in chunks (Sect. 3.4).
 
 One path makes all three: pre-emphasis, 25 ms symmetric Hamming window every 10 ms, 512-point power spectrum, 40
 triangular filters from 300 to 3700 Hz, natural logarithm, orthonormal DCT-II, 13 cepstra, lifter 22. The mel scale is
@@ -10,7 +10,7 @@ A clip of ``n`` samples has rows 0 … ``n // 160``: every row whose centre lies
 before and after the clip count as zero.
 
 Each row is computed by operations that touch no other row and add in a fixed order (so no BLAS, whose order of
-summation depends on the number of rows). Therefore any way of cutting the sound into chunks gives the same bits.
+summation depends on the number of rows). Therefore any way of cutting the audio into chunks gives the same bits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from speech2vid.types import Waveform
 
 Array = NDArray[np.float64]
 
-MEL_FLOOR = 1e-8  # filter energies below this (about the rounding noise of 16-bit sound) count as this
+MEL_FLOOR = 1e-8  # filter energies below this (about the rounding noise of 16-bit audio) count as this
 LEVEL_FLOOR_DB = -100.0
 
 _BIN_HZ = np.arange(MFCC_FFT // 2 + 1) * (SAMPLE_RATE_HZ / MFCC_FFT)
@@ -55,7 +55,7 @@ def mel_filters() -> Array:
 
 
 def _level_weights() -> Array:
-    """Weights (257,) that sum a power spectrum to the mean square of the sound, with the pre-emphasis undone."""
+    """Weights (257,) that sum a power spectrum to the mean square of the audio, with the pre-emphasis undone."""
     pre_emphasis = np.abs(1.0 - MFCC_PREEMPHASIS * np.exp(-2j * np.pi * _BIN_HZ / SAMPLE_RATE_HZ)) ** 2
     weights: Array = 2.0 / (MFCC_FFT * np.sum(HAMMING**2)) / pre_emphasis
     return weights
@@ -84,7 +84,7 @@ class AudioFeatures:
     Attributes:
         mfcc: (T, 13) float32, liftered cepstra; coefficient 0 first.
         logmel: (T, 40) float32, natural logarithm of the filter energies, at least ``log(MEL_FLOOR)``.
-        level_db: (T,) float32, root mean square of the sound between 300 and 3700 Hz in dB below full scale
+        level_db: (T,) float32, root mean square of the audio between 300 and 3700 Hz in dB below full scale
             (a sine of amplitude 1 is −3), at least ``LEVEL_FLOOR_DB``.
     """
 
@@ -120,9 +120,9 @@ def _features(samples: Waveform, rows: int) -> AudioFeatures:
 
 
 class FeatureStream:
-    """Features of a sound that arrives in chunks of any size; the rows are those of ``audio_features``, bit for bit.
+    """Features of audio that arrives in chunks of any size; the rows are those of ``audio_features``, bit for bit.
 
-    A row is returned once the sound has reached 12.5 ms (200 samples) past its centre. At most 560 samples are kept.
+    A row is returned once the audio has reached 12.5 ms (200 samples) past its centre. At most 560 samples are kept.
     """
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ class FeatureStream:
         return _features(*self._framer.push(chunk))
 
     def flush(self) -> AudioFeatures:
-        """Return the last rows, with zeros after the end of the sound. The stream is then ready for another sound."""
+        """Return the last rows, with zeros after the end. The stream is then ready for another recording."""
         last = _features(*self._framer.flush())
         self._start()
         return last
@@ -157,18 +157,18 @@ def concatenate(parts: list[AudioFeatures]) -> AudioFeatures:
 
 
 def audio_features(waveform: Waveform) -> AudioFeatures:
-    """Features of a whole sound, (n,) float at 16 kHz in −1–1: ``n // 160 + 1`` rows. Errors as ``FeatureStream``."""
+    """Return the features of a recording, (n,) float at 16 kHz in −1–1: ``n // 160 + 1`` rows. Errors as the stream."""
     stream = FeatureStream()
     return concatenate([stream.push(waveform), stream.flush()])
 
 
 def mfcc(waveform: Waveform) -> NDArray[np.float32]:
-    """MFCC of a whole sound, (T, 13) float32 at 100 Hz, T = n // 160 + 1 (Sect. 3.4)."""
+    """MFCC of a whole recording, (T, 13) float32 at 100 Hz, T = n // 160 + 1 (Sect. 3.4)."""
     return audio_features(waveform).mfcc
 
 
 def logmel(waveform: Waveform) -> NDArray[np.float32]:
-    """Log-mel energies of a whole sound, (T, 40) float32 at 100 Hz, T = n // 160 + 1."""
+    """Log-mel energies of a whole recording, (T, 40) float32 at 100 Hz, T = n // 160 + 1."""
     return audio_features(waveform).logmel
 
 

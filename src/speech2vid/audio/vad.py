@@ -1,6 +1,6 @@
 """When somebody speaks: an activity between 0 and 1 for every video frame, from the level of the speech band.
 
-The level (300–3700 Hz, so that mains hum hardly counts) is compared with a noise floor that follows the sound:
+The level (300–3700 Hz, so that mains hum hardly counts) is compared with a noise floor that follows the audio:
 
 1. median over 7 rows: clicks shorter than 40 ms vanish;
 2. noise floor: the lowest that the loudest of 7 neighbouring rows gets from 3 s before to 0.12 s after, within −72 …
@@ -10,8 +10,8 @@ The level (300–3700 Hz, so that mains hum hardly counts) is compared with a no
 4. it is widened by 0.08 s before (lips open before the voice) and 0.2 s after (pauses inside words);
 5. a mean over 90 ms around the middle of each frame turns the steps into ramps.
 
-Nothing depends on the whole sound: the activity of a frame is known ``LATENCY_S`` = 0.2825 s after its middle.
-Silence is what is digital silence, quieter than −62 dB, or steady up to −40 dB; steady sound above −30 dB counts as
+Nothing depends on the whole audio: the activity of a frame is known ``LATENCY_S`` = 0.2825 s after its middle.
+Silence is what is digital silence, quieter than −62 dB, or steady up to −40 dB; steady audio above −30 dB counts as
 speech, since a held vowel is steady too.
 """
 
@@ -60,7 +60,7 @@ class ActivityStream:
         return self._advance(level_db, last=False)
 
     def flush(self) -> Values:
-        """Return the activities of the last frames. The stream is then ready for another sound."""
+        """Return the activities of the last frames. The stream is then ready for another recording."""
         activity = self._advance(np.empty(0, np.float32), last=True)
         self._speaking = False
         return activity
@@ -91,11 +91,11 @@ class ActivityStream:
 
 
 def speech_activity(level_db: Values) -> Values:
-    """Speech activity of all video frames of a sound from all its levels: (T,) → (N,) float32 0–1, N = (T + 1) // 4."""
+    """Return the speech activity of all video frames from the levels: (T,) → (N,) float32 0–1, N = (T + 1) // 4."""
     stream = ActivityStream()
     return np.concatenate([stream.push(level_db), stream.flush()])
 
 
 def waveform_activity(waveform: Waveform) -> Values:
-    """Speech activity of a whole sound, (n,) float at 16 kHz: (N,) float32 0–1, N = (n + 320) // 640."""
+    """Speech activity of a whole recording, (n,) float at 16 kHz: (N,) float32 0–1, N = (n + 320) // 640."""
     return speech_activity(audio_features(waveform).level_db)

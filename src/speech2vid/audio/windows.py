@@ -1,4 +1,4 @@
-"""Feature rows → one window of sound for each video frame, whole or in chunks (Sect. 3.4).
+"""Feature rows → one window of audio for each video frame, whole or in chunks (Sect. 3.4).
 
 Video frame i is on screen from i/25 s to (i + 1)/25 s; its middle is (i + 1/2)/25 s = (4 i + 2) × 10 ms, which is
 exactly the centre of feature row 4 i + 2. So::
@@ -6,9 +6,9 @@ exactly the centre of feature row 4 i + 2. So::
     window of frame i, S steps  =  rows 4 i + 2 − S // 2  …  4 i + 2 − S // 2 + S − 1
 
 For odd S (the paper's 35: rows 4 i − 15 … 4 i + 19) the middle of the window IS the middle of the frame; for even S it
-is half a step (5 ms) early. Rows outside the sound are those of digital silence.
+is half a step (5 ms) early. Rows outside the audio are those of digital silence.
 
-A frame exists if its middle lies inside the sound or on its end, which gives round(D × 25) frames for D seconds, half
+A frame exists if its middle lies inside the audio or on its end, which gives round(D × 25) frames for D seconds, half
 rounded up, in whole numbers: ``(n + 320) // 640`` for n samples.
 """
 
@@ -72,7 +72,7 @@ class RowWindows:
         return windows
 
     def flush(self) -> Rows:
-        """Return the windows around the last rows. The stream is then ready for another sound."""
+        """Return the windows around the last rows. The stream is then ready for another recording."""
         last = self.push(self._tail)
         self._start()
         return last
@@ -91,7 +91,7 @@ class FrameWindows(RowWindows):
 
 
 def frame_windows(rows: Rows, steps: int, outside: Rows) -> Rows:
-    """Windows of all video frames from all rows of a sound: (T, C) → (N, C, steps) float32, N = (T + 1) // 4."""
+    """Windows of all video frames from all rows of a recording: (T, C) → (N, C, steps) float32, N = (T + 1) // 4."""
     stream = FrameWindows(steps, outside)
     return np.concatenate([stream.push(rows), stream.flush()])
 
@@ -102,5 +102,5 @@ def mfcc_windows(mfcc: Rows) -> Rows:
 
 
 def windows(waveform: Waveform) -> Rows:
-    """The networks' input for a whole sound, (n,) float at 16 kHz: (N, 1, 12, 35) float32, N = (n + 320) // 640."""
+    """The networks' input for a whole recording, (n,) float at 16 kHz: (N, 1, 12, 35) float32, N = (n + 320) // 640."""
     return mfcc_windows(audio_features(waveform).mfcc)

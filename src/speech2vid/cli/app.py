@@ -22,7 +22,7 @@ def app(
         float, typer.Option("--max-upload-mb", min=1, metavar="MB", help="Largest file that is taken.")
     ] = 200,
     max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=1, metavar="S", help="Longest sound or video that is taken.")
+        float, typer.Option("--max-seconds", min=1, metavar="S", help="Longest audio or video that is taken.")
     ] = 300,
 ) -> None:
     """Show a page in the browser: talk, redub, sync, and a face that speaks along with the microphone.

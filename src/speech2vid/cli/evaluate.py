@@ -49,8 +49,8 @@ def evaluate(
 ) -> None:
     """Measure weights on a sample store: generate every clip again and compare with the truth.
 
-    Each clip of a second or more is made from stills of its speaker and its sound. Beside it stand the truth, the same
-    with the true mouth shapes, with another clip's sound, stills that do not move, and another person's video. A run
+    Each clip of a second or more is made from stills of its speaker and its audio. Next to it stand the truth, the same
+    with the true mouth shapes, with another clip's audio, stills that do not move, and another person's video. A run
     that was stopped carries on when it is started again.
     """
     from speech2vid.evaluation import evaluate as measure

@@ -17,7 +17,7 @@ def export(
         typer.Option("--weights", metavar="FILE|DIR", help="Weight files to export; the package's own by default."),
     ] = None,
 ) -> None:
-    """Write networks as ONNX graphs, which point into the weight files beside them. Needs the extra `train`."""
+    """Write networks as ONNX graphs, which point into the weight files next to them. Needs the extra `train`."""
     require_extra("export")
     from speech2vid.training.export import export as write
 

@@ -33,7 +33,7 @@ def prepare(
     ] = "local",
     sync: Annotated[
         Literal["on", "off"],
-        typer.Option("--sync", help="Correct the sound's offset and find who speaks, or trust the sources."),
+        typer.Option("--sync", help="Correct the audio's offset and find who speaks, or trust the sources."),
     ] = "on",
     as_json: JsonFlag = False,
 ) -> None:
@@ -71,7 +71,7 @@ def _show(report: PrepareReport, out: Path) -> None:
     moved = [tuple(str(value) for value in each.values()) for each in record["offsets"][:MOST_ROWS]]
     if moved:
         more = f", the first {MOST_ROWS} of {len(record['offsets'])}" if len(record["offsets"]) > MOST_ROWS else ""
-        print_table(f"Sound moved{more}", ("file", "frames late", "seconds late", "confidence"), moved)
+        print_table(f"Audio moved{more}", ("file", "frames late", "seconds late", "confidence"), moved)
     if report.frames:
         speeds = [(stage, f"{s:.1f}", f"{report.frames / s:.0f}") for stage, s in report.stage_s.items()]
         print_table("Work of this run", ("stage", "seconds", "frames a second"), speeds)

@@ -24,7 +24,7 @@ SignKey = Annotated[
 ]
 SignAlg = Annotated[
     Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] | None,
-    typer.Option("--sign-alg", help="How to sign; else what fits the key."),
+    typer.Option("--sign-alg", help="Signature algorithm (default: the one that fits the key)."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""``speech2vid redub``: a video and a new sound → the video in which the mouth follows the new sound."""
+"""``speech2vid redub``: a video and new audio → the video in which the mouth follows the new audio."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speech2vid.cli.talk import Crf, Device, Weights, show
 
 def redub(
     video: Annotated[Path, typer.Option("--video", metavar="FILE", help="The video to re-dub.")],
-    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What is said now: any file with sound.")],
+    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What is said now: any file with audio.")],
     outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The new video: .mp4, .mov or .mkv.")],
     blend: Annotated[
         Literal["network", "poisson"],
@@ -26,7 +26,9 @@ def redub(
     length: Annotated[
         Literal["audio", "video", "shortest"],
         typer.Option(
-            "--length", help="As long as what. Beyond its end the video's last moments are played back and forth."
+            "--length",
+            help="Output duration: audio, video or shortest. "
+            "Past its end the video's last moments are played back and forth.",
         ),
     ] = "audio",
     face_index: Annotated[
@@ -34,12 +36,15 @@ def redub(
         typer.Option(
             "--face-index",
             min=0,
-            help="The person who speaks, numbered from 0 by appearance and from left to right; else it is heard.",
+            help="The person who speaks, numbered from 0 by appearance and from left to right "
+            "(default: detected from the audio).",
         ),
     ] = None,
     speakers: Annotated[
         Path | None,
-        typer.Option("--speakers", metavar="MAP.toml", help="Which person says which sound; --audio is what is heard."),
+        typer.Option(
+            "--speakers", metavar="MAP.toml", help="Which person says which recording; --audio is what is heard."
+        ),
     ] = None,
     preview: Annotated[
         Path | None,
@@ -47,7 +52,7 @@ def redub(
     ] = None,
     silence: Annotated[
         Literal["hold", "follow"],
-        typer.Option("--silence", help="Where nobody speaks: hold the mouth closed, or follow every sound."),
+        typer.Option("--silence", help="Where nobody speaks: hold the mouth closed, or follow all audio."),
     ] = "hold",
     crf: Crf = 18,
     device: Device = "auto",
@@ -63,7 +68,7 @@ def redub(
 ) -> None:
     """Make the speaker of a video say another recording.
 
-    Only the lower face of who speaks is changed. Size, frame times, colours, subtitles and further sound tracks of the
+    Only the lower face of who speaks is changed. Size, frame times, colours, subtitles and further audio tracks of the
     video are kept; the new file carries a mark that it is synthetic. See docs/redub.md.
     """
     from speech2vid.inference.redub import redub as make

@@ -21,7 +21,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 for any free one.")] = 7861,
     streams: Annotated[int, typer.Option("--streams", min=1, help="Live streams at the same time.")] = 2,
     max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=1, metavar="S", help="Longest sound that POST /talk takes.")
+        float, typer.Option("--max-seconds", min=1, metavar="S", help="Longest audio that POST /talk takes.")
     ] = 300,
     max_upload_mb: Annotated[
         float, typer.Option("--max-upload-mb", min=1, metavar="MB", help="Largest request that POST /talk takes.")
@@ -29,7 +29,7 @@ def serve(
     device: Device = "auto",
     weights: Weights = None,
 ) -> None:
-    """Serve programs: POST /talk makes a video, the WebSocket /live pictures while the sound is coming in.
+    """Serve programs: POST /talk makes a video, the WebSocket /live frames while the audio is coming in.
 
     docs/endpoint.md describes both. For this machine alone unless --host says otherwise; there are no accounts and no
     encryption. Needs the extra `serve`.

@@ -1,4 +1,4 @@
-"""``speech2vid sync``: by how much is the sound late, and the file without it."""
+"""``speech2vid sync``: by how much is the audio late, and the file without it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sync(
     fix: Annotated[
         Path | None,
         typer.Option(
-            "--fix", metavar="OUT.mp4", help="Write the video with its sound moved into place: .mp4, .mov or .mkv."
+            "--fix", metavar="OUT.mp4", help="Write the video with its audio moved into place: .mp4, .mov or .mkv."
         ),
     ] = None,
     weights: Annotated[
@@ -29,9 +29,9 @@ def sync(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure by how much the sound is later than the picture, from the lips of those who speak.
+    """Measure by how much the audio is later than the video, from the lips of those who speak.
 
-    Counted in seconds and in the video's own frames; negative where the sound is early. With --fix nothing is encoded
+    Counted in seconds and in the video's own frames; negative where the audio is early. With --fix nothing is encoded
     again. Nothing is written when the measurement is not sure.
     """
     from fractions import Fraction
@@ -57,7 +57,7 @@ def sync(
             )
         shift_audio(video, fix, Fraction(-round(1000 * measure.offset_s), 1000))
         if not as_json:
-            typer.echo(f"{fix}: the sound moved by {-measure.offset_s:+.2f} s")
+            typer.echo(f"{fix}: the audio moved by {-measure.offset_s:+.2f} s")
 
 
 def record(measure: SyncMeasure, sure: bool) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def show(video: Path, measure: SyncMeasure) -> None:
     word = "later" if measure.offset_s > 0 else "earlier"
     if frames:
         plural = "frames" if frames > 1 else "frame"
-        typer.echo(f"{video}: the sound is {frames} {plural} ({abs(measure.offset_s):.2f} s) {word} than the picture")
+        typer.echo(f"{video}: the audio is {frames} {plural} ({abs(measure.offset_s):.2f} s) {word} than the picture")
     else:
-        typer.echo(f"{video}: sound and picture are in step")
+        typer.echo(f"{video}: audio and picture are in step")
     agree = float((abs(measure.window_offsets - measure.offset_s * FRAME_RATE_HZ) <= AGREE_FRAMES).mean())
     typer.echo(f"confidence {measure.confidence:.2f}; {agree:.0%} of {len(measure.starts)} one-second windows agree")

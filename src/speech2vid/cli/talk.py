@@ -1,4 +1,4 @@
-"""``speech2vid talk``: photo and sound → video."""
+"""``speech2vid talk``: photo and audio → video."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def talk(
             "--face", metavar="IMG|VIDEO", help="A photo; repeat it for up to five of the same person; or one video."
         ),
     ],
-    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What the face says: any file with sound.")],
+    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What the face says: any file with audio.")],
     outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The video: .mp4, .mov or .mkv.")],
     crop: Annotated[bool, typer.Option("--crop", help="The aligned face alone instead of the whole picture.")] = False,
     silence: Annotated[
         Literal["hold", "follow"],
-        typer.Option("--silence", help="Where nobody speaks: hold the mouth closed, or follow every sound."),
+        typer.Option("--silence", help="Where nobody speaks: hold the mouth closed, or follow all audio."),
     ] = "hold",
     face_index: Annotated[
         int | None,
@@ -63,9 +63,9 @@ def talk(
     sign_alg: SignAlg = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make the face in a photo say a recording.
+    """Animate a face photo to speak an audio recording.
 
-    The video has 25 frames a second, the size of the first photo, the given sound, and a mark that it is synthetic.
+    The video has 25 frames a second, the size of the first photo, the given audio, and a mark that it is synthetic.
     """
     from speech2vid.inference.talk import talk as make
 

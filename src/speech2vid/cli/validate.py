@@ -14,7 +14,7 @@ def validate(
     store: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that prepare made.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Read every sample of a store: names, sizes, hashes, shapes, pictures. The first fault is named."""
+    """Read every sample of a store: names, sizes, hashes, shapes, images. The first fault is named."""
     from speech2vid.data.store import SampleStore
 
     opened = SampleStore(store)

@@ -23,7 +23,7 @@ def verify(
     file: Annotated[Path, typer.Argument(help="A video file.", metavar="FILE")],
     roots: Annotated[
         Path | None,
-        typer.Option("--roots", metavar="PEM", help="Certificates to trust: whose signature is more than a name."),
+        typer.Option("--roots", metavar="PEM", help="Trusted root certificates."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -1,6 +1,6 @@
-"""Who speaks, and by how much the sound is late (Sect. 4): tracks and what they are heard to say → verdicts.
+"""Who speaks, and by how much the audio is late (Sect. 4): tracks and what they are heard to say → verdicts.
 
-How well each frame of a face fits the sound at each offset is for a ``SyncScorer`` to say. Everything that follows from
+How well each frame of a face fits the audio at each offset is for a ``SyncScorer`` to say. Everything that follows from
 it is here: one offset for the whole file, from all its faces together; of faces that are seen at the same time, the
 one that fits best; and a reason for those left out.
 """
@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 
 
 class SyncScorer(Protocol):
-    """Says how well a face fits a sound.
+    """Says how well a face fits a recording.
 
     Attributes:
         name: of the method and its weights; a store made with another one is made again.
@@ -42,7 +42,7 @@ class SyncScorer(Protocol):
     least: float
 
     def __call__(self, faces: Frames, landmarks: Points, audio: Waveform, lead_frames: int) -> Floats:
-        """How well each frame fits the sound at each offset; more is better.
+        """How well each frame fits the audio at each offset; more is better.
 
         Args:
             faces: (T, 112, 112, 3) uint8 RGB.
@@ -51,7 +51,7 @@ class SyncScorer(Protocol):
             lead_frames: at least 15, but for a track at the beginning of its file.
 
         Returns:
-            (T, 31) at offsets −15 … 15 frames, positive where the sound is later than the picture; NaN: not known.
+            (T, 31) at offsets −15 … 15 frames, positive where the audio is later than the video; NaN: not known.
         """
         ...
 
@@ -63,7 +63,7 @@ class SeenTrack:
     Attributes:
         start: its first frame.
         face_px: how large it is.
-        fits: (T, 31) how well its frames fit the sound.
+        fits: (T, 31) how well its frames fit the audio.
         spoken: in how many of its frames speech is heard.
     """
 
@@ -90,7 +90,7 @@ class SeenTrack:
 
 @dataclass(frozen=True)
 class FileOffset:
-    """By how much the sound of a file is late, how sure that is, and whether that is sure enough to act on."""
+    """By how much the audio of a file is late, how sure that is, and whether that is sure enough to act on."""
 
     offset_s: float = 0.0
     confidence: float = 0.0
@@ -99,7 +99,7 @@ class FileOffset:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How well a track fits the sound at the file's offset, and why it is left out, if it is."""
+    """How well a track fits the audio at the file's offset, and why it is left out, if it is."""
 
     confidence: float
     reason: Reason | None
@@ -159,7 +159,7 @@ def _fit(track: SeenTrack, offset: FileOffset) -> float:
 
 
 def _fit_as_kept(track: SeenTrack, offset: FileOffset) -> float:
-    """How much better the track fits the sound that it would be kept with: moved by a sure offset, else as it is."""
+    """How much better the track fits the audio that it would be kept with: moved by a sure offset, else as it is."""
     curve = track.curve
     offset = offset if offset.sure else FileOffset()
     return float(curve[near(offset.offset_s * FRAME_RATE_HZ)].max() - np.median(curve))

@@ -23,7 +23,7 @@ from speech2vid.types import Points
 
 @dataclass(frozen=True)
 class _Face:
-    """A frame of a track without its source picture."""
+    """A frame of a track without its source image."""
 
     jpeg: bytes
     context: bytes
@@ -37,7 +37,7 @@ class TrackFinder:
     """Finds the tracks of all faces in the frames of a video; holds a few frames and the tracks under way.
 
     Args:
-        clock: is told what the stages take.
+        clock: measures the time of each stage.
     """
 
     def __init__(self, clock: StageTimer) -> None:

@@ -15,7 +15,7 @@ from speech2vid.types import Frames, Image
 
 QUALITY = 97
 CONTEXT_QUALITY = 93  # of the 224 px faces: 13 KB
-_START, _END = b"\xff\xd8", b"\xff\xd9"  # never inside a picture: its data has a zero after every 0xff
+_START, _END = b"\xff\xd8", b"\xff\xd9"  # never inside an image: its data has a zero after every 0xff
 
 
 def encode_jpeg(image: Image, quality: int = QUALITY) -> bytes:

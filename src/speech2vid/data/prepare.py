@@ -67,7 +67,7 @@ def prepare(
         jobs: processes that work side by side. The store is the same for any number.
         engine: ``local``, or ``ray``: the files are Ray tasks, here or on a cluster whose machines all see ``sources``
             and ``out`` under the same paths. The store is the same.
-        sync: ``on`` finds and corrects the offset between sound and picture, and of several faces keeps the one that
+        sync: ``on`` finds and corrects the offset between audio and image, and of several faces keeps the one that
             speaks; ``off`` trusts the sources to be in sync and to show nobody but the speaker.
         shard_bytes: a tar file that has reached this size is followed by another one.
         on_progress: called with the number of files done and of all files.

@@ -1,6 +1,6 @@
-"""One source file through all stages: probe → face tracks → sound → samples, into a fragment of a store.
+"""One source file through all stages: probe → face tracks → audio → samples, into a fragment of a store.
 
-A fragment is ``SHA256.json``, the outcome, and if a track was kept ``SHA256.tar`` beside it. The outcome is written
+A fragment is ``SHA256.json``, the outcome, and if a track was kept ``SHA256.tar`` next to it. The outcome is written
 last: where it is, the file is done, whatever happens to the process.
 """
 
@@ -48,7 +48,7 @@ from speech2vid.media import MediaFile, VideoReader, read_keyframes
 from speech2vid.timing import StageTimer
 from speech2vid.types import MediaInfo
 
-MIN_RATE_HZ = Fraction(20)  # with fewer pictures a second lips cannot be followed
+MIN_RATE_HZ = Fraction(20)  # with fewer frames a second lips cannot be followed
 MIN_FACE_PX = 48  # source pixels that become the 112 px face
 BLANK_KEYFRAMES = 5  # a shorter video is decoded: its content may begin after a fade
 MAX_TURN = 0.8  # 0 frontal, 1 the nose at the edge of the face
@@ -56,7 +56,7 @@ SPOKEN = 0.5  # activity from which on a frame counts as speech
 DETAILS = {
     Reason.NO_FACE: "a shot without a frontal face in any frame that was looked at",
     Reason.CROWD: f"more than {MAX_FACES} faces at once; only the largest were followed",
-    Reason.LISTENER: "somebody else who is seen at the same time fits the sound better",
+    Reason.LISTENER: "somebody else who is seen at the same time fits the audio better",
     Reason.LOW_CONFIDENCE: "several faces are seen, and it cannot be told who speaks",
     Reason.OFF_SCREEN: "the lips fit none of what is said: a voice off screen, or a dubbed one",
 }
@@ -177,7 +177,7 @@ def _seen_tracks(
     tally: _Tally,
     spool: TarWriter,
 ) -> Iterator[SeenTrack]:
-    """First pass: every track that can be used goes to the spool, with more sound around it than it will keep."""
+    """First pass: every track that can be used goes to the spool, with more audio around it than it will keep."""
     cutter = AudioCutter(source)
     finder = TrackFinder(clock)
     with VideoReader(source, FRAME_RATE_HZ) as reader:
@@ -201,7 +201,7 @@ def _seen_tracks(
 
 
 def _fits(track: FaceTrack, audio: TrackAudio, scorer: SyncScorer | None) -> tuple[Floats, int]:
-    """How well each frame fits the sound at each offset, (T, 31), and in how many frames speech is heard."""
+    """How well each frame fits the audio at each offset, (T, 31), and in how many frames speech is heard."""
     if scorer is None:
         return np.zeros((len(track), len(OFFSETS)), np.float32), 0
     faces = decode_jpegs(b"".join(track.jpegs), len(track))
@@ -219,7 +219,7 @@ def _keep_or_drop(
     tally: _Tally,
     fragment: TarWriter,
 ) -> None:
-    """Second pass: a track that speaks gets the sound of its lips."""
+    """Second pass: a track that speaks gets the audio of its lips."""
     if verdict.reason is not None:
         tally.drop(verdict.reason, DETAILS[verdict.reason])
         return
@@ -273,7 +273,7 @@ def probe_source(source: MediaFile) -> MediaInfo:
 
     Raises:
         MediaError: it cannot be read.
-        Dropped: without picture or sound, or with too few pictures a second.
+        Dropped: without image or audio, or with too few frames a second.
     """
     info = source.info
     if not info.has_video:

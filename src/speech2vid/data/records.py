@@ -20,17 +20,17 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"  # not a media file, or damaged beyond use
     NO_VIDEO_STREAM = "no_video"  # no video stream
     NO_AUDIO = "no_audio"  # no audio stream, or none while the face is seen
-    LOW_FRAME_RATE = "low_frame_rate"  # too few pictures a second to see speech
+    LOW_FRAME_RATE = "low_frame_rate"  # too few frames a second to see speech
     BLANK = "blank"  # one colour throughout
     NO_FACE = "no_face"  # a shot without a frontal face: a slide, a landscape, somebody from behind
     CROWD = "crowd"  # more faces at once than are followed
-    TOO_SHORT = "too_short"  # the face is seen, with sound, for too short a time
+    TOO_SHORT = "too_short"  # the face is seen, with audio, for too short a time
     TOO_SMALL = "too_small"  # the face has too few pixels
     PROFILE = "profile"  # the head is turned too far
     SILENT = "silent"  # digital silence throughout
-    LISTENER = "listener"  # somebody else who is seen at the time fits the sound better
+    LISTENER = "listener"  # somebody else who is seen at the time fits the audio better
     LOW_CONFIDENCE = "low_confidence"  # several are seen, and it cannot be told who speaks
-    OFF_SCREEN = "off_screen"  # nobody who is seen fits the sound
+    OFF_SCREEN = "off_screen"  # nobody who is seen fits the audio
     DUPLICATE = "duplicate"  # the same bytes as a file before it
     CRASHED = "crashed"  # the process died on it (a defect in a decoder, or no memory left)
     FAILED = "failed"  # an unexpected error: a defect of the program
@@ -55,7 +55,7 @@ class Source:
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """A face followed through a stretch of a video, before its sound is known.
+    """A face followed through a stretch of a video, before its audio is known.
 
     Attributes:
         start: number of its first frame on the source's 25 Hz grid.
@@ -99,11 +99,11 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class TrackAudio:
-    """The sound of a track, with some of what was heard just before and after it, so that windows at its ends are true.
+    """The audio of a track, with some of what was heard just before and after it, so that windows at its ends are true.
 
     Attributes:
         samples: (N,) int16, 16 kHz mono; N is a multiple of 640.
-        lead_frames: video frames' worth of sound before the first frame of the track.
+        lead_frames: video frames' worth of audio before the first frame of the track.
     """
 
     samples: NDArray[np.int16]
@@ -124,9 +124,9 @@ class TrackRecord:
         opening_std: standard deviation of the lip opening, px of the aligned face.
         versions: of the format and of the programs that made it.
         shot: number of the shot in the source.
-        offset_s: by how much the sound was later than the picture in the source; corrected here, to the sample.
+        offset_s: by how much the audio was later than the video in the source; corrected here, to the sample.
         offset_frames: the same in the source's own frames, rounded.
-        confidence: that this face speaks this sound, in the units of the meter named in ``versions``.
+        confidence: that this face speaks this audio, in the units of the meter named in ``versions``.
         detection: mean score of the face detector.
         embedding: (128,) of the face.
     """
@@ -162,7 +162,7 @@ class Track:
         landmarks: (T, 68, 2) float32 in the 112 px frame.
         source_landmarks: (T, 68, 2) float32 in the source's pixels.
         transforms: (T, 2, 3) float64, source pixels → 112 px frame.
-        audio: (N,) int16, 16 kHz mono, with ``record.audio_lead_frames`` frames of sound before the first frame and
+        audio: (N,) int16, 16 kHz mono, with ``record.audio_lead_frames`` frames of audio before the first frame and
             up to as many after the last. For true windows at the ends of the track, compute them from all of it and
             take T from number ``audio_lead_frames`` on.
         context: (T, 224, 224, 3) uint8 RGB, the same faces with more around them, if they were asked for; else empty.
@@ -186,7 +186,7 @@ class Track:
 
     @property
     def waveform(self) -> Waveform:
-        """The sound of exactly these frames, (T × 640,) float32 -1–1."""
+        """The audio of exactly these frames, (T × 640,) float32 -1–1."""
         start = self.record.audio_lead_frames * SAMPLES_PER_FRAME
         return self.audio_with_context[start : start + len(self) * SAMPLES_PER_FRAME]
 

@@ -78,7 +78,7 @@ class PrepareReport:
         }
 
     def _offsets(self) -> list[dict[str, Any]]:
-        """Of each file whose sound was moved: by how much, and how well its tracks fit the sound on average."""
+        """Of each file whose audio was moved: by how much, and how well its tracks fit the audio on average."""
         moved: dict[str, list[TrackEntry]] = {}
         for track in self.tracks:
             if track.offset_s or track.offset_frames:

@@ -65,7 +65,7 @@ def report_page(report: PrepareReport, sheet: ContactSheet) -> bytes:
         ("face size, source px", [track.face_px for track in tracks]),
         ("turn of the head, 0 frontal – 1", [track.turn for track in tracks]),
         ("length of track, s", [track.seconds for track in tracks]),
-        ("sound later than picture, s (corrected)", [track.offset_s for track in tracks]),
+        ("audio later than picture, s (corrected)", [track.offset_s for track in tracks]),
         ("confidence that this face speaks", [track.confidence for track in tracks]),
     )
     splits = [(name, *column.values()) for name, column in record["splits"].items()]

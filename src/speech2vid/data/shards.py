@@ -87,7 +87,7 @@ def record_of(members: Mapping[str, bytes]) -> TrackRecord:
 
 
 def faces_of(members: Mapping[str, bytes]) -> FaceTrack:
-    """What ``members_of`` was given, its pictures still encoded; for samples that this program has just written."""
+    """What ``members_of`` was given, its images still encoded; for samples that this program has just written."""
     record = record_of(members)
     return FaceTrack(
         round(record.start_s * FRAME_RATE_HZ),
@@ -103,7 +103,7 @@ def faces_of(members: Mapping[str, bytes]) -> FaceTrack:
 
 
 def audio_of(members: Mapping[str, bytes]) -> TrackAudio:
-    """The sound of such a sample."""
+    """The audio of such a sample."""
     return TrackAudio(_array(members[AUDIO], np.int16, None), record_of(members).audio_lead_frames)
 
 
@@ -111,7 +111,7 @@ def track_of(members: Mapping[str, bytes], *, jpegs: bool = True, context: bool 
     """Decode a sample.
 
     Args:
-        jpegs: False leaves the pictures undecoded; ``frames`` is then (0, 112, 112, 3).
+        jpegs: False leaves the images undecoded; ``frames`` is then (0, 112, 112, 3).
         context: decode the 224 px faces too; else ``context`` is (0, 224, 224, 3).
 
     Raises:
@@ -132,7 +132,7 @@ def track_of(members: Mapping[str, bytes], *, jpegs: bool = True, context: bool 
         raise DataError(f"sample {record.key} is damaged: {error}", PREPARE_AGAIN) from error
     track = Track(record, frames, landmarks, source_landmarks, transforms, audio, wide)
     if len(track.waveform) != record.frames * SAMPLES_PER_FRAME:
-        raise DataError(f"sample {record.key} is damaged: its sound is too short", PREPARE_AGAIN)
+        raise DataError(f"sample {record.key} is damaged: its audio is too short", PREPARE_AGAIN)
     return track
 
 

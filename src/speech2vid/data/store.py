@@ -14,7 +14,7 @@ from speech2vid.data.shards import CONTEXT, PREPARE_AGAIN, read_samples, read_sa
 from speech2vid.data.stored_faces import stored_track
 from speech2vid.errors import DataError
 
-THREADS = 4  # that decode pictures while the next ones are read
+THREADS = 4  # that decode images while the next ones are read
 READ_AHEAD = 16  # samples
 
 
@@ -53,10 +53,10 @@ class SampleStore:
 
         Args:
             split: one of ``splits``.
-            jpegs: False leaves the pictures undecoded, for what needs landmarks and sound only; ``frames`` is then
+            jpegs: False leaves the images undecoded, for what needs landmarks and audio only; ``frames`` is then
                 empty.
             context: decode the 224 px faces too.
-            stored: leave the pictures where they are: ``frames`` is then a
+            stored: leave the images where they are: ``frames`` is then a
                 :class:`speech2vid.data.stored_faces.StoredFaces`, which reads those that are asked for.
 
         Raises:
@@ -96,11 +96,11 @@ class SampleStore:
                 yield key, jpegs
 
     def load(self, split: str, *, jpegs: bool = True) -> list[Track]:
-        """All tracks of a split in memory: 0.94 MB for each second with pictures, 0.06 MB without."""
+        """All tracks of a split in memory: 0.94 MB for each second with images, 0.06 MB without."""
         return list(self.tracks(split, jpegs=jpegs))
 
     def validate(self) -> None:
-        """Read everything: names, content, shapes, pictures.
+        """Read everything: names, content, shapes, images.
 
         Raises:
             DataError: the first thing that is wrong.

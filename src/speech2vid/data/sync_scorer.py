@@ -35,7 +35,7 @@ class LipSync:
         self.name = f"sync-{self._networks.sha256[:8]}"
 
     def __call__(self, faces: Frames, landmarks: Points, audio: Waveform, lead_frames: int) -> Floats:
-        """Similarities of a track's frames and the sound, (T, 31)."""
+        """Similarities of a track's frames and the audio, (T, 31)."""
         video = self._networks.video(mouth_crops(faces), landmarks)
         return similarities(video, self._networks.audio([audio]), lead_frames)
 

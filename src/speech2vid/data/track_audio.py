@@ -1,4 +1,4 @@
-"""The sound that belongs to a track, cut out of its file without holding all of it."""
+"""The audio that belongs to a track, cut out of its file without holding all of it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from speech2vid.media import AnyPath, MediaFile, read_audio
 from speech2vid.types import Waveform
 
 MIN_TRACK_FRAMES = 15  # 0.6 s: a shorter track holds no still away from the target
-CONTEXT_FRAMES = 8  # 0.32 s of sound on either side of a track: more than half of a window
+CONTEXT_FRAMES = 8  # 0.32 s of audio on either side of a track: more than half of a window
 KEPT_SAMPLES = 90 * SAMPLE_RATE_HZ  # longer than a track and its context
 FULL_SCALE = 32767
 
 
 class AudioCutter:
-    """Reads the sound of a file once, forwards; a cut may begin up to 90 s before the end of the last one."""
+    """Reads the audio of a file once, forwards; a cut may begin up to 90 s before the end of the last one."""
 
     def __init__(self, source: AnyPath | MediaFile) -> None:
         self._chunks = read_audio(source)
@@ -27,10 +27,10 @@ class AudioCutter:
         self._first = 0  # number of the sample at _held[0]
 
     def cut(self, start: int, frames: int, context: int = CONTEXT_FRAMES) -> TrackAudio:
-        """The sound of ``frames`` video frames from number ``start`` on, with context; shorter where the sound ends.
+        """The audio of ``frames`` video frames from number ``start`` on, with context; shorter where the audio ends.
 
         Raises:
-            MediaError: none of the file's sound can be decoded.
+            MediaError: none of the file's audio can be decoded.
         """
         begin = max(0, start - context)
         end = start + frames + context
@@ -55,7 +55,7 @@ class AudioCutter:
 
 
 def hear(track: FaceTrack, cutter: AudioCutter) -> TrackAudio:
-    """The sound around a track, with room for every offset.
+    """The audio around a track, with room for every offset.
 
     Raises:
         Dropped: there is none while the face is seen, or digital silence.
@@ -65,31 +65,31 @@ def hear(track: FaceTrack, cutter: AudioCutter) -> TrackAudio:
     except MediaError as error:
         raise Rejected(Reason.NO_AUDIO, error.message) from error
     if len(audio.samples) <= audio.lead_frames * SAMPLES_PER_FRAME:
-        raise Rejected(Reason.NO_AUDIO, "the sound ends before the face is seen")
+        raise Rejected(Reason.NO_AUDIO, "the audio ends before the face is seen")
     if not audio.samples.any():
-        raise Rejected(Reason.SILENT, "the sound is digital silence while the face is seen")
+        raise Rejected(Reason.SILENT, "the audio is digital silence while the face is seen")
     return audio
 
 
 def join_audio(track: FaceTrack, audio: TrackAudio, offset_s: float) -> tuple[FaceTrack, TrackAudio]:
-    """Give a track the sound that is ``offset_s`` later than it, to the sample. Frames without sound are left out.
+    """Give a track the audio that is ``offset_s`` later than it, to the sample. Frames without audio are left out.
 
     Raises:
-        Dropped: no sound for the face, digital silence, or a track that is too short.
+        Dropped: no audio for the face, digital silence, or a track that is too short.
     """
     frames, samples_more = divmod(round(offset_s * SAMPLE_RATE_HZ), SAMPLES_PER_FRAME)
-    samples = audio.samples[samples_more:]  # from here on, frames of the sound are those of the picture
+    samples = audio.samples[samples_more:]  # from here on, frames of the audio are those of the image
     there = len(samples) // SAMPLES_PER_FRAME
-    begin = audio.lead_frames + frames  # frame of the sound that goes with the first picture
+    begin = audio.lead_frames + frames  # frame of the audio that goes with the first image
     first, last = max(0, -begin), min(len(track), there - begin)
     if last <= first:
-        raise Rejected(Reason.NO_AUDIO, "the sound ends before the face is seen")
+        raise Rejected(Reason.NO_AUDIO, "the audio ends before the face is seen")
     if last - first < MIN_TRACK_FRAMES:
-        raise Rejected(Reason.TOO_SHORT, f"a face with sound for {last - first} frames; {MIN_TRACK_FRAMES} are needed")
+        raise Rejected(Reason.TOO_SHORT, f"a face with audio for {last - first} frames; {MIN_TRACK_FRAMES} are needed")
     begin += first
     lead = min(CONTEXT_FRAMES, begin)
     stop = min(there, begin + last - first + CONTEXT_FRAMES)
     samples = samples[(begin - lead) * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
     if not samples[lead * SAMPLES_PER_FRAME : (lead + last - first) * SAMPLES_PER_FRAME].any():
-        raise Rejected(Reason.SILENT, "the sound is digital silence while the face is seen")
+        raise Rejected(Reason.SILENT, "the audio is digital silence while the face is seen")
     return track.between(first, last), TrackAudio(samples, lead)

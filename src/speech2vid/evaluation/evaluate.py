@@ -58,7 +58,7 @@ Progress = Callable[[int, int | None], None]  # pieces of work done, pieces in a
 StillsChoice = Literal["5", "1", "both"]
 STILLS: dict[str, tuple[str, ...]] = {"5": (FIVE,), "1": (ONE,), "both": (FIVE, ONE)}
 
-EXAMPLES, GRID_SIDE = 8, 6  # clips shown; identities and sounds of the grid
+EXAMPLES, GRID_SIDE = 8, 6  # clips shown; identities and recordings of the grid
 PACKAGE = "package"  # among ``weights``: those that come with the package
 
 
@@ -76,7 +76,7 @@ def evaluate(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Generate every clip of a second or more from stills of its speaker and its sound, measure, and write a report.
+    """Generate every clip of a second or more from stills of its speaker and its audio, measure, and write a report.
 
     A run that was stopped carries on when it is started again with the same data, weights and settings.
 
@@ -153,7 +153,7 @@ def evaluate_tracks(
     figures: bool = True,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """As :func:`evaluate`, of tracks and generators in memory; nothing is written. ``figures``: with pictures."""
+    """As :func:`evaluate`, of tracks and generators in memory; nothing is written. ``figures``: with images."""
     names = [generator.name for generator in runner.generators]
     return _evaluate(tracks, runner, names=names, columns=columns, seed=seed, figures=figures, progress=progress)
 

@@ -1,4 +1,4 @@
-"""What makes the pictures that are measured: any weights behind one interface, and the warp talker's form of it.
+"""What makes the images that are measured: any weights behind one interface, and the warp talker's form of it.
 
 A :class:`Generator` is a set of weights; a :class:`Speaker` is a person made of stills with them. Whatever the weights,
 frames are (T, 112, 112, 3) uint8 RGB in the frame of the aligned face.
@@ -26,15 +26,15 @@ class Speaker(Protocol):
     """Somebody made to speak from stills.
 
     Attributes:
-        stills: the first is the picture that comes alive; ascending by lip opening.
-        for_chance: whether another clip's sound is tried too, which says what chance is for these weights.
+        stills: the first is the image that comes alive; ascending by lip opening.
+        for_chance: whether another clip's audio is tried too, which says what chance is for these weights.
     """
 
     stills: tuple[Still, ...]
     for_chance: bool
 
     def says(self, track: Track, frames: int | None = None) -> Frames:
-        """With the sound of ``track``, said again from its beginning until there are ``frames`` pictures."""
+        """With the audio of ``track``, said again from its beginning until there are ``frames`` images."""
         ...
 
     def says_nothing(self, frames: int) -> Frames:
@@ -44,10 +44,10 @@ class Speaker(Protocol):
 
 @runtime_checkable
 class MotionSpeaker(Protocol):
-    """A speaker that can be told mouth shapes as well."""
+    """A speaker that can also be given mouth motion."""
 
     def shows(self, track: Track) -> Frames:
-        """With the true mouth shapes of ``track``: what the picture side could do if the sound side were perfect."""
+        """With the true mouth shapes of ``track``: what the image side could do if the audio side were perfect."""
         ...
 
 
@@ -107,7 +107,7 @@ class WarpSpeaker:
 
 
 def track_motion(track: Track, networks: TalkerNetworks, silence: Silence) -> Floats:
-    """What the voice network hears in a track's sound: (T, 20, 2), px relative to rest."""
+    """What the voice network hears in a track's audio: (T, 20, 2), px relative to rest."""
     stream = MouthMotionStream(networks.audio_to_mouth, silence)
     motions = np.concatenate(list(predict_mouth_motion([track.audio_with_context], stream)))
     lead = track.record.audio_lead_frames

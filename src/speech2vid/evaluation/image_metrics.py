@@ -1,4 +1,4 @@
-"""How close two pictures are, as the field counts it: MSE, PSNR, SSIM, over the paper's 109 px target (Sect. 5)."""
+"""How close two images are, as the field counts it: MSE, PSNR, SSIM, over the paper's 109 px target (Sect. 5)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _ssim(a: Floats, b: Floats) -> float:
     c1, c2 = SSIM_STEADY
     over = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     under = (mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2)
-    inside = slice(SSIM_WINDOW_PX // 2, -(SSIM_WINDOW_PX // 2))  # where the window lies in the picture
+    inside = slice(SSIM_WINDOW_PX // 2, -(SSIM_WINDOW_PX // 2))  # where the window lies in the image
     return float((over / under)[inside, inside].mean(dtype=np.float64))
 
 

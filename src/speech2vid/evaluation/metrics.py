@@ -102,7 +102,7 @@ class Scores:
     Attributes:
         values: metric → value; what cannot be told of the clip is not there.
         lag_curve: (21,) correlation of the lip opening at lags −10 … 10.
-        sync_curve: (31,) mean similarity of picture and sound at offsets −15 … 15; empty where it cannot be told.
+        sync_curve: (31,) mean similarity of image and audio at offsets −15 … 15; empty where it cannot be told.
     """
 
     values: dict[str, float]
@@ -158,7 +158,7 @@ def score(
 
 
 def match_audio(truth: Truth, frames: Frames, landmarks: Points, scorers: Scorers) -> Matching | None:
-    """Frames against the clip's own sound; None without the sync network, or where the clip is too short for it."""
+    """Frames against the clip's own audio; None without the sync network, or where the clip is too short for it."""
     if scorers.sync is None or truth.audio is None:
         return None
     lead_frames = truth.track.record.audio_lead_frames

@@ -69,7 +69,7 @@ def best_lag(curve: Values) -> int:
 
 
 def mouth_boxes(landmarks: Points) -> Boxes:
-    """The mouth and a margin in each frame, inside the picture: (T, 68, 2) → (T, 4)."""
+    """The mouth and a margin in each frame, inside the image: (T, 68, 2) → (T, 4)."""
     mouth = landmarks[:, MOUTH_POINTS]
     left, top, right, bottom = MOUTH_MARGIN_PX
     low = np.floor(mouth.min(axis=1)) - np.array([left, top])
@@ -89,7 +89,7 @@ def mouth_error(generated: Frames, target: Frames, boxes: Boxes) -> float:
 
 
 def sharpness(frames: Frames, boxes: Boxes) -> float:
-    """Variance of the Laplacian of the grey picture in the mouth boxes, mean over frames."""
+    """Variance of the Laplacian of the grey image in the mouth boxes, mean over frames."""
     variances = []
     for frame, (left, top, right, bottom) in zip(frames, boxes, strict=True):
         laplacian = cv2.Laplacian(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)

@@ -40,7 +40,7 @@ class PerceptualMetric:
         return None if find_spec("torch") is None else cls()
 
     def content_distance(self, generated: Frames, target: Frames) -> float:
-        """The paper's content loss without its picture term, of (T, 112, 112, 3) uint8 RGB twice.
+        """The paper's content loss without its image term, of (T, 112, 112, 3) uint8 RGB twice.
 
         Mean absolute difference at each of conv1 … conv5, summed; on the 109 px target, every fifth frame, the paper's
         samples.
@@ -61,7 +61,7 @@ class PerceptualMetric:
         return float(total(terms))
 
     def _look(self, frames: Frames) -> tuple[Tensor, list[Tensor]]:
-        """The faces looked at, and what is seen in them; a picture repeated (by ``np.broadcast_to``) is seen once."""
+        """The faces looked at, and what is seen in them; an image repeated (by ``np.broadcast_to``) is seen once."""
         import torch
 
         from speech2vid.models.face_recognition import at_its_size

@@ -1,4 +1,4 @@
-"""What is generated for which clip: whose stills, whose sound. Seeded clip by clip, whatever else is evaluated."""
+"""What is generated for which clip: whose stills, whose audio. Seeded clip by clip, whatever else is evaluated."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Trial:
     """A clip to generate again.
 
     Attributes:
-        clip: whose sound and truth.
+        clip: whose audio and truth.
         stills_of: where the stills come from: another clip of the speaker, or, where there is none, the clip itself.
-        other: a clip of somebody else, whose sound says what chance is.
+        other: a clip of somebody else, whose audio says what chance is.
     """
 
     clip: TrackRecord
@@ -80,7 +80,7 @@ def percentile_frames(openings: NDArray[np.floating]) -> list[int]:
 
 
 def stills_at(track: Track, frames: Sequence[int]) -> list[Still]:
-    """Aligned frames as stills: pictures of 112 px whose face is where it is."""
+    """Aligned frames as stills: images of 112 px whose face is where it is."""
     return [still_of_aligned(track, frame) for frame in frames]
 
 
@@ -89,7 +89,7 @@ def still_of_aligned(track: Track, frame: int) -> Still:
 
 
 def still_of_context(track: Track, frame: int, face: Image) -> Still:
-    """A frame as a still whose picture is its 224 px face."""
+    """A frame as a still whose image is its 224 px face."""
     return _still(track, frame, face, invert(context_from_face()))
 
 

@@ -1,4 +1,4 @@
-"""Pictures and videos of the report, as the paper's Figs. 7, 8, 11, 12 and 16, from the clips evaluated."""
+"""Images and videos of the report, as the paper's Figs. 7, 8, 11, 12 and 16, from the clips evaluated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONTROLS_PX = 48  # white, below: a player's buttons must not hide the mouths
 VIDEO_CRF = 20
 STILLS_TITLES = {FIVE: "five stills", "one_still": "one still"}
 TRUTH_TITLE, STILL_TITLE = "ground truth", "still photo"
-VOICE_TITLE, SOURCE_TITLE = "whose sound it is", "source"
+VOICE_TITLE, SOURCE_TITLE = "whose audio it is", "source"
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class QualitativeExample:
     """A clip at a few moments, and as a video.
 
     Attributes:
-        key: of the clip; with another's sound, also whose.
+        key: of the clip; with another's audio, also whose.
         moments: frame numbers.
         strips: what was filmed, and what was made in each way.
-        video: an MP4 of all of it side by side, with sound.
+        video: an MP4 of all of it side by side, with audio.
     """
 
     key: str
@@ -84,7 +84,7 @@ class GridTask:
 
     Attributes:
         source: the clip that the stills come from.
-        audio_tracks: clips whose sound is said.
+        audio_tracks: clips whose audio is said.
         moments: the frame shown of each.
         column, seed: which stills.
     """
@@ -98,7 +98,7 @@ class GridTask:
 
 @dataclass(frozen=True)
 class GridRow:
-    """An identity's photo, and (n, 112, 112, 3) frames, one of each sound."""
+    """An identity's photo, and (n, 112, 112, 3) frames, one of each audio."""
 
     photo: Image
     frames: Frames
@@ -106,7 +106,7 @@ class GridRow:
 
 @dataclass(frozen=True)
 class Grid:
-    """Identities by sounds (Fig. 7).
+    """Identities by recordings (Fig. 7).
 
     Attributes:
         header: (n, 112, 112, 3) the true frames of the sounds.
@@ -119,7 +119,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class RedubTask:
-    """A clip that says another clip's sound."""
+    """A clip that says another clip's audio."""
 
     filmed: Filmed
     voice: Filmed
@@ -152,7 +152,7 @@ def show_person(task: GridTask, runner: Runner) -> GridRow:
 
 
 def grid_tasks(shown: Sequence[ShowTask]) -> list[GridTask]:
-    """Every shown person with every shown sound: where its lips are farthest open and, turn about, most closed."""
+    """Every shown person with every shown audio: where its lips are farthest open and, turn about, most closed."""
     audio_tracks = tuple(task.track for task in shown)
     openings = [lip_opening(track.landmarks) for track in audio_tracks]
     moments = tuple(int(each.argmin() if number % 2 else each.argmax()) for number, each in enumerate(openings))
@@ -165,7 +165,7 @@ def header_of(task: GridTask) -> Frames:
 
 
 def redub_tasks(tracks: Sequence[Track], runner: Runner, store: SampleStore, split: str) -> tuple[list[RedubTask], str]:
-    """The longest clips of a few people, each with the next one's sound; and what there is to say of it, or "".
+    """The longest clips of a few people, each with the next one's audio; and what there is to say of it, or "".
 
     Args:
         tracks: of two people or more, without their 224 px faces.
@@ -202,13 +202,13 @@ def show_redub(task: RedubTask, runner: Runner) -> QualitativeExample:
     panels |= runner.redubber.redub(filmed, voice.track, count)
     moments = np.linspace(0, count - 1, REDUB_MOMENTS).round().astype(int)
     strips = [Strip(title, None, frames[moments]) for title, frames in panels.items()]
-    key = f"{filmed.track.record.key} with the sound of {voice.track.record.key}"
+    key = f"{filmed.track.record.key} with the audio of {voice.track.record.key}"
     audio = voice.track.waveform[: count * SAMPLES_PER_FRAME]
     return QualitativeExample(key, moments.tolist(), strips, side_by_side(panels, audio))
 
 
 def side_by_side(panels: Mapping[str, Frames], audio: Waveform) -> bytes:
-    """An MP4 of several (T, side, side, 3) videos with their titles above and a sound of (n,) samples at 16 kHz."""
+    """An MP4 of several (T, side, side, 3) videos with their titles above and a recording of (n,) samples at 16 kHz."""
     size = PANEL_PX
     labels = np.hstack([labelled(title, size, LABEL_PX) for title in panels])
     with tempfile.TemporaryDirectory() as folder:
@@ -224,7 +224,7 @@ def side_by_side(panels: Mapping[str, Frames], audio: Waveform) -> bytes:
 
 
 def labelled(title: str, width_px: int, height_px: int) -> Image:
-    """A white picture with a title in it, one line for each part between commas where it is high enough."""
+    """A white image with a title in it, one line for each part between commas where it is high enough."""
     band = np.full((height_px, width_px, 3), 255, np.uint8)
     lines = title.split(", ") if height_px > 2 * LABEL_PX else [title]
     for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""Filmed faces made to say another sound, by the code that ``redub`` runs, on a store's 224 px faces (Sect. 6)."""
+"""Filmed faces made to say another recording, by the code that ``redub`` runs, on a store's 224 px faces (Sect. 6)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class RedubEvaluator:
     lacking: str = ""
 
     def redub(self, filmed: Filmed, audio: Track, count: int) -> dict[str, Frames]:
-        """The first ``count`` frames of a clip with the beginning of another's sound, both at least as long.
+        """The first ``count`` frames of a clip with the beginning of another's audio, both at least as long.
 
         Returns:
             title → (count, 224, 224, 3) uint8 RGB, by each way.

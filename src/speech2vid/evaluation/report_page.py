@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no other: tables, curves, pictures, videos."""
+"""The report as one HTML file that needs no other: tables, curves, images, videos."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GAP_PX = 8
 TITLE_PX = 220  # left of a strip
 
 REDUB_NOTES = (
-    "As the paper's Fig. 16: the beginning of a filmed clip says another person's sound, whose own face stands on top. "
+    "As the paper's Fig. 16: the beginning of a filmed clip says another person's audio, whose own face stands on top. "
     "The mouth shapes come from the voice network, and everything is done as redub does it; only the way in which the "
     "painted mouth is laid into the filmed face differs: as it is, by Poisson editing, by the blending network."
 )
@@ -69,7 +69,7 @@ def page(
         ]
         parts += map(_strips, examples)
     if grid is not None:
-        parts += ["<h2>Identities and sounds</h2>", _grid(grid)]
+        parts += ["<h2>Identities and recordings</h2>", _grid(grid)]
     if redubs or redub_note:
         parts += ["<h2>Re-dubbing</h2>", *([_paragraph(REDUB_NOTES)] if redubs else [])]
         parts += [_paragraph(redub_note)] if redub_note else []
@@ -108,7 +108,7 @@ def _curves(summary: Summary) -> str:
         low = min(float(curve.min()) for curve in summary.sync_curves.values())
         syncs = drawing(titled(summary.sync_curves), np.floor(10 * low) / 10, np.ceil(10 * top) / 10, 0.1)
         parts.append(
-            _figure(syncs, "Similarity of picture and sound (sync network), by offset of the sound in frames.")
+            _figure(syncs, "Similarity of picture and audio (sync network), by offset of the audio in frames.")
         )
     return f'<div class="curves">{"".join(parts)}</div>'
 
@@ -142,7 +142,7 @@ def _grid(grid: Grid) -> str:
     between = np.full((GAP_PX, header.shape[1], 3), 255, np.uint8)
     caption = (
         "As the paper's Fig. 7: on top the true frames of other people's clips, lips farthest open and, turn about, "
-        "closed; on the left the photos; in the middle each person saying that sound at that moment."
+        "closed; on the left the photos; in the middle each person saying that audio at that moment."
     )
     return _figure(_image(np.vstack([header, between, *(line(row.photo, row.frames) for row in grid.rows)])), caption)
 

@@ -26,8 +26,8 @@ class Evaluation:
         clips: column (``five_stills``, ``one_still``) → scores of every clip.
         summaries: column → figures.
         examples: clips to look at.
-        grid: identities by sounds; None where there is nothing to show.
-        redubs: clips with another's sound.
+        grid: identities by recordings; None where there is nothing to show.
+        redubs: clips with another's audio.
         redub_note: what of that cannot be shown, and which weights made it where there are several; or "".
     """
 

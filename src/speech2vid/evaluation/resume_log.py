@@ -1,4 +1,4 @@
-"""Scores of the clips done so far, kept beside the report until it is whole: a run that was stopped carries on."""
+"""Scores of the clips done so far, kept next to the report until it is whole: a run that was stopped carries on."""
 
 from __future__ import annotations
 

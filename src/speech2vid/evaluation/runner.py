@@ -18,7 +18,7 @@ from speech2vid.evaluation.redubbing import RedubEvaluator, open_redubber
 from speech2vid.evaluation.scoring import (
     CHANCE,
     GENERATED,
-    MADE,
+    GENERATED_ROWS,
     TRUTH,
     score_chance,
     score_silence,
@@ -103,7 +103,7 @@ class ClipTask:
         trial: what is generated.
         truth: of the clip.
         source: the clip that the stills come from.
-        other: of the clip whose sound and picture say what chance is.
+        other: of the clip whose audio and image say what chance is.
         columns: sets of stills.
         seed: chooses the one still.
         in_silence: whether the mouth is tried in silence too.
@@ -136,7 +136,7 @@ def _score_column(task: ClipTask, column: str, runner: Runner) -> ClipScores:
         if task.in_silence:
             quiet = score_silence(speaker, truth, rows[GENERATED].values)
             silence[row_of(SILENCE, generator.name, runner.alone)] = quiet
-    in_order = [row for kind in MADE for row in generated if row.partition(":")[0] == kind]
+    in_order = [row for kind in GENERATED_ROWS for row in generated if row.partition(":")[0] == kind]
     rows = {TRUTH: score_truth(truth, scorers, photo)} | {row: generated[row] for row in in_order}
     rows |= score_stills(stills, truth, scorers, photo)
     rows[CHANCE] = score_chance(truth, task.other, scorers, photo)

@@ -16,7 +16,7 @@ from speech2vid.types import Frames, Image
 
 TRUTH, GENERATED, TARGET_MOTION, OTHER_AUDIO = "truth", "generated", "target_motion", "other_audio"
 BEST_STILL, MEAN_STILL, FIRST_STILL, CHANCE = "best_still", "mean_still", "first_still", "chance"
-MADE = (GENERATED, TARGET_MOTION, OTHER_AUDIO)  # rows that a set of weights makes
+GENERATED_ROWS = (GENERATED, TARGET_MOTION, OTHER_AUDIO)  # rows that a set of weights makes
 CLOSED_PERCENTILE = 10  # of the true lip opening: a closed mouth, as the landmarks see it
 SILENT_FRAMES = FRAME_RATE_HZ
 
@@ -38,7 +38,7 @@ def score_chance(truth: Truth, other: Truth, scorers: Scorers, photo: Embeddings
 
 
 def score_still(image: Image, truth: Truth, scorers: Scorers, photo: Embeddings) -> Scores:
-    """A picture repeated for the whole clip."""
+    """An image repeated for the whole clip."""
     count = len(truth.track)
     landmarks = mouth_metrics.measure_landmarks(image[None], truth.box)
     known = {
@@ -50,7 +50,7 @@ def score_still(image: Image, truth: Truth, scorers: Scorers, photo: Embeddings)
 
 
 def score_stills(stills: Sequence[Still], truth: Truth, scorers: Scorers, photo: Embeddings) -> dict[str, Scores]:
-    """Rows of pictures that do not move: the best of the stills on this clip; of several also their mean, the first."""
+    """Rows of images that do not move: the best of the stills on this clip; of several also their mean, the first."""
     images = [still.aligned.image for still in stills]
     errors = [mouth_metrics.mouth_error(_repeated(image, truth), truth.frames, truth.boxes) for image in images]
     rows = {BEST_STILL: score_still(images[int(np.argmin(errors))], truth, scorers, photo)}
@@ -69,7 +69,7 @@ def score_speaker(
     Args:
         speaker: made of the stills.
         truth: the clip.
-        other: whose sound says what chance is.
+        other: whose audio says what chance is.
         scorers: the networks that measure.
         photo: embedding of the still that comes alive.
     """

@@ -23,7 +23,7 @@ _TARGET = slice(TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX)
 
 
 def onnx_sharpener(weights: Path, threads: int = 0) -> Sharpen:
-    """From a weight file with its graph beside it. WeightsError where one is missing or damaged."""
+    """From a weight file with its graph next to it. WeightsError where one is missing or damaged."""
     network = OnnxNetwork(weights.with_name(f"{weights.stem}.sharpen.onnx"), weights, threads)
     return lambda faces: np.asarray(network({"frames": faces})["sharpened"], np.float32)
 
@@ -56,7 +56,7 @@ class SharpenedGenerator:
 
 
 class SharpenedSpeaker:
-    """See :class:`speech2vid.evaluation.generation.Speaker`. Another sound is not tried: sharpening costs too much."""
+    """See :class:`speech2vid.evaluation.generation.Speaker`. Other audio is not tried: sharpening costs too much."""
 
     for_chance = False
 

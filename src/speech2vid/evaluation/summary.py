@@ -126,7 +126,7 @@ class Summary:
     Attributes:
         rows: row → metric → estimate.
         lag_curves: row → mean over clips of the correlation at lags −10 … 10.
-        sync_curves: row → mean over clips of the similarity of picture and sound at offsets −15 … 15.
+        sync_curves: row → mean over clips of the similarity of image and audio at offsets −15 … 15.
         silence: row → metric → estimate, in digital silence.
     """
 
@@ -140,7 +140,7 @@ class Summary:
         return best_lag(self.lag_curves[row])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: row → metric → estimate, and ``silence`` beside the rows."""
+        """JSON values: row → metric → estimate, and ``silence`` next to the rows."""
         record: dict[str, Any] = {
             row: {name: asdict(estimate) for name, estimate in metrics.items()} for row, metrics in self.rows.items()
         }

@@ -1,4 +1,4 @@
-"""Does the mouth fit the sound, as the sync network sees it: retrieval (Sect. 5), confidence, distance, offset."""
+"""Does the mouth fit the audio, as the sync network sees it: retrieval (Sect. 5), confidence, distance, offset."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHANCE = (2 * CORRECT_WITHIN + 1) / (2 * MAX_OFFSET_FRAMES + 1)  # 3/31
 
 @dataclass(frozen=True)
 class Matching:
-    """How pictures fit a sound.
+    """How images fit a recording.
 
     Attributes:
         correct: windows of 25 frames whose best offset is 0 ± 1.
@@ -57,18 +57,18 @@ class Matching:
 
 
 def audio_vectors(track: Track, networks: SyncNetworks) -> Floats:
-    """Vectors of a track's sound, with what is heard before and after its frames: (N, E)."""
+    """Vectors of a track's audio, with what is heard before and after its frames: (N, E)."""
     return networks.audio([track.audio_with_context])
 
 
 def match(
     frames: Frames, landmarks: Points, audio: Floats, lead_frames: int, networks: SyncNetworks
 ) -> Matching | None:
-    """Hold (T, 112, 112, 3) frames with their landmarks (T, 68, 2) against a sound.
+    """Hold (T, 112, 112, 3) frames with their landmarks (T, 68, 2) against a recording.
 
     Args:
         audio: of :func:`audio_vectors`.
-        lead_frames: frames' worth of sound before the first frame.
+        lead_frames: frames' worth of audio before the first frame.
 
     Returns:
         None where the clip is too short to be compared at every offset.

@@ -1,4 +1,4 @@
-"""The paper's talker (Sect. 3.1) as a generator: windows of sound and stills → whole faces, on either engine."""
+"""The paper's talker (Sect. 3.1) as a generator: windows of audio and stills → whole faces, on either engine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class WindowTalker(Protocol):
 
 
 class OnnxTalker:
-    """On ONNX Runtime, from a weight file with its graphs beside it. WeightsError where one is missing or damaged."""
+    """On ONNX Runtime, from a weight file with its graphs next to it. WeightsError where one is missing or damaged."""
 
     def __init__(self, weights: Path, threads: int = 0) -> None:
         graphs = [weights.with_name(f"{weights.stem}.{name}.onnx") for name in ("identity", "frames")]

@@ -66,7 +66,7 @@ def face_transform(landmarks: Points, size_px: int = FACE_PX) -> Affine:
 def warp(image: Image, transform: Affine, size_px: int = FACE_PX) -> Image:
     """Sample ``image`` through ``transform`` into a ``size_px`` square, without aliasing when it shrinks.
 
-    Outside the picture the border pixel is repeated.
+    Outside the image the border pixel is repeated.
     """
     scale = float(np.hypot(transform[0, 0], transform[1, 0]))
     if scale < 0.5:

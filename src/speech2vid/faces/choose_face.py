@@ -1,4 +1,4 @@
-"""Which of the faces in a picture is meant."""
+"""Which of the faces in an image is meant."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LOOK = "give a picture in which the face looks at the camera, upright, at least 
 
 
 def faces_from_left(image: Image) -> list[Face]:
-    """The faces of a picture, (H, W, 3) uint8 RGB, in the order in which ``face_index`` counts them."""
+    """The faces of an image, (H, W, 3) uint8 RGB, in the order in which ``face_index`` counts them."""
     return sorted(detect_faces(image), key=lambda face: face.box.left + face.box.right)
 
 
 def choose_face(image: Image, where: Path | str, face_index: int | None = None) -> Face:
-    """Find the faces of a picture and choose one: the largest, or the one asked for.
+    """Find the faces of an image and choose one: the largest, or the one asked for.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        where: the picture's name, for messages.
+        where: the image's name, for messages.
         face_index: which face, counted from the left, the leftmost being 0.
 
     Raises:

@@ -57,6 +57,6 @@ def cluster_faces(embeddings: Sequence[Sequence[float]]) -> list[int]:
 
 
 def mean_embedding(faces: Sequence[Image], landmarks: Sequence[Points]) -> NDArray[np.float64]:
-    """Mean face embedding of pictures of one person, (128,). Landmarks (68, 2) in each picture's pixels."""
+    """Mean face embedding of images of one person, (128,). Landmarks (68, 2) in each image's pixels."""
     chips = [face_chip(face, points) for face, points in zip(faces, landmarks, strict=True)]
     return np.asarray(embed(chips).astype(np.float64).mean(axis=0))

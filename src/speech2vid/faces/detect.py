@@ -13,7 +13,7 @@ from speech2vid.faces.landmarks import find_landmarks
 from speech2vid.types import Face, FaceBox, Image
 
 HOG_THRESHOLD = 0.3  # below it weak false positives appear (slides, textures)
-DETECTION_WIDTH_PX = 640  # larger pictures are searched at this width first; HOG's smallest face is 80 px there
+DETECTION_WIDTH_PX = 640  # larger images are searched at this width first; HOG's smallest face is 80 px there
 MAX_DETECTION_PX = 2400  # and, when nothing is found, once more at up to this size
 
 

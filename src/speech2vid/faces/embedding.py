@@ -25,7 +25,7 @@ Embeddings = NDArray[np.float32]  # (..., 128)
 EMBEDDING_SIZE = 128
 CHIP_PX = 150
 CHIP_PADDING = 0.25  # round the face, as in the network's training
-BORDER = 0.4  # of the picture's side: added by repeating its edge, since a chip may reach out of an aligned face
+BORDER = 0.4  # of the image's side: added by repeating its edge, since a chip may reach out of an aligned face
 
 
 @cache
@@ -34,14 +34,14 @@ def _network() -> Any:
 
 
 def face_chip(image: Image, landmarks: Points) -> Image:
-    """The part of a picture that the embedding looks at.
+    """The part of an image that the embedding looks at.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         landmarks: (68, 2) px of ``image``.
 
     Returns:
-        (150, 150, 3) uint8 RGB, upright; beyond the picture its border is repeated.
+        (150, 150, 3) uint8 RGB, upright; beyond the image its border is repeated.
     """
     if landmarks.shape != (LANDMARKS, 2):
         raise ValueError(f"landmarks are ({LANDMARKS}, 2), not {landmarks.shape}")

@@ -1,4 +1,4 @@
-"""How open the mouth is, how far the head is turned, how sharp the picture is: what stills are chosen by."""
+"""How open the mouth is, how far the head is turned, how sharp the image is: what stills are chosen by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from speech2vid.constants import INNER_BOTTOM, INNER_TOP
 from speech2vid.types import Image, Points
 
 NOSE_TIP = 30
-CHEEKS = (1, 15)  # jaw points beside the eyes
+CHEEKS = (1, 15)  # jaw points next to the eyes
 
 
 def lip_opening(landmarks: Points) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ STEADY_SHIFTS = ((0.0, 0.0), (0.04, 0.0), (-0.04, 0.0), (0.0, 0.04), (0.0, -0.04
 
 
 class Landmarker(Protocol):
-    """Turns a picture and a face box into 68 points. Replaceable: dlib's model is not for commercial use."""
+    """Turns an image and a face box into 68 points. Replaceable: dlib's model is not for commercial use."""
 
     def __call__(self, image: Image, box: FaceBox) -> Points:
         """Return (68, 2) float32 points in source pixels for the face in ``box``."""

@@ -1,4 +1,4 @@
-"""Aligned faces → what the sync network sees: movement, in small grey pictures and landmarks of mouth and chin."""
+"""Aligned faces → what the sync network sees: movement, in small grey images and landmarks of mouth and chin."""
 
 from __future__ import annotations
 

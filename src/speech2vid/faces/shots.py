@@ -2,9 +2,9 @@
 
 PySceneDetect's histogram detector compares luma histograms of whole frames: two presenters in one studio are then
 closer to each other (0.10) than its threshold (0.20) allows. Here a frame is four colour histograms, one a quarter of
-the picture: within a shot frames differ by at most 0.09, across cuts between people by at least 0.26 (measured on the
+the image: within a shot frames differ by at most 0.09, across cuts between people by at least 0.26 (measured on the
 clips and joints named in the lab notes). Flashes and fades differ as much as cuts do, so two more questions are asked:
-is the old picture back within three frames, and is it the same picture under another light?
+is the old image back within three frames, and is it the same image under another light?
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from speech2vid.types import Image
 
 CUT = 0.18  # difference of two frames, 0–1
-FLASH_FRAMES = 3  # the old picture is back after at most so many
-SAME_FRAME = 0.95  # correlation of two pictures that differ by light alone
-PLAIN = 3.0  # grey levels: a picture with less contrast shows nothing
+FLASH_FRAMES = 3  # the old image is back after at most so many
+SAME_FRAME = 0.95  # correlation of two images that differ by light alone
+PLAIN = 3.0  # grey levels: an image with less contrast shows nothing
 BINS = 16  # of each colour
-LOOK_PX = 96  # longest side of the picture that is looked at
+LOOK_PX = 96  # longest side of the image that is looked at
 THUMBNAIL_PX = 24
 
 
@@ -37,7 +37,7 @@ class ShotFrame:
         shot: number of the shot, from 0.
         number: of the frame within the shot, from 0.
         image: (H, W, 3) uint8 RGB.
-        flash: it shows a flash or a damaged picture within the shot.
+        flash: it shows a flash or a damaged image within the shot.
         plain: one colour all over: nothing to look for.
     """
 
@@ -59,7 +59,7 @@ class Look:
 
     @classmethod
     def of(cls, image: Image, before: Look | None = None) -> Look:
-        """Of a picture (H, W, 3) uint8 RGB; quick where it looks exactly as ``before``: slides, black."""
+        """Of an image (H, W, 3) uint8 RGB; quick where it looks exactly as ``before``: slides, black."""
         height, width = image.shape[:2]
         scale = LOOK_PX / max(height, width)
         size = max(8, round(width * scale)), max(8, round(height * scale))
@@ -81,14 +81,14 @@ class Look:
         return float(np.abs(self.histograms - other.histograms).sum() / 2 / len(self.histograms))
 
     def likeness(self, other: Look) -> float:
-        """Correlation of the grey levels, -1–1, whatever the light; 0 where one picture shows nothing."""
+        """Correlation of the grey levels, -1–1, whatever the light; 0 where one image shows nothing."""
         a, b = self.thumbnail - self.thumbnail.mean(), other.thumbnail - other.thumbnail.mean()
         if min(a.std(), b.std()) < PLAIN:
             return 0.0
         return float((a * b).mean() / (a.std() * b.std()))
 
     def is_cut_from(self, other: Look) -> bool:
-        """Whether these are two different pictures, and not one under two lights."""
+        """Whether these are two different images, and not one under two lights."""
         return self.difference(other) > CUT and self.likeness(other) < SAME_FRAME
 
 

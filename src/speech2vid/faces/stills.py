@@ -1,4 +1,4 @@
-"""Photos and videos → stills: pictures with one aligned face each, the talker's identity (Sect. 3.4)."""
+"""Photos and videos → stills: images with one aligned face each, the talker's identity (Sect. 3.4)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TURN_COST, BLUR_COST = 8.0, 4.0  # in pixels of lip opening
 
 @dataclass(frozen=True)
 class Still:
-    """A picture of the person.
+    """An image of the person.
 
     Attributes:
         image: (H, W, 3) uint8 RGB: the photo, or the part of a video frame round the face.
@@ -74,7 +74,7 @@ def stills_of_video(
     ``face_index`` counts in the first frame that shows a face.
 
     Returns:
-        the whole frame that serves best as the picture to animate (closed mouth, frontal, sharp), and five stills at
+        the whole frame that serves best as the image to animate (closed mouth, frontal, sharp), and five stills at
         the 10/30/50/70/90th percentile of lip opening, ascending. The first of them is that frame.
 
     Raises:
@@ -105,7 +105,7 @@ def stills_of_video(
 
 
 def _at_most(image: Image, max_size_px: int | None) -> Image:
-    """The picture, made smaller (area average) if its longer side is longer."""
+    """The image, made smaller (area average) if its longer side is longer."""
     factor = (max_size_px or max(image.shape)) / max(image.shape)
     if factor >= 1:
         return image
@@ -168,7 +168,7 @@ def _cropped(still: Still) -> Still:
 
 
 def moved(aligned: AlignedFace, left: float, top: float) -> AlignedFace:
-    """The same face when (left, top) of its source picture becomes the origin."""
+    """The same face when (left, top) of its source image becomes the origin."""
     shift: NDArray[np.float64] = aligned.transform[:, :2] @ np.array([left, top], np.float64)
     transform = np.column_stack([aligned.transform[:, :2], aligned.transform[:, 2] + shift])
     return AlignedFace(aligned.image, aligned.landmarks, transform)

@@ -1,10 +1,10 @@
-"""By how much is the sound later than the picture, and does this face speak at all (Sect. 4, 7).
+"""By how much is the audio later than the video, and does this face speak at all (Sect. 4, 7).
 
-A network (``models/sync.py``) turns the picture and the sound of each frame into vectors. Their scalar product,
+A network (``models/sync.py``) turns the image and the audio of each frame into vectors. Their scalar product,
 averaged over 25 frames, is computed for offsets of −15 … 15 frames; the largest tells the offset. Frames whose vectors
-would have to look beyond the ends of picture or sound are left out (zeros there would favour offset 0).
+would have to look beyond the ends of image or audio are left out (zeros there would favour offset 0).
 
-Offsets are positive where the sound is later than the picture. Curves are over whole frames of the 25 Hz grid; where
+Offsets are positive where the audio is later than the video. Curves are over whole frames of the 25 Hz grid; where
 they have their top is told between them.
 """
 
@@ -37,10 +37,10 @@ MAX_OFFSET_FRAMES = 15
 OFFSETS = np.arange(-MAX_OFFSET_FRAMES, MAX_OFFSET_FRAMES + 1)
 CONTEXT_FRAMES = 25
 CONFIDENT = 0.1  # below it, the lips may belong to another voice
-VIDEO_REACH = 2  # frames on either side that a picture's vector sees
-AUDIO_MARGIN_FRAMES = 3  # from the ends of the sound; a vector sees 5 frames, the outer two faintly
+VIDEO_REACH = 2  # frames on either side that an image's vector sees
+AUDIO_MARGIN_FRAMES = 3  # from the ends of the audio; a vector sees 5 frames, the outer two faintly
 IN_STEP_FRAMES = 0.15
-"""What the shipped network says, on average, of sound and picture that are in step.
+"""What the shipped network says, on average, of audio and image that are in step.
 
 Most of its training clips are of one television channel; its zero is that channel's. The mean over six sources, each
 counted once, is 0.1 frames, that over 24 speakers of five of them 0.3; single speakers lie between −1.1 and 2.6 (see
@@ -91,7 +91,7 @@ class SyncNetworks:
         return vectors
 
     def audio(self, chunks: Iterable[Waveform]) -> Floats:
-        """Vectors of a sound's frames, from chunks of it: (N, E) float32 of length 1."""
+        """Vectors of a recording's frames, from chunks of it: (N, E) float32 of length 1."""
         stream = LogMelStream()
         lead = self._window // 2 - exact_div(MFCC_PER_FRAME, 2)  # the middle of frame i is row 4 i + 2
         rows = np.repeat(silent_row()[None], lead, axis=0)
@@ -118,7 +118,7 @@ class SyncMeasure:
     """What was measured.
 
     Attributes:
-        offset_s: positive where the sound is later than the picture.
+        offset_s: positive where the audio is later than the video.
         frame_rate_hz: of the video itself.
         confidence: highest similarity over all offsets less the median, 0–2.
         curve: (31,) mean similarity at offsets −15 … 15 frames of the 25 Hz grid; its top lies ``IN_STEP_FRAMES`` late.
@@ -153,15 +153,15 @@ def offset_of(curve: NDArray[np.floating]) -> float:
 
 
 def similarities(video: Floats, audio: Floats, first_frame: int = 0) -> Floats:
-    """Similarity of each frame of a track with the sound at every offset.
+    """Similarity of each frame of a track with the audio at every offset.
 
     Args:
         video: (T, E) vectors of the track; NaN where there is none.
-        audio: (N, E) vectors of the file's sound.
-        first_frame: of the track, on the grid that starts with the sound.
+        audio: (N, E) vectors of the file's audio.
+        first_frame: of the track, on the grid that starts with the audio.
 
     Returns:
-        (T, 31) float32; NaN where picture or sound is missing.
+        (T, 31) float32; NaN where image or audio is missing.
     """
     frame = first_frame + np.arange(len(video))[:, None] + OFFSETS
     there = (frame >= AUDIO_MARGIN_FRAMES) & (frame < len(audio) - AUDIO_MARGIN_FRAMES)
@@ -223,7 +223,7 @@ def _confidence(curves: Floats) -> Floats:
 
 
 def speaks(values: Floats, offset_frames: float) -> float:
-    """How much better a track fits the sound at the file's offset (±1) than elsewhere: to tell speakers from listeners.
+    """How much better a track fits the audio at the file's offset (±1) than elsewhere: to tell speakers from listeners.
 
     Args:
         values: (T, 31) similarities of the track.
@@ -244,18 +244,18 @@ Progress = Callable[[int, int | None], None]
 def measure_sync(
     video: AnyPath | MediaFile, networks: SyncNetworks | None = None, progress: Progress | None = None
 ) -> SyncMeasure:
-    """By how much the sound of a video is later than its picture, and how sure that is.
+    """By how much the audio of a video is later than its image, and how sure that is.
 
     All faces are followed, shot by shot; the stretches in which one clearly speaks decide.
 
     Args:
-        video: a file with picture and sound, of any frame rate, also a variable one.
+        video: a file with image and audio, of any frame rate, also a variable one.
         networks: those of the package by default.
         progress: called with the number of frames (25 a second) done, and None.
 
     Raises:
-        MediaError: the file cannot be read, or lacks picture or sound.
-        FaceError: no frontal face is seen for as long as a second with sound.
+        MediaError: the file cannot be read, or lacks image or audio.
+        FaceError: no frontal face is seen for as long as a second with audio.
         WeightsError: the network is missing or damaged.
     """
     networks = networks or SyncNetworks()
@@ -267,8 +267,8 @@ def measure_sync(
         measure = measure_tracks(tracks, file.info.frame_rate_hz or Fraction(FRAME_RATE_HZ))
     if measure is None:
         seconds = CONTEXT_FRAMES / FRAME_RATE_HZ
-        hint = f"it takes {seconds:.0f} s of one frontal face with sound, and {MAX_OFFSET_FRAMES} frames on either side"
-        raise FaceError(f"no face in {file.path} is seen long enough to tell the offset of its sound", hint)
+        hint = f"it takes {seconds:.0f} s of one frontal face with audio, and {MAX_OFFSET_FRAMES} frames on either side"
+        raise FaceError(f"no face in {file.path} is seen long enough to tell the offset of its audio", hint)
     return measure
 
 
@@ -278,7 +278,7 @@ def mouth_tracks(
     """Every face of a video, as long as it can be followed, a minute at most.
 
     Yields:
-        number of the first frame on the 25 Hz grid, (T, 32, 48) mouth pictures, (T, 68, 2) landmarks, px of the 112 px
+        number of the first frame on the 25 Hz grid, (T, 32, 48) mouth images, (T, 68, 2) landmarks, px of the 112 px
         face.
     """
     follower = FaceTracker(_mouth)

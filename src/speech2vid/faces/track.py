@@ -32,7 +32,7 @@ REACH = 4  # frames on either side that smoothing looks at
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """A frame of a track: its number, the whole picture, landmarks in it (68, 2), and the aligned face."""
+    """A frame of a track: its number, the whole image, landmarks in it (68, 2), and the aligned face."""
 
     index: int
     image: Image
@@ -127,7 +127,7 @@ SEARCH_EVERY = 3  # frames, at the start of a shot without a face
 SEARCH_FRAMES = 24  # so long; then every 12th
 MAX_MISSES = 4  # looks in a row that HOG may miss a face: two seconds
 MAX_FACES = 6  # at once, the largest; further ones are counted and left out
-KLT_PX = 640  # longest side of the picture that KLT sees
+KLT_PX = 640  # longest side of the image that KLT sees
 KLT_BACK_PX = 1.5  # a point that does not come back this near when followed back is lost
 KLT_SHARE = 0.4  # of the landmarks must be followed
 KLT_APART = 0.12  # of the face's width: median distance between where KLT and the landmarks see the points
@@ -176,7 +176,7 @@ class FaceTracker(Generic[Kept]):
     """Follows all faces in the frames of a video; holds a few frames and what is kept of the faces under way.
 
     Args:
-        keep: makes of a face in one frame what is kept of it. The picture that comes with it is not kept.
+        keep: makes of a face in one frame what is kept of it. The image that comes with it is not kept.
         detect_every: frames between two looks of HOG.
         max_frames: longer tracks are cut.
 

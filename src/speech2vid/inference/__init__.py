@@ -1,4 +1,4 @@
-"""Stills and sound → video, on ONNX Runtime and numpy."""
+"""Stills and audio → video, on ONNX Runtime and numpy."""
 
 from speech2vid.inference.identity import Identity, make_identity
 from speech2vid.inference.redub import RedubResult, redub

@@ -1,4 +1,4 @@
-"""Whose mouth is changed, and by which sound: the active speaker, a face by number, or a map of people to sounds."""
+"""Whose mouth is changed, and by which audio: the active speaker, a face by number, or a map of people to sounds."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
 from speech2vid.media import load_photo
 
 TOGETHER = 0.5  # share of the shorter track during which two are seen at once
-MARGIN = 0.05  # a face that fits the sound by so much better than another one is the one that speaks
+MARGIN = 0.05  # a face that fits the audio by so much better than another one is the one that speaks
 LOOKS = 3  # stills of a person that are compared with a photo
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A person of the video and the sound that moves their mouth; ``photo`` or ``face`` says who."""
+    """A person of the video and the audio that moves their mouth; ``photo`` or ``face`` says who."""
 
     audio: Path
     face: int | None = None
@@ -37,7 +37,7 @@ class Assignments:
     """Which face speaks what.
 
     Attributes:
-        audio_files: for each face of ``VideoTracks.faces`` the sound that moves it, or None.
+        audio_files: for each face of ``VideoTracks.faces`` the audio that moves it, or None.
         notes: what the user should know.
     """
 
@@ -46,12 +46,12 @@ class Assignments:
 
 
 def read_speakers(path: Path) -> list[Assignment]:
-    """A map of people to sounds::
+    """A map of people to recordings::
 
         [[speaker]]
         face = 0                # number of the person, or
-        photo = "anna.jpg"      # a photo of them, beside the map
-        audio = "anna.wav"      # what they say, as long as the whole sound, silent while others speak
+        photo = "anna.jpg"      # a photo of them, next to the map
+        audio = "anna.wav"      # what they say, as long as the whole audio, silent while others speak
 
     Raises:
         ConfigError: it cannot be read or says something else.
@@ -85,7 +85,7 @@ def assign_faces(
         audio: what is heard.
         video: its name, for messages.
         face_index: this person and nobody else.
-        roles: these people, each with their own sound.
+        roles: these people, each with their own audio.
 
     Raises:
         FaceError: nobody to be seen, or not the one who is meant.
@@ -111,7 +111,7 @@ def require_people(tracks: VideoTracks, video: Path) -> None:
 
 
 def active_speakers(faces: Sequence[SeenFace]) -> tuple[list[bool], list[str]]:
-    """Who speaks: of faces that are seen at the same time the one that fits the video's own sound, else the largest."""
+    """Who speaks: of faces that are seen at the same time the one that fits the video's own audio, else the largest."""
     known = [(face.first_frame, face.fits) for face in faces if len(face.fits)]
     measure = measure_tracks(known) if known else None
     offset = measure.offset_frames if measure is not None and measure.confidence >= CONFIDENT else 0

@@ -1,4 +1,4 @@
-"""Fields → pictures at the photo's own resolution, in one resampling.
+"""Fields → frames at the photo's own resolution, in one resampling.
 
 For a pixel p of the canvas, a = M p is its place on the aligned face. The fields, upsampled smoothly, say at a which
 still shows it and where: still k's pixel is inv(M_k) (a + flow_k(a)). What no still shows comes from the residual. A
@@ -38,7 +38,7 @@ class _Source:
 
 
 class Composer:
-    """Makes the pictures of one identity. Everything that does not change from frame to frame is computed here."""
+    """Makes the frames of one identity. Everything that does not change from frame to frame is computed here."""
 
     def __init__(self, identity: Identity) -> None:
         self.canvas = np.ascontiguousarray(identity.canvas)
@@ -76,14 +76,14 @@ class Composer:
         ]
 
     def frames(self, fields: Fields) -> Iterator[Image]:
-        """The pictures of all frames: (H, W, 3) uint8 RGB, new arrays."""
+        """The frames of all frames: (H, W, 3) uint8 RGB, new arrays."""
         for part in self.parts(fields):
             frame = self.canvas.copy()
             frame[self._box] = part
             yield frame
 
     def parts(self, fields: Fields) -> Iterator[Image]:
-        """Of the pictures of all frames the part that is not the canvas: (h, w, 3) uint8 RGB, new arrays.
+        """Of the frames of all frames the part that is not the canvas: (h, w, 3) uint8 RGB, new arrays.
 
         Its upper left pixel lies at ``corner`` (x, y) of the canvas.
         """
@@ -124,7 +124,7 @@ def merge_copies(fields: Fields, slots: list[int]) -> tuple[Floats, Floats]:
     """The flow (N, 2, 32, 48) and mask (N, 64, 96) of a still that fills several slots.
 
     Its copies are sampled once, where their flows, averaged by their masks, point to: a mean of positions, not of
-    pictures. That is sharper than the sum of slightly different samplings, and no further from the truth.
+    frames. That is sharper than the sum of slightly different samplings, and no further from the truth.
     """
     masks = fields.masks[:, slots]
     if len(slots) == 1:
@@ -160,7 +160,7 @@ def _rgba(image: Image) -> Image:
 
 
 def colour_share(face: Image) -> float:
-    """How much colour a residual may have beside this lower face: 0 for a greyscale photo, 1 for any usual one."""
+    """How much colour a residual may have next to this lower face: 0 for a greyscale photo, 1 for any usual one."""
     red, green, blue = cv2.split(face)
     brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     spread = float(cv2.subtract(brightest, darkest).mean())
@@ -168,7 +168,7 @@ def colour_share(face: Image) -> float:
 
 
 def blend_mask(aligned: Floats) -> Floats:
-    """How much of the generated picture shows at aligned points (..., 2): 1 inside, 0 at the region's border."""
+    """How much of the generated frame shows at aligned points (..., 2): 1 inside, 0 at the region's border."""
     x, y = aligned[..., 0], aligned[..., 1]
     right, bottom = REGION_LEFT + REGION_WIDTH - 1, REGION_TOP + REGION_HEIGHT - 1
     side = _smooth_step(np.minimum(x - REGION_LEFT, right - x) / BLEND_SIDE_PX)

@@ -1,4 +1,4 @@
-"""Who speaks: up to five stills, the picture to animate, and all that is computed from them once a video."""
+"""Who speaks: up to five stills, the image to animate, and all that is computed from them once a video."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Identity:
     """A person, ready to speak.
 
     Attributes:
-        canvas: (H, W, 3) uint8 RGB, the picture to animate.
+        canvas: (H, W, 3) uint8 RGB, the image to animate.
         canvas_transform: (2, 3) canvas px → aligned px.
-        stills: five, ascending by lip opening; with fewer pictures some stand there several times (the same object).
+        stills: five, ascending by lip opening; with fewer images some stand there several times (the same object).
         mouths: (5, 20, 2) float32, where the stills' mouths are, aligned px.
         neutral_mouth: (20, 2) float32, this person's closed mouth, aligned px.
         features: of the identity graph.
@@ -67,9 +67,9 @@ def make_identity(
     Args:
         faces: one to five photos of one person, or one video. The first photo is the one to animate.
         networks: the talker's.
-        crop: animate the aligned face alone, at the picture's own density, instead of the whole picture.
+        crop: animate the aligned face alone, at the image's own density, instead of the whole image.
         face_index: which face, counted from the left from 0; the largest by default.
-        max_size_px: longest side of the canvas; larger pictures are made smaller.
+        max_size_px: longest side of the canvas; larger images are made smaller.
 
     Raises:
         Speech2VidError: MediaError, FaceError or ConfigError.
@@ -89,7 +89,7 @@ def identity_of(
     """Stills → :class:`Identity`.
 
     Args:
-        canvas: the picture to animate.
+        canvas: the image to animate.
         stills: one to five, ascending by lip opening; ``canvas`` may be one of them.
         networks, crop, max_size_px: as :func:`make_identity`.
     """

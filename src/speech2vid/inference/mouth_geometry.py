@@ -1,6 +1,6 @@
-"""What each face of a video should do with its mouth, for every one of its pictures: geometry, without pixels.
+"""What each face of a video should do with its mouth, for every one of its images: geometry, without pixels.
 
-All shapes are in pixels of the 112 px face of that picture.
+All shapes are in pixels of the 112 px face of that image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STEADY_S = 0.02  # of the mouth that is filmed
 FADE_S = 0.16  # the effect comes and goes over this time where a face is found or lost within a shot
 TURN_FADE = (0.55, 0.75)  # sideways turn between which the original comes back
 SMALL_FADE_PX = (24.0, 40.0)  # side of the square that becomes the face
-JUMP_PX = 9.0  # a mouth that moves by more between two pictures of 1/25 s is covered, or its landmarks are wrong
+JUMP_PX = 9.0  # a mouth that moves by more between two images of 1/25 s is covered, or its landmarks are wrong
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class FacePlan:
     """A face that is followed, ready to be changed.
 
     Attributes:
-        transforms: (T, 2, 3) float64, square px of the picture → px of the 112 px face, smoothed.
+        transforms: (T, 2, 3) float64, square px of the image → px of the 112 px face, smoothed.
         landmarks: (T, 68, 2) float32 px of the 112 px face.
-        neutral_mouth: (T, 20, 2) float32, the closed mouth in the pose of each picture.
+        neutral_mouth: (T, 20, 2) float32, the closed mouth in the pose of each image.
         weight: (T,) float32, how much of the effect shows: 0 the original, 1 all.
     """
 
@@ -44,7 +44,7 @@ class FacePlan:
     weight: Floats
 
     def target(self, at: int, motion: Floats) -> Floats:
-        """The mouth wanted in picture ``at`` of the track: (20, 2), from its movement relative to rest."""
+        """The mouth wanted in image ``at`` of the track: (20, 2), from its movement relative to rest."""
         own = self.landmarks[at, MOUTH_POINTS]
         return np.asarray(own + self.weight[at] * (self.neutral_mouth[at] + motion - own), np.float32)
 
@@ -61,8 +61,8 @@ def plan_face(
     """Geometry of a face through its shot.
 
     Args:
-        landmarks: (T, 68, 2), square px of the picture.
-        times_s: (T,) when each picture is shown.
+        landmarks: (T, 68, 2), square px of the image.
+        times_s: (T,) when each image is shown.
         mean_mouth: (20, 2), by how much this person's closed mouth differs from the one that ``neutral_weight`` reads.
         neutral_weight: (40, 137), reads a closed mouth off one frame's landmarks.
         fade_in: the face comes into view after the shot began.

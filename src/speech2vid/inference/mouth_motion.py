@@ -1,4 +1,4 @@
-"""Sound → the mouth shape of every video frame, streaming: features, voice network, silence."""
+"""Audio → the mouth shape of every video frame, streaming: features, voice network, silence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHUNK_FRAMES = 100  # computed at once where nobody waits: each call of the netw
 
 
 class MouthMotionStream:
-    """Mouth movement of every frame from sound that arrives in chunks; the same values however it is cut.
+    """Mouth movement of every frame from audio that arrives in chunks; the same values however it is cut.
 
     Args:
         audio_to_mouth: graph ``logmel`` (1, T, bands) → ``deltas`` (1, (T − window_rows) // 4 + 1, 20, 2), aligned px.
@@ -62,7 +62,7 @@ class MouthMotionStream:
 
     @property
     def latency_s(self) -> float:
-        """How far the sound must have gone past a frame's middle before its movement is returned, at most."""
+        """How far the audio must have gone past a frame's middle before its movement is returned, at most."""
         look_ahead_s = (self._window // 2 + ROWS_AFTER) / MFCC_RATE_HZ + MFCC_WINDOW / 2 / SAMPLE_RATE_HZ
         return max(look_ahead_s + (self._block_frames - 1) / FRAME_RATE_HZ, LATENCY_S)
 
@@ -104,7 +104,7 @@ def frame_count(samples: int) -> int:
 
 
 def predict_mouth_motion(audio: Iterable[Waveform], stream: MouthMotionStream) -> Iterator[Floats]:
-    """(m, 20, 2) blocks for a sound that arrives in chunks; it is heard a second at a time, which takes less work."""
+    """Yield (m, 20, 2) blocks for audio that arrives in chunks; it is processed a second at a time, to save work."""
     for chunk in batches(audio, SAMPLE_RATE_HZ):
         yield stream.push(chunk)
     yield stream.flush()

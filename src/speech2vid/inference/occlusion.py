@@ -37,7 +37,7 @@ SOFT_PX = 7.0  # width, at 224 px, of the border over which the result fades int
 EDGE_PX = 6.0  # the same at the part's own border, which a turned or large face may reach
 LOWER_LIP = 9  # of the mouth's 20 points: the middle of its lower edge
 KNOWN_ROWS_PX = (102.0, 105.0)  # of the 112 px face, between which a painted face ends: the source shines through
-KNOWN_SIDES_PX = (16.0, 22.0)  # the same from the left and the right: what is dragged in from beside a face
+KNOWN_SIDES_PX = (16.0, 22.0)  # the same from the left and the right: what is dragged in from next to a face
 FILL_PX = 5.0  # standard deviation of what fills it there, px of the 224 px face
 SUBPIXEL_BITS = 4
 OUTER_LIP, INNER_LIP = slice(0, 12), slice(12, 20)
@@ -90,7 +90,7 @@ def mouth_areas(targets: Points) -> Floats:
 
 
 def known_area() -> Floats:
-    """(128, 160), how far a painted face can be used: 1, but for its ends below the chin and beside the cheeks."""
+    """(128, 160), how far a painted face can be used: 1, but for its ends below the chin and next to the cheeks."""
     matrix = context_from_face()
     y = (np.arange(BLEND_HEIGHT) + BLEND_TOP - matrix[1, 2]) / matrix[1, 1]
     x = (np.arange(BLEND_WIDTH) + BLEND_LEFT - matrix[0, 2]) / matrix[0, 0]

@@ -1,4 +1,4 @@
-"""A video and a new sound become a video in which the mouth follows the new sound, and all else stays."""
+"""A video and new audio become a video in which the mouth follows the new audio, and all else stays."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ AnyPath = str | PathLike[str]
 Progress = Callable[[int, int | None], None]
 Blend = Literal["network", "poisson"]
 BLENDS: tuple[str, ...] = get_args(Blend)
-DECODED_AHEAD = 6  # pictures
+DECODED_AHEAD = 6  # frames
 WORKERS = 2
-LEAST_DECODED, MISSING_S = 0.95, 0.5  # of a sound: less is not what its owner wants to be heard
+LEAST_DECODED, MISSING_S = 0.95, 0.5  # of a recording: less is not what its owner wants to be heard
 
 
 class RedubResult(VideoResult):
@@ -74,13 +74,13 @@ def redub(
     signer: Signer | None = None,
     progress: Progress | None = None,
 ) -> RedubResult:
-    """Make the speaker of a video say another sound.
+    """Make the speaker of a video say another recording.
 
-    Size, times of the pictures, colour tags and the other streams of the video are kept; only the lower face of who
+    Size, times of the frames, colour tags and the other streams of the video are kept; only the lower face of who
     speaks is changed.
 
     Args:
-        video: any file with pictures.
+        video: any file with frames.
         audio: what is said; it goes into the new video at its own quality.
         outfile: .mp4, .mov or .mkv; appears whole or not at all.
         blend: how the new mouth is laid in: by the blending ``network`` or by ``poisson`` editing.
@@ -88,17 +88,17 @@ def redub(
         length: the new video lasts as long as the ``audio``, the ``video``, or the ``shortest`` of the two. After the
             end of the video its last moments are played back and forth.
         face_index: the person who speaks, numbered from 0 in order of appearance, from left to right. Else it is who
-            fits the video's own sound best wherever several are seen.
-        speakers: a map of people to sounds, see ``read_speakers``; ``audio`` is what is heard.
-        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow every sound.
+            fits the video's own audio best wherever several are seen.
+        speakers: a map of people to recordings, see ``read_speakers``; ``audio`` is what is heard.
+        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow all audio.
         crf: quality of the video, 0 (lossless) to 51.
         device: ``auto``, ``cpu`` or ``cuda``.
         weights: folder of weight files; those of the package by default.
         cache: keep what was found out about the video, for the next time; a folder: keep it there.
-        preview: write one picture with its new mouth to this .png, and nothing else.
-        label: a small "AI-generated" in the corner of every picture.
+        preview: write one frame with its new mouth to this .png, and nothing else.
+        label: a small "AI-generated" in the corner of every frame.
         signer: signs the new video with Content Credentials; needs the extra ``c2pa``.
-        progress: called with the number of pictures done and the number in all; each picture that is looked at and
+        progress: called with the number of frames done and the number in all; each frame that is looked at and
             each that is made counts once.
 
     Raises:
@@ -187,7 +187,7 @@ def redub(
 
 
 class _Count:
-    """Tells of the pictures that are looked at, of which about ``expected`` will also be made anew."""
+    """Tells of the frames that are looked at, of which about ``expected`` will also be made anew."""
 
     def __init__(self, progress: Progress | None, expected: float) -> None:
         self.done = 0
@@ -209,7 +209,7 @@ def _preview(
     notes: list[str],
     start: float,
 ) -> RedubResult:
-    """One picture before and after, side by side: the one in which the new mouth is opened widest."""
+    """One frame before and after, side by side: the one in which the new mouth is opened widest."""
     index = frame_redubber.widest(tracks, reader.format, end_s)
     with watch("decode"):
         frame = next(frame for frame in reader if frame.index == index)
@@ -224,7 +224,7 @@ def _preview(
 
 
 def motion_of(recording: MediaFile, stream: MouthMotionStream) -> tuple[Floats, Fraction]:
-    """Mouth movements of a sound on the grid of 25 Hz, (N, 20, 2) px relative to rest, and how long it lasts."""
+    """Mouth movements of a recording on the grid of 25 Hz, (N, 20, 2) px relative to rest, and how long it lasts."""
     samples = 0
 
     def counted() -> Iterator[Waveform]:
@@ -246,7 +246,7 @@ def motion_of(recording: MediaFile, stream: MouthMotionStream) -> tuple[Floats, 
 def _rendered(
     reader: RawVideoReader, tracks: VideoTracks, end_s: Fraction, frame_redubber: FrameRedubber, watch: Stopwatch
 ) -> Generator[tuple[RawFrame, int], None, None]:
-    """The pictures of the new video in order; several are worked on at once."""
+    """The frames of the new video in order; several are worked on at once."""
 
     def work(frame: RawFrame, ticks: int) -> tuple[RawFrame, int]:
         with watch("repaint"):

@@ -1,8 +1,8 @@
-"""One picture of a video: the mouths of some of its faces are made new and blended in. The rest stays as it was stored.
+"""One frame of a video: the mouths of some of its faces are made new and blended in. The rest stays as it was stored.
 
-The texture comes from the picture itself: its own face is the talker's still, moved from the mouth it has to the mouth
+The texture comes from the frame itself: its own face is the talker's still, moved from the mouth it has to the mouth
 it should have. Light, pose, sharpness and what covers the face are then right by themselves. Other moments of the
-person stand beside it for what the picture does not show: teeth, where its lips are closed.
+person stand next to it for what the frame does not show: teeth, where its lips are closed.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
 from speech2vid.media import RawFormat, RawFrame
 from speech2vid.types import Affine, AlignedFace, Image, Points
 
-OPEN_PERCENTILE = 90  # of lip opening: the other moment that stands beside the picture's own
+OPEN_PERCENTILE = 90  # of lip opening: the other moment that stands next to the frame's own
 COST_WEIGHT, POSE_WEIGHT = 0.25, 0.3  # of unfitness and of another pose, in px of lip opening
 POSE_POINTS = [1, 2, 3, 4, 12, 13, 14, 15, 30]  # sides of the jaw, tip of the nose: where they lie tells the pose
 NEAR_PX, FAR_PX = 3.0, 9.0  # from the lips, px of the 112 px face: up to there, and no longer, other moments show
-DISSOLVE = 0.5  # below this weight the new picture also fades into the old one
+DISSOLVE = 0.5  # below this weight the new frame also fades into the old one
 MARGIN_PX = 3  # of the canvas, round what changes on it: beyond, less than half a grey level changes
 BLUER = 0.08  # than the skin, of 1, may be what is painted
 OUTER_LIPS = 12  # the first of the 20 points of a mouth are its outline
@@ -76,7 +76,7 @@ def _nearest(seen: Sequence[SeenStill], opening: float) -> SeenStill:
 
 
 def open_still(person: Person, plan: FacePlan) -> Still:
-    """The moment that stands beside a face's own: the mouth open, sharp, the head held as in this track."""
+    """The moment that stands next to a face's own: the mouth open, sharp, the head held as in this track."""
     wanted = float(np.percentile([still.opening for still in person.stills], OPEN_PERCENTILE))
     pose = np.median(plan.landmarks[:, POSE_POINTS], axis=0)
 
@@ -95,7 +95,7 @@ def _still(seen: SeenStill) -> Still:
 @dataclass(frozen=True)
 class Change:
     """A face of the video that is to speak: its geometry, another moment of the person with an open mouth, and the
-    movement of their sound on its grid."""
+    movement of their audio on its grid."""
 
     face: SeenFace
     plan: FacePlan
@@ -131,7 +131,7 @@ def plan_changes(
 
 
 class FrameRedubber:
-    """Changes pictures. Safe to call from several threads.
+    """Changes frames. Safe to call from several threads.
 
     Args:
         changes: all faces that speak.
@@ -147,7 +147,7 @@ class FrameRedubber:
                 self._changes.setdefault(index, []).append(change)
 
     def __call__(self, frame: RawFrame, shown_s: float) -> RawFrame:
-        """The picture with new mouths, at the middle of the time at which it will be shown. The same object."""
+        """The frame with new mouths, at the middle of the time at which it will be shown. The same object."""
         for change in self._changes.get(frame.index, ()):
             at = frame.index - change.face.start
             if change.plan.weight[at] > 0:
@@ -155,7 +155,7 @@ class FrameRedubber:
         return frame
 
     def widest(self, tracks: VideoTracks, layout: RawFormat, end_s: Fraction) -> int:
-        """Index of the picture before ``end_s`` in which a changed mouth is opened widest; 0 where none is changed."""
+        """Index of the frame before ``end_s`` in which a changed mouth is opened widest; 0 where none is changed."""
         tick_s = float(layout.tick_s)
         best, widest = 0, -1.0
         for change in {id(each): each for changes in self._changes.values() for each in changes}.values():
@@ -186,7 +186,7 @@ class FrameRedubber:
     def _blend(
         self, crop: Image, painted: Image, transform: Affine, landmarks: Floats, target: Floats
     ) -> tuple[Floats, tuple[int, int]]:
-        """What is added, and where its corner lies (x, y): the painted picture, corrected by what the blender makes of
+        """What is added, and where its corner lies (x, y): the painted frame, corrected by what the blender makes of
         it at 224 px."""
         to_canvas = compose(context_from_face(), transform)
         source = warp(crop, to_canvas, CONTEXT_FACE_PX)
@@ -205,7 +205,7 @@ class FrameRedubber:
 def paint_mouth(
     crop: Image, transform: Affine, landmarks: Floats, second_still: Still, target: Floats, networks: TalkerNetworks
 ) -> Image:
-    """A picture of a face with the mouth that the talker makes.
+    """A frame of a face with the mouth that the talker makes.
 
     Args:
         crop: (h, w, 3) uint8 RGB, the face and what is around it.
@@ -228,7 +228,7 @@ def paint_mouth(
 
 
 def shown_share(weight: float) -> float:
-    """How much of a new picture shows where so much of the effect is wanted (``FacePlan.weight``)."""
+    """How much of a new frame shows where so much of the effect is wanted (``FacePlan.weight``)."""
     return min(1.0, float(weight) / DISSOLVE)
 
 
@@ -257,12 +257,12 @@ def near_mouths(*mouths: Floats) -> Floats:
 
 
 def restrict_to_mouth(fields: Fields, own: Sequence[bool], near: Floats) -> Fields:
-    """The fields with the picture's own slots alone away from the mouth: other moments have another pose and another
+    """The fields with the frame's own slots alone away from the mouth: other moments have another pose and another
     background, and what is painted belongs between the lips.
 
     Args:
         fields: for N frames.
-        own: of each slot, whether it holds the picture's own face.
+        own: of each slot, whether it holds the frame's own face.
         near: (64, 96) how much of the others is wanted.
     """
     mine = np.array([*own, False])
@@ -274,7 +274,7 @@ def restrict_to_mouth(fields: Fields, own: Sequence[bool], near: Floats) -> Fiel
 
 
 def clamp_blue(fields: Fields, face: Image) -> Fields:
-    """The fields with what is painted no bluer, beside its green, than this face (112, 112, 3) and a little more: the
+    """The fields with what is painted no bluer, next to its green, than this face (112, 112, 3) and a little more: the
     dark between lips comes out purple otherwise."""
     skin = face[LOWER_FACE].reshape(-1, 3).mean(axis=0)
     residual = fields.residual.copy()
@@ -297,7 +297,7 @@ def _inside() -> Floats:
 
 
 def _box(transform: Affine, layout: RawFormat) -> tuple[int, int, int, int] | None:
-    """The part of the stored picture that the 224 px canvas shows, with even corners; None where it is outside."""
+    """The part of the stored frame that the 224 px canvas shows, with even corners; None where it is outside."""
     side = CONTEXT_FACE_PX - 1.0
     corners: NDArray[np.float32] = transform_points(
         invert(compose(context_from_face(), transform)), np.array([[0, 0], [side, 0], [0, side], [side, side]])

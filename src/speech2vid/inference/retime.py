@@ -1,7 +1,7 @@
-"""Which picture of the video is shown when, where the new sound is longer or shorter than it.
+"""Which frame of the video is shown when, where the new audio is longer or shorter than it.
 
-Where the sound goes on after the video has ended, its last moments are played backwards and forwards again: people go
-on breathing and blinking, which a picture that stands still does not show.
+Where the audio goes on after the video has ended, its last moments are played backwards and forwards again: people go
+on breathing and blinking, which a frame that stands still does not show.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def length_of(length: Length, audio_s: Fraction, video_s: Fraction) -> Fraction:
 
 
 def timeline(frames: Iterable[RawFrame], end_s: Fraction, last_shot: int) -> Iterator[tuple[RawFrame, int]]:
-    """Pictures and the ticks at which they are shown, up to ``end_s``.
+    """Frames and the ticks at which they are shown, up to ``end_s``.
 
     Args:
         frames: of the video, in order.
-        end_s: the last picture begins before it.
-        last_shot: index of the first picture of the video's last shot, which is played again if there is time left;
-            beyond the last picture if that is not wanted.
+        end_s: the last frame begins before it.
+        last_shot: index of the first frame of the video's last shot, which is played again if there is time left;
+            beyond the last frame if that is not wanted.
     """
     replay: deque[RawFrame] = deque()
     held = 0

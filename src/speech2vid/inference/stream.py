@@ -1,4 +1,4 @@
-"""Sound that arrives bit by bit → pictures, as soon as they can be known: the live form of ``talk``."""
+"""Audio that arrives bit by bit → frames, as soon as they can be known: the live form of ``talk``."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from speech2vid.types import Image, Waveform
 
 
 class TalkStream:
-    """The pictures of :func:`speech2vid.talk`, made while the sound is still coming in.
+    """The frames of :func:`speech2vid.talk`, made while the audio is still coming in.
 
     ::
 
         stream = TalkStream.of("photo.jpg")
         for chunk in microphone:  # (n,) float32 at 16 kHz
-            for picture in stream.push(chunk):
-                show(picture)
-        for picture in stream.flush():
-            show(picture)
+            for frame in stream.push(chunk):
+                show(frame)
+        for frame in stream.flush():
+            show(frame)
 
-    The same pictures, however the sound is cut. Memory does not grow with the sound. Not for several threads at once.
+    The same frames, however the audio is cut. Memory does not grow with the audio. Not for several threads at once.
 
     Args:
         identity: of :func:`speech2vid.make_identity`; may serve several streams.
         networks: the talker's; may serve several streams.
-        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow every sound.
-        block_frames: pictures computed at once. 1 has the shortest delay, more take less work.
+        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow all audio.
+        block_frames: frames computed at once. 1 has the shortest delay, more take less work.
 
     Attributes:
-        frames: pictures returned so far; the next one is shown from frames/25 s to (frames + 1)/25 s.
+        frames: frames returned so far; the next one is shown from frames/25 s to (frames + 1)/25 s.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TalkStream:
         self._identity, self._networks = identity, networks
         self._silence, self._block_frames = silence, block_frames
         self._composer = Composer(identity)
-        self._shapes = self._listen()
+        self._motion = self._listen()
 
     @classmethod
     def of(
@@ -67,34 +67,34 @@ class TalkStream:
 
     @property
     def latency_s(self) -> float:
-        """How long after a sound its picture can be known: the networks look so far ahead.
+        """How long after a recording its frame can be known: the networks look so far ahead.
 
-        A picture is returned by the ``push`` with which the sound reaches ``latency_s`` past the picture's middle,
+        A frame is returned by the ``push`` with which the audio reaches ``latency_s`` past the frame's middle,
         at the latest. The time that ``push`` takes comes on top.
         """
-        return self._shapes.latency_s
+        return self._motion.latency_s
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Width and height of the pictures."""
+        """Width and height of the frames."""
         height, width = self._identity.canvas.shape[:2]
         return width, height
 
     def push(self, samples: Waveform) -> list[Image]:
-        """Take the next samples, (n,) float at 16 kHz in −1–1; return the pictures now known, (H, W, 3) uint8 RGB.
+        """Take the next samples, (n,) float at 16 kHz in −1–1; return the frames now known, (H, W, 3) uint8 RGB.
 
-        A second of sound gives 25 pictures, all in memory: cut long sounds.
+        A second of audio gives 25 frames, all in memory: cut long sounds.
 
         Raises:
             ValueError: not one-dimensional floating point.
             MediaError: a sample is not a finite number.
         """
-        return self._frames(self._shapes.push(samples))
+        return self._frames(self._motion.push(samples))
 
     def flush(self) -> list[Image]:
-        """The last pictures: round(seconds × 25) in all. The stream is then ready for another sound."""
-        frames = self._frames(self._shapes.flush())
-        self._shapes = self._listen()
+        """The last frames: round(seconds × 25) in all. The stream is then ready for another recording."""
+        frames = self._frames(self._motion.flush())
+        self._motion = self._listen()
         self.frames = 0
         return frames
 

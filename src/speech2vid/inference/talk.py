@@ -27,7 +27,7 @@ from speech2vid.types import Image
 AnyPath = str | PathLike[str]
 Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
 
-FIELDS_AHEAD, FRAMES_AHEAD = 2, 8  # batches, pictures
+FIELDS_AHEAD, FRAMES_AHEAD = 2, 8  # batches, frames
 
 
 class TalkResult(VideoResult):
@@ -51,15 +51,15 @@ def talk(
     signer: Signer | None = None,
     progress: Progress | None = None,
 ) -> TalkResult:
-    """Make the face say the sound.
+    """Make the face say the audio.
 
     Args:
         face: one to five photos of one person, or one video. The first photo is the one that comes alive.
-        audio: any file with sound; it goes into the video at its own quality.
+        audio: any file with audio; it goes into the video at its own quality.
         outfile: .mp4, .mov or .mkv; appears whole or not at all.
-        crop: the aligned face alone instead of the whole picture.
-        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow every sound.
-        face_index: which face in each picture, counted from the left from 0; the largest by default.
+        crop: the aligned face alone instead of the whole frame.
+        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow all audio.
+        face_index: which face in each frame, counted from the left from 0; the largest by default.
         crf: quality of the video, 0 (lossless) to 51.
         max_size_px: longest side of the video; a larger photo is made smaller.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -70,7 +70,7 @@ def talk(
         progress: called after each frame with the number done and the number in all.
 
     Returns:
-        a :class:`TalkResult`. The video has round(seconds of sound × 25) frames.
+        a :class:`TalkResult`. The video has round(seconds of audio × 25) frames.
 
     Raises:
         Speech2VidError: MediaError, FaceError, OutputError, WeightsError, ConfigError or MissingExtraError.
@@ -141,7 +141,7 @@ def face_paths(face: AnyPath | Sequence[AnyPath]) -> list[Path]:
 def generate_frames(
     identity: Identity, networks: TalkerNetworks, motions: Iterable[Floats], watch: Stopwatch | None = None
 ) -> Generator[Image, None, None]:
-    """Pictures for mouth movements (blocks of (m, 20, 2) px relative to rest): (H, W, 3) uint8 RGB each.
+    """Frames for mouth movements (blocks of (m, 20, 2) px relative to rest): (H, W, 3) uint8 RGB each.
 
     The network and the composing work ahead in threads; close the generator to stop them early.
     """
@@ -166,7 +166,7 @@ def predict(
 def compose_ahead(
     compose: Callable[[Fields], Iterator[Image]], blocks: Iterable[Fields], watch: Stopwatch
 ) -> Generator[Image, None, None]:
-    """One picture for each frame of the blocks of fields; these and the pictures are made ahead, in threads."""
+    """One frame for each frame of the blocks of fields; these and the frames are made ahead, in threads."""
 
     def composed(blocks: Iterable[Fields]) -> Iterator[Image]:
         for fields in blocks:
@@ -177,7 +177,7 @@ def compose_ahead(
 
 
 def _frames_expected(voice: MediaFile) -> int | None:
-    """For the progress bar. Fails before any work where there is no sound."""
+    """For the progress bar. Fails before any work where there is no audio."""
     if not voice.has_audio:
         raise MediaError(f"{voice.path} has no audio stream", "give an audio file, or a video with audio")
     seconds = voice.stated_audio_s or voice.info.duration_s

@@ -1,4 +1,4 @@
-"""First pass of re-dubbing: which faces are seen in a video, where, who they are, and how well they fit its sound."""
+"""First pass of re-dubbing: which faces are seen in a video, where, who they are, and how well they fit its audio."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from speech2vid.media.video_reader import LOOK
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Image, Points
 
-TRACK_PX = 1280  # longest side of the picture in which faces are followed
+TRACK_PX = 1280  # longest side of the frame in which faces are followed
 FRAMES_AHEAD = 6
 STILL_MARGIN = 0.2  # of the aligned face's side, kept round a still
 STILLS_A_PERSON = 40
@@ -40,7 +40,7 @@ class SeenStill:
 
     Attributes:
         frame: JPEG of the face and a margin.
-        landmarks: (68, 2) px of that picture.
+        landmarks: (68, 2) px of that frame.
         opening: of the lips, px of the aligned face.
         cost: how unfit it is: blurred, turned.
     """
@@ -60,12 +60,12 @@ class SeenFace:
     """A face followed through a shot.
 
     Attributes:
-        start: index of its first picture.
+        start: index of its first frame.
         shot: number of the shot.
         person: who it is, from 0 in order of appearance, from left to right.
-        landmarks: (T, 68, 2) float32, px of the picture at full size with square pixels.
+        landmarks: (T, 68, 2) float32, px of the frame at full size with square pixels.
         first_frame: on the grid of 25 Hz, of ``fits``.
-        fits: (t, 31) similarity with the video's sound at offsets −15 … 15 frames; empty where there is none.
+        fits: (t, 31) similarity with the video's audio at offsets −15 … 15 frames; empty where there is none.
     """
 
     start: int
@@ -88,9 +88,9 @@ class VideoTracks:
     """All that the first pass knows of a video.
 
     Attributes:
-        ticks: (N,) int64, when each picture is shown, in units of ``RawFormat.tick_s``.
+        ticks: (N,) int64, when each frame is shown, in units of ``RawFormat.tick_s``.
         durations: (N,) int64, for how long.
-        shots: index of the first picture of each shot.
+        shots: index of the first frame of each shot.
         faces: in order of appearance.
         stills: of each person.
     """
@@ -104,7 +104,7 @@ class VideoTracks:
 
 @dataclass(frozen=True)
 class _Moment:
-    """What is kept of a face in one picture, px of the picture that was looked at."""
+    """What is kept of a face in one frame, px of the frame that was looked at."""
 
     landmarks: Points
     aligned: Points
@@ -128,9 +128,9 @@ def find_tracks(
 
     Args:
         video: any file with video; an open one stays open.
-        sync: those of the package by default; not used where the video has no sound.
-        watch: is told what the stages take.
-        progress: called with the number of pictures done.
+        sync: those of the package by default; not used where the video has no audio.
+        watch: measures the time of each stage.
+        progress: called with the number of frames done.
 
     Raises:
         MediaError: it cannot be read.
@@ -239,13 +239,13 @@ def _face_of(
 
 
 def on_grid(starts_s: NDArray[np.float64]) -> tuple[int, NDArray[np.int64]]:
-    """Which pictures of a stretch stand for the frames of the 25 Hz grid, as ``VideoReader`` takes them.
+    """Which frames of a stretch stand for the frames of the 25 Hz grid, as ``VideoReader`` takes them.
 
     Args:
-        starts_s: (T,) when each picture is shown.
+        starts_s: (T,) when each frame is shown.
 
     Returns:
-        number of the first frame, and the picture (index into the stretch) of each.
+        number of the first frame, and the frame (index into the stretch) of each.
     """
     look = float(LOOK)
     first = int(np.ceil(starts_s[0] * FRAME_RATE_HZ - look - 1e-6))

@@ -1,4 +1,4 @@
-"""The given sound on its way into the written file: AAC copied packet by packet, other sound encoded at its rate."""
+"""The given audio on its way into the written file: AAC copied packet by packet, other audio encoded at its rate."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Content Credentials (C2PA): who made a video, and how, signed into it and read back. The only part that knows c2pa.
 
-A signature covers every byte of picture, sound and metadata. It says that nothing changed since it was made; whether
+A signature covers every byte of image, audio and metadata. It says that nothing changed since it was made; whether
 the signer is who the certificate names is for a list of trusted roots to say.
 """
 
@@ -31,7 +31,7 @@ PARENT = {"title": "the edited video", "relationship": "parentOf", "instance_id"
 BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # C2PA's box in an MP4 file
 EXTRA = "pip install 'speech2vid[c2pa]'"
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-# No byte leaves the machine, whatever a file asks for; no picture of the inputs goes into the manifest.
+# No byte leaves the machine, whatever a file asks for; no image of the inputs goes into the manifest.
 SETTINGS: dict[str, Any] = {
     "version": 1,
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True},
@@ -47,7 +47,7 @@ class Claim:
 
     Attributes:
         facts: statements about how it was made, JSON values: command, weights with their hashes.
-        source: the video that was edited, the parent in the manifest; None for a video made from stills and sound.
+        source: the video that was edited, the parent in the manifest; None for a video made from stills and audio.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Signer:
     alg: str | None = None
 
     def check(self, outfile: Path) -> None:
-        """Sign a small picture in memory, so that a certificate that will not do is known before the work.
+        """Sign a small image in memory, so that a certificate that will not do is known before the work.
 
         Raises:
             MissingExtraError: c2pa-python is not installed.

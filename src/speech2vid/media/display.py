@@ -1,4 +1,4 @@
-"""One decoded picture as an upright RGB array: colour matrix, pixel shape, display rotation."""
+"""One decoded image as an upright RGB array: colour matrix, pixel shape, display rotation."""
 
 from __future__ import annotations
 

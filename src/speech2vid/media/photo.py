@@ -43,7 +43,7 @@ def load_photo(path: str | Path) -> Image:
     """Read a photo: (H, W, 3) uint8 RGB, upright.
 
     EXIF orientation and colour profile are applied, transparency is laid over white; greyscale, 16-bit, CMYK and
-    palette pictures become RGB; of an animation the first picture counts.
+    palette images become RGB; of an animation the first image counts.
 
     Raises:
         MediaError: missing, unreadable, damaged, HEIC, or of more than ``MAX_PHOTO_PIXELS`` pixels. The size is
@@ -66,7 +66,7 @@ def load_photo(path: str | Path) -> Image:
 
 
 def is_photo(path: str | Path) -> bool:
-    """Whether the file's content (not its name) is a picture, be it one that ``load_photo`` refuses."""
+    """Whether the file's content (not its name) is an image, be it one that ``load_photo`` refuses."""
     if not Path(path).is_file():  # a pipe would be waited for
         return False
     try:
@@ -118,7 +118,7 @@ def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _to_srgb(image: PIL.Image.Image, profile: bytes) -> PIL.Image.Image | None:
-    """The picture in the colours its profile means; None if the profile cannot be used with it."""
+    """The image in the colours its profile means; None if the profile cannot be used with it."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")

@@ -1,4 +1,4 @@
-"""RGB → the planes that the encoder takes (4:2:0, BT.709, limited range): a whole picture, or the part that changed."""
+"""RGB → the planes that the encoder takes (4:2:0, BT.709, limited range): a whole image, or the part that changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REACH = 4  # px round a changed part that the chroma filter sees and touches, ev
 
 
 class PlaneConverter:
-    """Converts pictures for the encoder; keeps FFmpeg's tables between them."""
+    """Converts images for the encoder; keeps FFmpeg's tables between them."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
@@ -33,13 +33,13 @@ class PlaneConverter:
 
 
 class Planes:
-    """A picture of which parts change.
+    """An image of which parts change.
 
-    A part is converted with its surroundings, so that the planes are those of the whole picture converted at once, bit
+    A part is converted with its surroundings, so that the planes are those of the whole image converted at once, bit
     for bit, for the price of the part.
 
     Args:
-        image: (H, W, 3) uint8 RGB, the picture to begin with.
+        image: (H, W, 3) uint8 RGB, the image to begin with.
     """
 
     def __init__(self, image: Image) -> None:
@@ -50,7 +50,7 @@ class Planes:
         self._planes = _split(self._packed)
 
     def put(self, part: Image, left: int, top: int) -> None:
-        """Lay (h, w, 3) uint8 RGB over the picture, its upper left pixel at (left, top)."""
+        """Lay (h, w, 3) uint8 RGB over the image, its upper left pixel at (left, top)."""
         height, width = self._size
         bottom, right = top + part.shape[0], left + part.shape[1]
         if part.ndim != 3 or part.shape[2] != 3 or part.dtype != np.uint8:
@@ -67,7 +67,7 @@ class Planes:
         self._renew(left, top, right, bottom)
 
     def frame(self) -> Frame:
-        """The picture for the encoder, with planes of its own."""
+        """The image for the encoder, with planes of its own."""
         frame = av.VideoFrame.from_ndarray(self._packed, format="yuv420p")
         frame.colorspace, frame.color_range = Colorspace.ITU709, ColorRange.MPEG
         return frame

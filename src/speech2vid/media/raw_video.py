@@ -1,6 +1,6 @@
-"""A video's own pictures at their own times, in the planes in which they are stored: nothing is lost on the way.
+"""A video's own frames at their own times, in the planes in which they are stored: nothing is lost on the way.
 
-To change a part of a picture, look at it as RGB (:meth:`NativePicture.crop`) and add a difference
+To change a part of a frame, look at it as RGB (:meth:`NativePicture.crop`) and add a difference
 (:meth:`NativePicture.add`): what is not changed keeps its bytes.
 """
 
@@ -24,7 +24,7 @@ from speech2vid.media.video_reader import timed_frames
 from speech2vid.types import Image
 
 Plane = NDArray[Any]  # uint8 or uint16
-Box = tuple[int, int, int, int]  # left, top, right, bottom; half-open, px of the picture as stored, upright
+Box = tuple[int, int, int, int]  # left, top, right, bottom; half-open, px of the frame as stored, upright
 
 FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
 BT709 = 1  # of colour matrix, primaries and transfer
@@ -34,10 +34,10 @@ KR_KB_SD = (0.299, 0.114)
 
 @dataclass(frozen=True)
 class RawFormat:
-    """How the pictures of a video are stored.
+    """How the frames of a video are stored.
 
     Attributes:
-        width_px: of the stored picture, upright.
+        width_px: of the stored frame, upright.
         height_px: likewise.
         pixel_aspect: width of a pixel over its height, upright.
         bits: 8 or 10 a sample; deeper video becomes 10, other layouts of colour become 4:2:0.
@@ -76,11 +76,11 @@ class RawFormat:
 
 
 class RawFrame:
-    """One picture.
+    """One frame.
 
     Attributes:
         index: from 0.
-        ticks: presentation time after the first picture, in units of ``format.tick_s``.
+        ticks: presentation time after the first frame, in units of ``format.tick_s``.
         duration: in the same units.
         planes: Y (H, W), U and V (⌈H/2⌉, ⌈W/2⌉), uint8 or uint16. They may be memory of the decoder: not to be written.
     """
@@ -97,7 +97,7 @@ class RawFrame:
         return self.ticks * self.format.tick_s
 
     def copy(self) -> RawFrame:
-        """The same picture: changes of one do not show in the other."""
+        """The same frame: changes of one do not show in the other."""
         other = copy.copy(self)
         other.planes = list(self.planes)
         return other
@@ -112,7 +112,7 @@ class RawFrame:
         return self._display.rgb(self._frame, longest_px)
 
     def crop(self, box: Box) -> Image:
-        """A part of the stored picture, (h, w, 3) uint8 RGB. The box lies within the picture and has even corners."""
+        """A part of the stored frame, (h, w, 3) uint8 RGB. The box lies within the frame and has even corners."""
         left, top, right, bottom = box
         luma = self.planes[0][top:bottom, left:right].astype(np.float32)
         height, width = luma.shape

@@ -1,4 +1,4 @@
-"""One encode of changed pictures at the source's size, times, depth and colour tags, with its other streams."""
+"""One encode of changed frames at the source's size, times, depth and colour tags, with its other streams."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NOT_COPIED = {"comment", "encoder", "major_brand", "minor_version", "compatible_
 
 
 class RawVideoWriter(VideoWriter):
-    """Write pictures of a :class:`~speech2vid.media.raw_video.RawVideoReader`, each at the time it is given.
+    """Write frames of a :class:`~speech2vid.media.raw_video.RawVideoReader`, each at the time it is given.
 
     Args:
         outfile: as for :class:`VideoWriter`, whose promises hold here too.
-        like: format of the pictures.
+        like: format of the frames.
         audio_source, audio_limit_s, crf, preset, threads, details, label, finish: as for :class:`VideoWriter`.
-        keep: a video whose other streams (subtitles, all sound but the first), chapters and tags are kept.
+        keep: a video whose other streams (subtitles, all audio but the first), chapters and tags are kept.
         keep_limit_s: streams and chapters stop here.
         keep_comment: keep the comment too, which says whether a video is synthetic: for one that is not changed.
 
@@ -83,7 +83,7 @@ class RawVideoWriter(VideoWriter):
         return stream
 
     def write_frame(self, raw_frame: RawFrame, ticks: int) -> None:
-        """Append a picture, to be shown from ``ticks`` (of the format's unit) on for as long as its source was."""
+        """Append a frame, to be shown from ``ticks`` (of the format's unit) on for as long as its source was."""
         if self._label is not None:
             raw_frame, under = raw_frame.copy(), raw_frame.crop(self._label.box)
             raw_frame.add(self._label.box, self._label.corner(under) - under)

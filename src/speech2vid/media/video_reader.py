@@ -63,7 +63,7 @@ class VideoReader:
             self.file.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        frames = self._native() if self.frame_rate_hz is None else self._on_grid(self.frame_rate_hz)
+        frames = self._raw() if self.frame_rate_hz is None else self._on_grid(self.frame_rate_hz)
         self._open.append(frames)
         return frames
 

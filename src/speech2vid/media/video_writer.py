@@ -1,4 +1,4 @@
-"""One encode of H.264 video with its sound: a whole file or nothing."""
+"""One encode of H.264 video with its audio: a whole file or nothing."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ AUDIO_AHEAD_S = 1  # the sound is written this far ahead of the picture, to lie 
 class VideoWriter:
     """Write a video: H.264 yuv420p (BT.709), AAC, playable while it loads, marked as synthetic.
 
-    The frames go to a hidden file beside ``outfile``, which takes its name when ``close`` has succeeded; on any failure
+    The frames go to a hidden file near ``outfile``, which takes its name when ``close`` has succeeded; on any failure
     the hidden file is removed and an existing ``outfile`` stays as it was. Use it as a context manager: leaving the
     block with an exception (Ctrl-C too) discards, leaving it normally closes.
 
-    A picture of odd width or height gets its last column or row twice, because H.264 4:2:0 needs even sizes.
+    A frame of odd width or height gets its last column or row twice, because H.264 4:2:0 needs even sizes.
 
     Args:
         outfile: ends in .mp4, .mov or .mkv, in a folder that exists.
-        width_px: width of the pictures.
-        height_px: height of the pictures.
+        width_px: width of the frames.
+        height_px: height of the frames.
         frame_rate_hz: exact frame rate.
-        audio_source: file whose sound goes into the video from time 0 on (see ``read_audio``), at its own rate and
+        audio_source: file whose audio goes into the video from time 0 on (see ``read_audio``), at its own rate and
             channels; AAC is copied, anything else becomes AAC of 192 kb/s or more. None for a silent video.
         audio_limit_s: the audio ends here; None keeps all of it.
         audio_shift_s: the audio of ``audio_source``, counted from the first frame of its video, comes this much later.
@@ -54,12 +54,12 @@ class VideoWriter:
         synthetic: False only for files that hold nothing generated (a re-synchronised original).
         details: more facts for the mark, such as what made it.
         metadata: further container tags (title, language …).
-        label: a small text in the corner of every picture that says it is synthetic.
+        label: a small text in the corner of every frame that says it is synthetic.
         finish: called with the path of the complete hidden file, before it takes its name (to sign it).
 
     Raises:
         OutputError: unwritable or full disk, unknown suffix, no frame written.
-        MediaError: ``audio_source`` has no readable sound.
+        MediaError: ``audio_source`` has no readable audio.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class VideoWriter:
         return stream
 
     def write(self, image: Image) -> None:
-        """Append one picture: (H, W, 3) uint8 RGB of the size given at the start."""
+        """Append one frame: (H, W, 3) uint8 RGB of the size given at the start."""
         self._check(image)
         self._encode(self._convert(image if self._label is None else self._label(image)))
 
@@ -146,9 +146,9 @@ class VideoWriter:
         self._whole = None if self._label is None else image.copy()
 
     def write_part(self, part: Image, left: int, top: int) -> None:
-        """Append the prepared picture with (h, w, 3) uint8 RGB laid over it at (left, top).
+        """Append the prepared frame with (h, w, 3) uint8 RGB laid over it at (left, top).
 
-        Only that part is converted; it stays for the next part. The file is that of whole pictures, bit for bit.
+        Only that part is converted; it stays for the next part. The file is that of whole frames, bit for bit.
         """
         if self._planes is None:
             raise ValueError("no picture was prepared to lay a part over")

@@ -1,6 +1,6 @@
-"""Sound → mouth shape: what drives the ``warp`` talker (our own network; the paper has none like it).
+"""Audio → mouth shape: what drives the ``warp`` talker (our own network; the paper has none like it).
 
-Two views of the sound meet:
+Two views of the audio meet:
 
 * what is said: the likelihood of every English phone state under CMU Sphinx's acoustic model (``en-us``, BSD licence;
   42 phones × 3 states, each a mixture of 128 Gaussians over 3 streams), computed here by ordinary layers. It was
@@ -166,10 +166,10 @@ class AudioToMouthMember(nn.Module):
 
 
 class AudioToMouth(Network):
-    """Rows of sound → movement of the mouth landmarks away from the speaker's rest.
+    """Rows of audio → movement of the mouth landmarks away from the speaker's rest.
 
     Frame i, shown from i/25 s to (i + 1)/25 s, is the middle of rows 4 i + 2 − 32 … 4 i + 2 + 32. Rows outside the
-    sound are ``audio.logmel.silent_row``.
+    audio are ``audio.logmel.silent_row``.
     """
 
     architecture: ClassVar[str] = "audio_to_mouth"

@@ -13,7 +13,7 @@ from speech2vid.models.layers import ConvNormReLU
 
 
 class ContextEncoder(nn.Module):
-    """Pictures (N, C, H, W) float32 in [0, 1] → maps at 1/2, 1/4, 1/8 … of their size, finest first.
+    """Images (N, C, H, W) float32 in [0, 1] → maps at 1/2, 1/4, 1/8 … of their size, finest first.
 
     Args:
         channels: C.

@@ -2,7 +2,7 @@
 
 Whole numbers are a length byte (its top bit is the sign) and so many bytes, low ones first; decimals are a mantissa and
 a power of two; words are their length and their bytes; a tensor is a version, four sizes and its float32 values. A file
-names its layers in the order in which they are computed, from the picture on, each followed by its settings and by
+names its layers in the order in which they are computed, from the image on, each followed by its settings and by
 state that only training needs.
 """
 
@@ -89,7 +89,7 @@ class _Reader:
             layer = self._kinds[self._word()]()
             self._skip_state()
             if not layers:
-                self._wholes(1)  # the layer next to the input keeps how many pictures a sample has
+                self._wholes(1)  # the layer next to the input keeps how many images a sample has
             layers.append(layer)
         return colours, layers
 

@@ -66,16 +66,22 @@ class TransposedConv(nn.Module):
 
 
 class FaceDecoder(nn.Module):
-    """Codes (N, 512 · width) float32 → faces (N, 3, 109, 109) float32 RGB in [0, 1]. ReLU, no batch norm.
+    """Codes (N, 512 · width) float32 → faces (N, 3, 109, 109) float32 RGB in [0, 1].
 
     Args:
         width: factor on all channel counts; 1 is the paper's.
         skips: ``paper`` (conv2, pool1), ``v201`` (and conv1), or ``none``.
         rise: the layer that doubles the size.
+        norm: batch norm after ``fc`` and ``up1`` … ``up5``, before an identity half is added. The 2017 release has
+            none in the decoder; without it the maps that carry the audio code shrink next to the identity's.
     """
 
     def __init__(
-        self, width: float = 1.0, skips: str = "paper", rise: type[UpsampleConv] | type[TransposedConv] = UpsampleConv
+        self,
+        width: float = 1.0,
+        skips: str = "paper",
+        rise: type[UpsampleConv] | type[TransposedConv] = UpsampleConv,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         c32, c64, c96, c128, c256, c512 = (int(channels * width) for channels in (32, 64, 96, 128, 256, 512))
@@ -99,6 +105,8 @@ class FaceDecoder(nn.Module):
                 for layer, (_, channels) in SKIPS[skips].items()
             }
         )
+        channels = {"fc": c128, "up1": c128, "up2": c256, "up3": c512, "up4": c256, "up5": c256}
+        self.norms = nn.ModuleDict({layer: nn.BatchNorm2d(size) for layer, size in channels.items()} if norm else {})
         he_initialise(self)
         for layer in self.skips:  # two halves sum to one convolution: each carries half of the variance
             for half in (getattr(self, layer), self.identity_halves[layer]):
@@ -116,9 +124,11 @@ class FaceDecoder(nn.Module):
             code: (N, 512 · width), audio code then identity code.
             prepared: from :meth:`prepare`, N persons, or one for all.
         """
-        maps = self.fc(code[:, :, None, None]).relu()
-        for layer in ("up1", "up2", "up3", "up4", "up5", "conv5", "up6", "up7", "conv8"):
+        maps = code[:, :, None, None]
+        for layer in ("fc", "up1", "up2", "up3", "up4", "up5", "conv5", "up6", "up7", "conv8"):
             maps = getattr(self, layer)(maps)
+            if layer in self.norms:
+                maps = self.norms[layer](maps)
             if layer in self.skips:
                 maps = maps + prepared[layer]
             maps = maps.relu()

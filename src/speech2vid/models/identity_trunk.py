@@ -1,7 +1,7 @@
 """The VGG-M trunk that learns faces first: what the talker's identity encoder starts from (Sect. 3.1).
 
 The paper takes its convolutions from a face-recognition VGG-M. Here the same trunk learns to give the embeddings of
-dlib's network; or a user brings VGG weights (:mod:`speech2vid.training.identity_init`). Fully connected
+dlib's network; or a user brings VGG weights (:mod:`speech2vid.training.pretrained`). Fully connected
 layers start anew.
 """
 

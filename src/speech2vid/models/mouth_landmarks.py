@@ -1,7 +1,7 @@
-"""Reads the mouth shape off a picture: a differentiable stand-in for the landmark regressor.
+"""Reads the mouth shape off an image: a differentiable stand-in for the landmark regressor.
 
 Used while training ``warp``: the generated mouth must read as the shape that was asked for, which keeps the decoder
-from answering every sound with the mean mouth. Its early feature maps serve as a content loss that looks at mouths.
+from answering all audio with the mean mouth. Its early feature maps serve as a content loss that looks at mouths.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class RedubberConfig(NetworkConfig):
     """Settings of a re-dubbing network.
 
     Attributes:
-        generation: ``audio``: from sound, as in the paper; ``warp``: from a mouth that the ``warp`` talker has painted.
+        generation: ``audio``: from audio, as in the paper; ``warp``: from a mouth that the ``warp`` talker has painted.
         size: ``paper``, or ``compact`` with half of its channels everywhere.
         identity_images: stills of a person, 1 or 5; for ``audio``.
     """
@@ -47,7 +47,7 @@ class RedubberConfig(NetworkConfig):
 class PaperRedubber(Network):
     """Windows (N, 1, 12, 35), context (N, 3, 224, 224), stills (B, 3·K, 112, 112) → faces (N, 3, 224, 224).
 
-    All float32, pictures RGB in [0, 1]. N is B times a whole number, as for
+    All float32, images RGB in [0, 1]. N is B times a whole number, as for
     :class:`~speech2vid.models.paper_talker.PaperTalker`.
     """
 
@@ -67,7 +67,7 @@ class PaperRedubber(Network):
         self.decoder = _Decoder(codes, width)
 
     def encode_identity(self, stills: Tensor) -> IdentityFeatures:
-        """Everything about B persons that depends neither on the sound nor on the frame."""
+        """Everything about B persons that depends neither on the audio nor on the frame."""
         identity = self.identity_encoder(stills)
         return {"code": identity.code, **self.decoder.prepare(identity)}
 

@@ -31,12 +31,14 @@ class PaperTalkerConfig(NetworkConfig):
         skips: ``paper`` (two), ``v201`` (three, the 2017 release) or ``none``.
         identity_images: stills of a person, 1 or 5.
         generation: how maps grow: bilinear upsampling and convolution, or transposed convolution (Table 2).
+        decoder_norm: batch norm in the decoder up to the first skip (:class:`FaceDecoder`); ``v201`` has none.
     """
 
     size: Literal["paper", "compact", "small"] = "paper"
     skips: Literal["paper", "v201", "none"] = "paper"
     identity_images: Literal[1, 5] = 5
     generation: Literal["upsample", "transposed"] = "upsample"
+    decoder_norm: bool = False
 
 
 class PaperTalker(Network):
@@ -56,10 +58,10 @@ class PaperTalker(Network):
         self.audio_encoder = AudioEncoder(width)
         self.identity_encoder = IdentityEncoder(config.identity_images, width)
         he_initialise(self)
-        self.face_decoder = FaceDecoder(width, config.skips, RISES[config.generation])
+        self.face_decoder = FaceDecoder(width, config.skips, RISES[config.generation], config.decoder_norm)
 
     def encode_identity(self, stills: Tensor) -> IdentityFeatures:
-        """Everything about B persons that does not depend on the sound."""
+        """Everything about B persons that does not depend on the audio."""
         identity = self.identity_encoder(stills)
         return {"code": identity.code, **self.face_decoder.prepare(identity)}
 

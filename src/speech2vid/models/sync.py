@@ -1,10 +1,10 @@
-"""The network that hears and sees: how well a stretch of sound fits a moving mouth (Sect. 4, 7; SyncNet's shape).
+"""The network that hears and sees: how well a stretch of audio fits a moving mouth (Sect. 4, 7; SyncNet's shape).
 
 Two streams end in unit vectors of the same space, and their scalar product says how well they fit:
 
-* picture: 5 consecutive frames of the mouth region, grey and small, together with the landmarks of mouth and chin. Both
+* image: 5 consecutive frames of the mouth region, grey and small, together with the landmarks of mouth and chin. Both
   come with their mean over about 3 s taken out (``frontend.mouth_views``): what is left is movement, not the person;
-* sound: 0.41 s around the middle frame, by the first layers of the shape predictor, whose phone likelihoods carry over
+* audio: 0.41 s around the middle frame, by the first layers of the shape predictor, whose phone likelihoods carry over
   to unseen speakers. SyncNet's 13 MFCC of 0.2 s did not, on the few speakers there are to train on.
 
 It is trained by multi-way matching (Chung, Chung & Kang 2019): every time step of the clip is a candidate, see
@@ -50,7 +50,7 @@ class SyncConfig(NetworkConfig):
         audio_width: channels of the layers taken from the shape predictor.
         embedding: length of the vectors that are compared.
         dropout: share of channels dropped in training.
-        window_rows: how many rows of sound one frame sees; no other number is possible.
+        window_rows: how many rows of audio one frame sees; no other number is possible.
     """
 
     width: int = 96
@@ -76,7 +76,7 @@ def _crop_layer(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 
 
 class CropLayers(nn.Module):
-    """Three consecutive pictures at a time → a vector: (N, T, 32, 48) → (N, width, T − 2)."""
+    """Three consecutive images at a time → a vector: (N, T, 32, 48) → (N, width, T − 2)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -90,9 +90,9 @@ class CropLayers(nn.Module):
 
 
 class SyncNetwork(Network):
-    """Picture and sound → unit vectors, one a frame; see the module.
+    """Image and audio → unit vectors, one a frame; see the module.
 
-    Frame i, shown from i/25 s to (i + 1)/25 s, is the middle of pictures i − 2 … i + 2 and of sound rows
+    Frame i, shown from i/25 s to (i + 1)/25 s, is the middle of images i − 2 … i + 2 and of audio rows
     4 i + 2 − 20 … 4 i + 2 + 20 (``audio.logmel``).
     """
 
@@ -131,7 +131,7 @@ class SyncNetwork(Network):
         self.log_scale = nn.Parameter(torch.tensor(2.3))  # of the scaled cosine similarity
 
     def listen_like(self, predictor: AudioToMouth) -> None:
-        """Take over the phone model and the first layers of the sound stream from a trained shape predictor."""
+        """Take over the phone model and the first layers of the audio stream from a trained shape predictor."""
         self.likelihoods.load_state_dict(predictor.likelihoods.state_dict())
         self.plain_mean.copy_(predictor.plain_mean)
         self.plain_deviation.copy_(predictor.plain_deviation)
@@ -155,7 +155,7 @@ class SyncNetwork(Network):
         return functional.normalize(self.heard(plain, phones), dim=2)
 
     def graphs(self) -> tuple[Graph, ...]:
-        """``video``: pictures, points → vectors; ``audio``: rows (1, R, 89) → vectors."""
+        """``video``: images, points → vectors; ``audio``: rows (1, R, 89) → vectors."""
         frames = {"crops": self.plain_mean.new_zeros(1, 9, CROP_ROWS, CROP_COLUMNS)}
         frames["points"] = self.plain_mean.new_zeros(1, 9, POINT_COORDINATES)
         rows = {"rows": self.plain_mean.new_zeros(1, audio_rows_needed(9), PLAIN_BANDS + PHONE_BANDS)}

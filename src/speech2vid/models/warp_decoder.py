@@ -1,7 +1,7 @@
 """Our generation method ``warp``: a mouth shape moves the stills' own pixels.
 
 Where the paper's decoder paints every pixel (Sect. 3.1), this one predicts, for each identity still, a flow field and
-a soft mask, and an RGB residual for what no still shows (teeth, tongue, inner mouth). The picture is the masked sum of
+a soft mask, and an RGB residual for what no still shows (teeth, tongue, inner mouth). The image is the masked sum of
 the warped stills and the residual: skin and hair stay sharp, and it can be applied at the photo's own resolution.
 
 All geometry is in pixels of the 112 px aligned face. Only the lower face is generated: rows 48..111, columns 8..103.
@@ -193,7 +193,7 @@ class WarpDecoder(nn.Module):
     def shares(self, features: Features) -> Features:
         """What the identity adds within each layer that reads its features: the same for all frames of a video.
 
-        Convolution is linear: that of features beside other channels is the sum of both parts' convolutions.
+        Convolution is linear: that of features next to other channels is the sum of both parts' convolutions.
 
         Args:
             features: of :class:`WarpIdentityEncoder`.
@@ -296,7 +296,7 @@ def _double(x: Tensor) -> Tensor:
 
 
 def compose_output(fields: WarpFields, faces: Tensor) -> Tensor:
-    """Sample the stills through the fields: the picture of the region.
+    """Sample the stills through the fields: the image of the region.
 
     Args:
         fields: for N frames.

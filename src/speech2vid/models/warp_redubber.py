@@ -1,7 +1,7 @@
 """Our re-dubbing network: a mouth that the ``warp`` talker has painted is made to fit the face it is laid into.
 
 The paper's network paints the whole face from codes (Sect. 6.2). Here the mouth is there already, sharp, made of the
-person's own pixels, but from another moment: another pose, light and chin. The network sees it beside the context, the
+person's own pixels, but from another moment: another pose, light and chin. The network sees it next to the context, the
 frame whose lower face is hidden, and says how it must be moved and tinted, and what to paint where that is not enough.
 Flow and tint are coarse: what is sharp stays sharp.
 
@@ -40,7 +40,7 @@ class BlendFields:
         flow: (N, 2, 32, 40): an output pixel is sampled from this far away in the painted face; x, y, px of the 224 px
             face.
         tint: (N, 3, 32, 40) RGB, added to it.
-        share: (N, 1, 128, 160) in [0, 1], how much of the picture is ``fresh`` instead.
+        share: (N, 1, 128, 160) in [0, 1], how much of the image is ``fresh`` instead.
         fresh: (N, 3, 128, 160) RGB in [0, 1].
     """
 

@@ -1,4 +1,4 @@
-"""What a critic of mouths and the network that makes them do to each other: the terms of both sides from one batch."""
+"""Hinge adversarial and feature-matching losses of a mouth discriminator, for both sides of one batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from speech2vid.models.mouth_discriminator import MouthDiscriminator
 def adversarial_losses(
     discriminator: MouthDiscriminator, generated: Tensor, target: Tensor, inner_mouth_mask: Tensor, counts: Tensor
 ) -> dict[str, Tensor]:
-    """``discriminator``: what the critic pays, with gradient for it; the others: what the picture does, with its own.
+    """Return ``discriminator``, the discriminator's loss; ``adversarial`` and ``feature_matching``, the generator's.
 
     Args:
-        generated, target: (N, 3, H, W) pictures, 0–1.
+        generated, target: (N, 3, H, W) images, 0–1.
         inner_mouth_mask: (N, 1, H, W) what lies between the lips.
-        counts: how much each score of the critic counts.
+        counts: how much each score of the discriminator counts.
     """
     scores, seen = discriminator(target, inner_mouth_mask)
     paid = (counts * hinge(scores, discriminator(generated.detach(), inner_mouth_mask)[0])).mean()

@@ -1,4 +1,4 @@
-"""Another voice, another room: what a sound is changed to before the network hears it."""
+"""Another voice, another room: what a recording is changed to before the network hears it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _echo(energy: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
 
 
 def degraded(audio: Waveform, rng: np.random.Generator) -> Waveform:
-    """A sound (n,) with coloured noise, through another microphone, at another level, sometimes in a room."""
+    """A recording (n,) with coloured noise, through another microphone, at another level, sometimes in a room."""
     n = len(audio)
     noise = _coloured(n, rng.uniform(-0.9, 0.9), rng)
     loudness = np.sqrt(np.mean(audio**2) / np.mean(noise**2))

@@ -24,10 +24,10 @@ Openings = NDArray[np.floating]
 
 
 def speaker_av_offsets(expected: Callable[[TrainingTrack], Openings], tracks: TrackSet) -> dict[str, float]:
-    """Measure lags by the lip openings that the sound makes one expect.
+    """Measure lags by the lip openings that the audio makes one expect.
 
     Args:
-        expected: gives the lip opening (T,) of a track, from its sound.
+        expected: gives the lip opening (T,) of a track, from its audio.
 
     Returns:
         speaker → frames by which the filmed mouth is later than the speakers' average; 0 where all tracks are shorter

@@ -1,4 +1,4 @@
-"""A checkpoint: everything a stage needs to carry on as if it had not been stopped. One safetensors file, no pickle.
+"""A checkpoint: everything a task needs to carry on as if it had not been stopped. One safetensors file, no pickle.
 
 Nothing random has a state of its own: all that is drawn follows from the seed and the number of the step.
 """
@@ -23,7 +23,7 @@ FIXED = ("network", "width", "optimiser")  # what a checkpoint fits; the rest ma
 
 @dataclass
 class Progress:
-    """How far a stage is.
+    """How far a task is.
 
     Attributes:
         step: updates done.
@@ -39,7 +39,7 @@ class Progress:
 
 
 class State:
-    """Networks, optimiser and progress of a stage.
+    """Networks, optimiser and progress of a task.
 
     Args:
         networks: name in the checkpoint → ``network``, its EMA ``mean``, and ``discriminator`` if any.
@@ -76,7 +76,7 @@ class State:
         """Carry on from a checkpoint; returns the settings that have changed since, one line each.
 
         Raises:
-            WeightsError: it is damaged, or of another stage or network.
+            WeightsError: it is damaged, or of another task or network.
             ConfigError: it was made with other settings.
         """
         header, arrays = read_weights(path, f"checkpoint of {self.task}")

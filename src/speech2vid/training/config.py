@@ -13,9 +13,10 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from speech2vid.constants import TARGET_PX
+from speech2vid.constants import SAMPLE_EVERY_FRAMES, TARGET_PX
 from speech2vid.errors import ConfigError
 from speech2vid.models.audio_to_mouth import AudioToMouthConfig
+from speech2vid.models.audio_trunk import AudioTrunkConfig
 from speech2vid.models.config import NetworkConfig
 from speech2vid.models.identity_trunk import IdentityTrunkConfig
 from speech2vid.models.paper_redubber import RedubberConfig
@@ -86,7 +87,7 @@ class AudioToMouthTaskConfig(TaskConfig):
             targets; measured with the packaged audio-to-mouth network, which needs the phone model.
         earlier_frames: how much earlier than the training speakers' the mouth is to move.
         silent: share of stretches that are silence or noise, for which the mouth is to rest.
-        degraded: share of stretches whose sound has noise, another level and microphone, sometimes a room.
+        degraded: share of stretches whose audio has noise, another level and microphone, sometimes a room.
         voice, room, noise, speed: share of stretches with another vocal tract and colour, with echo, with noise, faster
             or slower.
         hide: share of stretches with bands or moments hidden.
@@ -127,27 +128,68 @@ class AudioToMouthTaskConfig(TaskConfig):
 
 @dataclass(frozen=True)
 class PaperTalkerTaskConfig(TaskConfig):
-    """Task ``paper_talker``: the paper's own network (Sect. 3.1), sound and stills to picture.
+    """Task ``paper_talker``: the paper's own network (Sect. 3.1), audio and stills to image.
 
     Attributes:
         frames: target frames a person.
         single: share of people whose slots all hold one still; the paper has 0.
-        loss: ``l1``, or ``content``: L1 on the picture and on what a face-recognition network sees in it (Sect. 3.2).
-        l1, content, gradient: weights of the picture's L1, of each of the five activations', and of the edges'; the
+        other_track: share of people whose stills come from another of their tracks; the paper has 0.
+        every: targets are every so many frames of a track; the paper has 5.
+        speaker_power: a speaker with n frames is drawn with weight n ** power; the paper draws by frames: 1.
+        loss: ``l1``, or ``content``: L1 on the image and on what a face-recognition network sees in it (Sect. 3.2).
+        l1, content, gradient: weights of the image's L1, of each of the five activations', and of the edges'; the
             paper has 1, 1 and 0.
-        mouth: weight of an L1 of the mouth's pixels alone, a twelfth of the picture; the paper has 0.
-        identity_init: file that the identity encoder's convolutions start from: of ``train identity``, or VGG-M's.
+        mouth: weight of an L1 of the mouth's pixels alone, a twelfth of the image; the paper has 0.
+        difference: weight of the within-person difference loss on the mouth box: L1 between generated and target
+            frames after each person's mean frame is subtracted from both, so that identity, pose and light drop out;
+            the paper has 0.
+        keypoints: weight of the mouth motion that the task ``mouth_landmarks`` reads off generated frames, against
+            that of the target's keypoints; within a person, as ``difference``. The paper has 0.
+        identity_init: initial weights of the identity encoder's convolutions: a file of ``train identity`` or VGG-M's,
+            or ``identity``, the task of that name in the same config.
+        audio_init: initial weights of the audio encoder: a file of the task ``audio_encoder``, or ``audio_encoder``,
+            the task of that name in the same config. Empty: random.
+        audio_rate: learning-rate multiplier of the audio encoder.
+        choose_by: the validation metric that selects the best weights.
     """
 
     network: PaperTalkerConfig = field(default_factory=PaperTalkerConfig)
     frames: int = 4
     single: float = 0.0
+    other_track: float = 0.0
+    every: int = SAMPLE_EVERY_FRAMES
+    speaker_power: float = 1.0
     loss: Literal["l1", "content"] = "l1"
     l1: float = 1.0
     content: float = 1.0
     gradient: float = 0.0
     mouth: float = 0.0
+    difference: float = 0.0
+    keypoints: float = 0.0
     identity_init: str = ""
+    audio_init: str = ""
+    audio_rate: float = 1.0
+    choose_by: Literal["l1", "mouth_correlation"] = "l1"
+
+
+@dataclass(frozen=True)
+class AudioEncoderTaskConfig(TaskConfig):
+    """Task ``audio_encoder``: the talker's audio encoder learns mouth motion before the talker is trained.
+
+    Attributes:
+        teacher: targets: the mouth motion predicted by the shipped audio-to-mouth network, or that of the filmed
+            keypoints.
+        frames: audio windows a batch item, of one track.
+        copies: augmented copies of each track's audio, at another speed, level and noise; only with a teacher.
+    """
+
+    network: AudioTrunkConfig = field(default_factory=AudioTrunkConfig)
+    batch: int = 16
+    decay: float = 1.0
+    average: float = 0.99
+    teacher: Literal["package", "keypoints"] = "package"
+    frames: int = 24
+    copies: int = 2
 
 
 @dataclass(frozen=True)
@@ -172,7 +214,7 @@ class SharpenerTaskConfig(TaskConfig):
     """Task ``sharpener``: takes a Gaussian's blur off aligned faces; alone, never end-to-end (Sect. 3.3).
 
     Attributes:
-        frames: pictures a batch item, of one track.
+        frames: images a batch item, of one track.
         size_px: side of the pieces of a face that are learnt from; 0 for whole faces.
         least_blur_px, most_blur_px: standard deviation of the Gaussian, drawn evenly between them.
         gradient: weight of the edges in addition to that of the image.
@@ -202,16 +244,16 @@ class SharpenerTaskConfig(TaskConfig):
 
 @dataclass(frozen=True)
 class SyncTaskConfig(TaskConfig):
-    """Task ``sync``: which sound belongs to which mouth.
+    """Task ``sync``: which audio belongs to which mouth.
 
     Attributes:
         frames: length of a stretch; every one of them is a candidate.
         loss: multi-way matching, or SyncNet's contrastive loss.
         offset: weight of the cross-entropy of the whole stretch's offset, in addition to that of its steps.
-        hearing: the layers for sound: those of the package's voice weights, kept as they are, or trained from nothing
+        hearing: the layers for audio: those of the package's voice weights, kept as they are, or trained from nothing
             without phone likelihoods.
-        degraded: share of stretches whose sound has noise, another level and microphone.
-        one_view: share of stretches seen by pictures alone or by landmarks alone.
+        degraded: share of stretches whose audio has noise, another level and microphone.
+        one_view: share of stretches seen by images alone or by landmarks alone.
     """
 
     network: SyncConfig = field(default_factory=SyncConfig)
@@ -288,12 +330,13 @@ class PaperRedubberTaskConfig(RedubberTaskConfig):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole training: the stages that are in it, in their order."""
+    """A whole training: the tasks that are in it, in their order."""
 
     mouth_landmarks: MouthLandmarksTaskConfig | None = None
     warp_talker: WarpTalkerTaskConfig | None = None
     audio_to_mouth: AudioToMouthTaskConfig | None = None
     identity: IdentityTaskConfig | None = None
+    audio_encoder: AudioEncoderTaskConfig | None = None
     paper_talker: PaperTalkerTaskConfig | None = None
     sharpener: SharpenerTaskConfig | None = None
     sync: SyncTaskConfig | None = None
@@ -303,6 +346,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.tasks:
             raise ConfigError("the config trains nothing", f"give at least one table of {', '.join(TASKS)}")
+        if self.paper_talker and self.paper_talker.keypoints and not self.mouth_landmarks:
+            raise ConfigError(
+                "task paper_talker needs the landmark network, which the config does not train",
+                "add a table [mouth_landmarks], or set paper_talker.keypoints to 0",
+            )
         if self.warp_talker and not self.mouth_landmarks and (self.warp_talker.features or self.warp_talker.landmarks):
             raise ConfigError(
                 "task warp_talker needs the landmark network, which the config does not train",
@@ -311,13 +359,13 @@ class TrainConfig:
 
     @property
     def tasks(self) -> dict[str, TaskConfig]:
-        """Stage → settings, in the order in which they are trained."""
+        """Task → settings, in the order in which they are trained."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: config for name, config in found.items() if config is not None}
 
     @classmethod
     def from_dict(cls, tables: Mapping[str, Any]) -> Self:
-        """Build from stage → settings. ConfigError names the nearest key where one is unknown."""
+        """Build from task → settings. ConfigError names the nearest key where one is unknown."""
         _Tables.from_dict(dict.fromkeys(tables, ""))
         built: dict[str, Any] = {name: TASKS[name].from_dict(table) for name, table in tables.items()}
         return cls(**built)
@@ -328,6 +376,7 @@ TASKS: dict[str, type[TaskConfig]] = {
     "warp_talker": WarpTalkerTaskConfig,
     "audio_to_mouth": AudioToMouthTaskConfig,
     "identity": IdentityTaskConfig,
+    "audio_encoder": AudioEncoderTaskConfig,
     "paper_talker": PaperTalkerTaskConfig,
     "sharpener": SharpenerTaskConfig,
     "sync": SyncTaskConfig,
@@ -344,6 +393,7 @@ class _Tables(NetworkConfig):
     warp_talker: str = ""
     audio_to_mouth: str = ""
     identity: str = ""
+    audio_encoder: str = ""
     paper_talker: str = ""
     sharpener: str = ""
     sync: str = ""

@@ -18,7 +18,7 @@ THREADS = {"cpu": 1, "cuda": 4}  # that draw them
 
 
 class BatchLoader:
-    """This process's share of the batches of a stage.
+    """This process's share of the batches of a task.
 
     Attributes:
         waited_s: how long the loop has waited for data.

@@ -33,7 +33,7 @@ class TrainingTrack:
         key, speaker: of its record.
         frames: (T, 112, 112, 3) uint8 RGB, or what reads such faces from the store.
         landmarks: (T, 68, 2) float32, px of the aligned face.
-        lead_frames: how many frames' worth of sound there is before the first frame.
+        lead_frames: how many frames' worth of audio there is before the first frame.
     """
 
     def __init__(self, track: Track) -> None:
@@ -96,7 +96,7 @@ def load_splits(
 
     Args:
         stream: read faces from the store when they are needed, instead of holding them in memory. None: where they do
-            not fit into it. Landmarks and sound are in memory always, 0.06 MB a second.
+            not fit into it. Landmarks and audio are in memory always, 0.06 MB a second.
 
     Raises:
         DataError: no store, or a damaged one; a split is empty; a speaker is in both.

@@ -62,7 +62,7 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
     """Write what a training ends in.
 
     Args:
-        best: stage → file of its best weights; stages that nothing is shipped of are left out.
+        best: task → file of its best weights; tasks that nothing is shipped of are left out.
         out: folder for the weight files and graphs.
         data, licence: for the headers.
 
@@ -78,7 +78,7 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
             if task not in EXPORTED:
                 continue
             network, header = load(source, _class_of(source))
-            if isinstance(network, AudioToMouth):  # what is predicted from sound moves less than the truth
+            if isinstance(network, AudioToMouth):  # what is predicted from audio moves less than the truth
                 network.basis.mul_(OPENING_RATIO / max(LEAST_RATIO, header.metrics["opening_ratio"]))
             target = out / f"{task}.safetensors"
             save(network, target, data=data, metrics=header.metrics, licence=licence, half=True)
@@ -87,7 +87,7 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
 
 
 def export(out: Path, weights: Path | None = None) -> list[Path]:
-    """Copy weight files and make their graphs beside them.
+    """Copy weight files and make their graphs next to them.
 
     Args:
         out: folder.
@@ -143,7 +143,7 @@ ONNX_TYPES = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "I64": Tenso
 
 
 def export_graphs(weights: Path, network_class: type[Network]) -> tuple[Path, ...]:
-    """Write ``<weights stem>.<graph name>.onnx`` beside a weight file, for each of its network's graphs.
+    """Write ``<weights stem>.<graph name>.onnx`` next to a weight file, for each of its network's graphs.
 
     Each graph is run once, with its free axes a step longer than in the example it was traced with, and must give what
     the network gives.

@@ -1,4 +1,4 @@
-"""What a training writes down: every step's losses as text, scalars and pictures for TensorBoard, a log in words."""
+"""What a training writes down: every step's losses as text, scalars and images for TensorBoard, a log in words."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from speech2vid.files import atomic_write
 from speech2vid.training.task import Validation
 from speech2vid.types import Frames
 
-LOSSES, LOG, IMAGES = "losses.tsv", "log.txt", "pictures"
+LOSSES, LOG, IMAGES = "losses.tsv", "log.txt", "images"
 FRAME_MS = exact_div(1000, FRAME_RATE_HZ)
 
 
 class TrainingLogger:
-    """The records of one stage, in its folder.
+    """The records of one task, in its folder.
 
     Args:
-        folder: of the stage; made if missing.
+        folder: of the task; made if missing.
         terms: names of the loss terms.
         step: updates done; what was written down of later ones is dropped.
     """
@@ -53,7 +53,7 @@ class TrainingLogger:
             self._board.add_scalar(f"{group}/{name}", value, step)
 
     def validation(self, step: int, judged: Validation) -> None:
-        """Measures, each speaker's too, the sheet of pictures and the short video."""
+        """Measures, each speaker's too, the sheet of images and the short video."""
         self.scalars(step, "val", judged.metrics)
         self.say(f"step {step}: val " + _listed(judged.metrics))
         for speaker, measures in judged.by_speaker.items():

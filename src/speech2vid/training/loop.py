@@ -1,4 +1,4 @@
-"""The loop: every stage, on one process or many, is trained here."""
+"""The loop: every task, on one process or many, is trained here."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 LOG_EVERY = 20  # steps
 MOMENTUM = 0.9
 DISCRIMINATOR_BETAS = (0.5, 0.9)  # of AdamW: what it is to tell apart changes with each step
-OnStep = Callable[[str, int, int], None]  # stage, steps done, steps in all
+OnStep = Callable[[str, int, int], None]  # task, steps done, steps in all
 
 
 def train_task(
     task: Task, folder: Path, dist: Distributed, *, resume: bool = False, on_step: OnStep | None = None
 ) -> Path:
-    """Train a stage to its end.
+    """Train a task to its end.
 
     Args:
-        folder: for checkpoint, best weights, log and pictures of this stage.
+        folder: for checkpoint, best weights, log and images of this task.
         resume: carry on from the checkpoint there, if there is one.
         on_step: called after each step.
 
@@ -151,7 +151,7 @@ def _validate(
     cost = dist.same(cost)
     if not math.isfinite(cost):
         raise TrainingError(
-            f"validation of stage {task.name} gave {cost} at step {progress.step}",
+            f"validation of task {task.name} gave {cost} at step {progress.step}",
             "lower its learning_rate; the last good checkpoint is whole: carry on with --resume",
         )
     if cost < progress.best:
@@ -168,7 +168,7 @@ def _check(task: str, values: dict[str, float], step: int, checkpoint: Path) -> 
         if not math.isfinite(value):
             kept = f"{checkpoint} is whole: carry on from it with --resume" if checkpoint.is_file() else "start again"
             raise TrainingError(
-                f"the loss of stage {task} is {value} at step {step} (term {name})", f"lower its learning_rate; {kept}"
+                f"the loss of task {task} is {value} at step {step} (term {name})", f"lower its learning_rate; {kept}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Mouth landmarks in training: how open, where on the picture, and seen in a mirror."""
+"""Mouth landmarks in training: how open, where on the image, and seen in a mirror."""
 
 from __future__ import annotations
 

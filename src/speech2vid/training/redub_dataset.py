@@ -1,6 +1,6 @@
-"""Faces to re-dub, and mouths painted onto them from other frames: what the stage ``redubber`` learns from.
+"""Faces to re-dub, and mouths painted onto them from other frames: what the task ``redubber`` learns from.
 
-Painted once, by the package's ``warp`` talker as re-dubbing does it, and kept in the stage's folder. The mouth shape is
+Painted once, by the package's ``warp`` talker as re-dubbing does it, and kept in the task's folder. The mouth shape is
 the face's own (from landmarks, a little moved), but no pixel of its mouth is: stills are other frames of the speaker.
 """
 

@@ -20,7 +20,7 @@ from speech2vid.constants import IDENTITY_PERCENTILES, IDENTITY_STILLS, SAMPLE_E
 Indices = NDArray[np.int64]
 Openings = NDArray[np.floating]
 
-AWAY_FRAMES = 3  # stills are more frames than these from a target
+AWAY_FRAMES = 9  # stills are at least this far from a target: their windows of 0.35 s do not overlap
 SAMPLED_FRAMES = 50  # of a track, among which percentiles are taken
 
 
@@ -103,6 +103,8 @@ class ExampleSampler:
         allowed = every_nth(len(self._openings[track]), self.mix.every, rng)
         if still_track == track:
             allowed = away_from(allowed, stills)
+            surrounded = allowed[(allowed > stills.min()) & (allowed < stills.max())]
+            allowed = surrounded if len(surrounded) else allowed  # stills from the past and the future (Fig. 3)
         chosen = rng.choice(allowed, targets, replace=len(allowed) < targets)
         return Example(track, np.sort(chosen), still_track, stills)
 
@@ -120,7 +122,7 @@ def percentile_stills(openings: Openings, rng: Generator, away: Indices | Sequen
 
     Args:
         openings: (T,) lip opening of every frame.
-        away: target frames; stills are more than 3 frames from each of them, or as far as the track allows.
+        away: target frames; stills are at least 9 frames from each of them, or as far as the track allows.
 
     Returns:
         (5,) frames, by rising lip opening.
@@ -152,8 +154,8 @@ def every_nth(frames: int, every: int, rng: Generator) -> Indices:
 
 
 def away_from(frames: Indices, others: Indices | Sequence[int]) -> Indices:
-    """Those of ``frames`` that are more than 3 frames from all ``others``; if there are none, the farthest ones."""
+    """Return the ``frames`` at least 9 frames from all ``others``; if there are none, the farthest ones."""
     if not len(others):
         return frames
     distance = np.abs(frames[:, None] - np.asarray(others)[None]).min(axis=1)
-    return np.asarray(frames[distance > min(AWAY_FRAMES, int(distance.max()) - 1)], np.int64)
+    return np.asarray(frames[distance >= min(AWAY_FRAMES, int(distance.max()))], np.int64)

@@ -1,4 +1,4 @@
-"""What a stage of training is, to the loop."""
+"""What a task of training is, to the loop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Validation:
         by_speaker: speaker → measure → value.
         choose_by: the measure that decides which weights are kept.
         higher_is_better: of that measure.
-        sheet: pictures to look at, (H, W, 3) uint8 RGB, or None.
+        sheet: images to look at, (H, W, 3) uint8 RGB, or None.
         video: a short one to look at, (T, H, W, 3) uint8 RGB at 25 Hz, or None.
     """
 
@@ -60,10 +60,10 @@ class Task(ABC):
     """A network, what it is trained on, and how it is judged.
 
     Attributes:
-        name: of the stage, and of its folder.
+        name: of the task, and of its folder.
         architecture: in the weight file.
         config: the settings.
-        network: to be trained; the stage has moved it to its device.
+        network: to be trained; the task has moved it to its device.
         samples: batch items in an epoch.
         weights: loss term → weight. Terms of weight 0 need not be computed.
         lr_multipliers: beginning of parameter names → how many times the learning rate they have.
@@ -89,7 +89,7 @@ class Task(ABC):
         """The loss terms of a batch, unweighted scalars: each a mean over items, so that shares can be averaged."""
 
     def weights_at(self, step: int) -> dict[str, float]:
-        """``weights`` in the update after ``step``: always the same, if a stage does not say otherwise."""
+        """``weights`` in the update after ``step``: always the same, if a task does not say otherwise."""
         return self.weights
 
     @abstractmethod
@@ -101,7 +101,7 @@ class Task(ABC):
         """What the network can be built from again."""
 
     def header(self, metrics: Mapping[str, float]) -> WeightsHeader:
-        """For the stage's weight files."""
+        """For the task's weight files."""
         return WeightsHeader(self.architecture, self.network_config(), metrics=metrics)
 
 

@@ -1,4 +1,4 @@
-"""What every stage is told; what a stage is told beside it stands in :mod:`speech2vid.training.config`."""
+"""Settings of every task; those of single tasks stand in :mod:`speech2vid.training.config`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Settings(NetworkConfig):
 
 @dataclass(frozen=True)
 class TaskConfig(Settings):
-    """What every stage is told.
+    """Settings of every task.
 
     Attributes:
         steps: how many updates. 0: as many as ``epochs`` need.
         epochs: passes over the training samples, where ``steps`` is 0.
-        batch: people, or stretches of sound, in an update, over all processes.
+        batch: people, or stretches of audio, in an update, over all processes.
         accumulate: parts in which a batch is computed, one after the other; batch norm sees one part at a time.
         optimiser: AdamW, or SGD with momentum 0.9.
         learning_rate: the highest; reached after ``warmup`` steps, held, and over the last ``decay`` of the steps

@@ -1,7 +1,9 @@
-"""A whole training: the stages of a config, one after the other, and the weight files and graphs they end in."""
+"""A whole training: the tasks of a config, one after the other, and the weight files and graphs they end in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ from speech2vid.errors import ConfigError
 from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
 from speech2vid.runtime.torch import fill
 from speech2vid.training.config import (
+    AudioEncoderTaskConfig,
     AudioToMouthTaskConfig,
     IdentityTaskConfig,
     MouthLandmarksTaskConfig,
@@ -28,6 +31,7 @@ from speech2vid.training.redub_dataset import build_dataset, training_examples, 
 from speech2vid.training.sampling import StillMix
 from speech2vid.training.task import Task
 from speech2vid.training.task_config import TaskConfig
+from speech2vid.training.tasks.audio_encoder import AudioEncoderTask
 from speech2vid.training.tasks.audio_to_mouth import AudioToMouthTask
 from speech2vid.training.tasks.identity import IdentityTask
 from speech2vid.training.tasks.mouth_landmarks import MouthLandmarksTask
@@ -56,12 +60,12 @@ def train(
 
     Args:
         data: a sample store.
-        out: folder; each stage gets one inside, the weight files and graphs come into ``weights``.
+        out: folder; each task gets one inside, the weight files and graphs come into ``weights``.
         config: see :mod:`speech2vid.training.config`.
-        resume: carry on where it was stopped; finished stages are left as they are.
+        resume: carry on where it was stopped; finished tasks are left as they are.
         device: ``auto``, ``cpu`` or ``cuda``.
         stream: read faces from the store when they are needed; None: where they do not fit into memory.
-        on_step: called after each step with stage, steps done and steps in all.
+        on_step: called after each step with task, steps done and steps in all.
 
     Returns:
         the files in ``weights``; an empty list in all processes but the first.
@@ -93,16 +97,18 @@ def train_tasks(
     resume: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, Path]:
-    """The stages of a config, of tracks in memory: stage → file of its best weights. Errors as :func:`train`.
+    """The tasks of a config, of tracks in memory: task → file of its best weights. Errors as :func:`train`.
 
-    ``data`` is the store of the tracks, of which the stage ``redubber`` needs the 224 px faces.
+    ``data`` is the store of the tracks, of which the task ``redubber`` needs the 224 px faces.
     """
     best: dict[str, Path] = {}
     for name, task_config in config.tasks.items():
+        if isinstance(task_config, PaperTalkerTaskConfig):
+            task_config = _initialised(task_config, best)
         landmark_network = _landmark_network(config.mouth_landmarks, best.get("mouth_landmarks"))
         if isinstance(task_config, RedubberTaskConfig):
             if data is None:
-                raise ConfigError("stage redubber needs a store, not tracks in memory alone", "use train redubber")
+                raise ConfigError("training a redubber needs a store, not tracks in memory alone", "use train redubber")
             task: Task = redubber_task(task_config, train, val, data, out / name, dist)
         else:
             task = _task(task_config, train, val, dist.device, landmark_network)
@@ -113,6 +119,22 @@ def train_tasks(
 def described(train: TrackSet) -> str:
     """What weights were trained on, for their header."""
     return f"{len(train.tracks):,} tracks of {len(train.by_speaker)} speakers, {train.hours:.2f} hours"
+
+
+def _initialised(config: PaperTalkerTaskConfig, best: Mapping[str, Path]) -> PaperTalkerTaskConfig:
+    """Return the config with task names in ``identity_init`` and ``audio_init`` replaced by those tasks' weights.
+
+    Raises:
+        ConfigError: a named task is not part of the config.
+    """
+    named = {"identity": config.identity_init, "audio_encoder": config.audio_init}
+    for task, init in named.items():
+        if init == task and task not in best:
+            raise ConfigError(
+                f"paper_talker starts from the task {task}, which the config does not train", f"add a table [{task}]"
+            )
+    found = {task: str(best[task]) if init == task else init for task, init in named.items()}
+    return replace(config, identity_init=found["identity"], audio_init=found["audio_encoder"])
 
 
 def _landmark_network(config: MouthLandmarksTaskConfig | None, best: Path | None) -> MouthLandmarkNetwork | None:
@@ -140,10 +162,12 @@ def _task(
             return AudioToMouthTask(config, train, val, device)
         case IdentityTaskConfig():
             return IdentityTask(config, train, val, device)
+        case AudioEncoderTaskConfig():
+            return AudioEncoderTask(config, train, val, device)
         case SharpenerTaskConfig():
             return SharpenerTask(config, train, val, device)
         case PaperTalkerTaskConfig():
-            return PaperTalkerTask(config, train, val, device)
+            return PaperTalkerTask(config, train, val, device, landmark_network)
         case SyncTaskConfig():
             return SyncTask(config, train, val, device)
     raise ValueError(f"there is no stage for {type(config).__name__}")
@@ -152,7 +176,7 @@ def _task(
 def redubber_task(
     config: RedubberTaskConfig, train: TrackSet, val: TrackSet, data: Path, folder: Path, dist: Distributed
 ) -> Task:
-    """The stage, its faces painted into ``folder`` by the first process.
+    """The task, its faces painted into ``folder`` by the first process.
 
     Raises:
         DataError: the store is damaged, or has no faces at 224 px.

@@ -1,4 +1,4 @@
-"""Pictures and short videos to look at: rows of faces side by side."""
+"""Images and short videos to look at: rows of faces side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VIDEO_ROWS = 4
 
 
 def contact_sheet(rows: Sequence[Sequence[Image]]) -> Image:
-    """Pictures of equal size → one, the first eight rows below each other; shorter rows end in grey."""
+    """Images of equal size → one, the first eight rows below each other; shorter rows end in grey."""
     rows = rows[:ROWS]
     columns = max(map(len, rows))
     blank = np.full_like(rows[0][0], 128)
@@ -21,7 +21,7 @@ def contact_sheet(rows: Sequence[Sequence[Image]]) -> Image:
 
 
 def contact_video(rows: Sequence[Sequence[Frames]]) -> Frames:
-    """Videos (T, H, W, 3) of equal pictures → one, the first four rows below each other, as long as the shortest."""
+    """Videos (T, H, W, 3) of equal images → one, the first four rows below each other, as long as the shortest."""
     rows = rows[:VIDEO_ROWS]
     length = min(len(video) for row in rows for video in row)
     wide = [np.concatenate([video[:length] for video in row], axis=2) for row in rows]

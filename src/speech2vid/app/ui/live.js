@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const RATE = 16000, CHUNK = 1280;          // samples a message: 80 ms
-  const BEHIND_S = 1.5;                      // sound is left out while the pictures are later than this
+  const BEHIND_S = 1.5;                      // audio is left out while the pictures are later than this
   const byId = (id) => document.getElementById(id);
   let run = null;
 
@@ -111,7 +111,7 @@
     samples.forEach((value, index) => pcm.setInt16(2 * index, Math.max(-1, Math.min(1, value)) * 32767, true));
     mine.socket.send(pcm.buffer);
     mine.sent += samples.length;
-    mine.at.push([mine.sent / RATE, performance.now()]);  // when the sound up to here had been heard
+    mine.at.push([mine.sent / RATE, performance.now()]);  // when the audio up to here had been heard
   };
 
   const show = async (mine, data) => {
@@ -129,8 +129,8 @@
     if (number % 5) return;
     const delays = mine.times.map(([, delay]) => delay).sort((a, b) => a - b);
     const rate = (mine.times.length - 1) / ((now - mine.times[0][0]) / 1000);
-    const lost = mine.left_out ? ` · ${(mine.left_out * CHUNK / RATE).toFixed(1)} s of sound left out: this machine is too slow` : "";
-    say(`${rate.toFixed(0)} pictures a second · ${delays[delays.length >> 1].toFixed(2)} s after the sound${lost}`);
+    const lost = mine.left_out ? ` · ${(mine.left_out * CHUNK / RATE).toFixed(1)} s of audio left out: this machine is too slow` : "";
+    say(`${rate.toFixed(0)} pictures a second · ${delays[delays.length >> 1].toFixed(2)} s after the audio${lost}`);
     byId("live-status").dataset.frames = number + 1;
     byId("live-status").dataset.delay = delays[delays.length >> 1].toFixed(3);
   };

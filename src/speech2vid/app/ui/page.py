@@ -61,7 +61,7 @@ def build(job_queue: JobQueue) -> gr.Blocks:
 
 def limits_sentence(limits: Limits) -> str:
     """What the page takes, in words."""
-    return f"This page takes files of up to {limits.max_upload_mb:g} MB and {_duration(limits.max_seconds)} of sound."
+    return f"This page takes files of up to {limits.max_upload_mb:g} MB and {_duration(limits.max_seconds)} of audio."
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The tab Sync: how late is the sound of a video, and the video without that."""
+"""The tab Sync: how late is the audio of a video, and the video without that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 220, 44, 34, 14  # of the drawing
 
 def build(job_queue: JobQueue) -> None:
     """Lay the tab out and connect it."""
-    gr.Markdown("By how much is the sound later than the picture? Measured from the lips of the largest face.")
+    gr.Markdown("By how much is the audio later than the video? Measured from the lips of the largest face.")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             video = video_input("Video of somebody who speaks", "sync-video")
@@ -43,19 +43,19 @@ def sentences(found: job_functions.SyncFound) -> list[str]:
     if frames:
         word = "later" if found.offset_frames > 0 else "earlier"
         length = f"{frames} frame{'s' if frames > 1 else ''} ({frames / FRAME_RATE_HZ:.2f} s)"
-        lines = [f"The sound is {length} {word} than the picture."]
+        lines = [f"The audio is {length} {word} than the picture."]
     else:
-        lines = ["Sound and picture are in step."]
+        lines = ["Audio and picture are in step."]
     lines.append(f"Confidence {found.confidence:.2f}; {found.agree:.0%} of the one-second windows agree.")
     if not found.sure:
         lines.append("This is not sure: the lips may not be those of the voice. The video was left as it is.")
     elif found.fixed is not None:
-        lines.append("Below: the video with its sound moved into place; nothing was encoded again.")
+        lines.append("Below: the video with its audio moved into place; nothing was encoded again.")
     return lines
 
 
 def drawing(found: job_functions.SyncFound) -> str:
-    """The similarity of lips and sound over the offset, as SVG."""
+    """The similarity of lips and audio over the offset, as SVG."""
     offsets = [offset for offset, _ in found.curve]
     values = [value for _, value in found.curve]
     low, high = min(values), max(values)
@@ -74,12 +74,12 @@ def drawing(found: job_functions.SyncFound) -> str:
         for offset in range(offsets[0], offsets[-1] + 1, 5)
     )
     mark = f"<line x1='{x(found.offset_frames):.1f}' x2='{x(found.offset_frames):.1f}' y1='{TOP}' y2='{TOP + tall}'/>"
-    label = f"Similarity of lips and sound by offset; highest at {found.offset_frames} frames."
+    label = f"Similarity of lips and audio by offset; highest at {found.offset_frames} frames."
     return (
         f"<svg class='s2v-curve' viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{label}'>"
         f"<text x='{LEFT - 6}' y='{TOP + 5}' text-anchor='end'>{high:.2f}</text>"
         f"<text x='{LEFT - 6}' y='{TOP + tall}' text-anchor='end'>{low:.2f}</text>"
         f"{mark}<polyline points='{line}'/>{ticks}"
         f"<text x='{LEFT + wide / 2:.0f}' y='{HEIGHT - 3}' text-anchor='middle'>"
-        f"frames of 1/{FRAME_RATE_HZ} s that the sound is late</text></svg>"
+        f"frames of 1/{FRAME_RATE_HZ} s that the audio is late</text></svg>"
     )

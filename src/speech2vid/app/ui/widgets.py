@@ -16,8 +16,8 @@ from speech2vid.app.jobs import Done, Running, State, Visitor, Waiting
 
 CONSENT = "The person shown, and the person heard, agree to this; and I will say that the video is synthetic."
 NO_CONSENT = Failure("Please tick the box about consent first.", "It stands above the button.")
-NO_AUDIO = Failure("There is no sound yet.", "Upload a recording, or speak into the microphone.")
-SILENCE = {"Keep the mouth closed": "hold", "Follow every sound": "follow"}
+NO_AUDIO = Failure("There is no audio yet.", "Upload a recording, or speak into the microphone.")
+SILENCE = {"Keep the mouth closed": "hold", "Follow all audio": "follow"}
 REPEAT_S = 2.0  # a generator that stays silent does not notice that its listener has gone
 
 Updates = dict[Any, Any]
@@ -38,12 +38,12 @@ def photo_input(label: str, name: str) -> gr.Image:
     def hand_over(payload: Any) -> str | None:
         return None if payload is None else payload.path
 
-    photo.preprocess = hand_over  # type: ignore[method-assign]  # a subclass would make Gradio write a file beside ours
+    photo.preprocess = hand_over  # type: ignore[method-assign]  # a subclass would make Gradio write a file next to ours
     return photo
 
 
 def audio_input(label: str, name: str) -> gr.Audio:
-    """A sound input."""
+    """A recording input."""
     return gr.Audio(
         label=label, sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id=name
     )

@@ -1,6 +1,6 @@
 """How a generated mouth is laid into a face that was filmed: the border, the light.
 
-All pictures are on the 224 px canvas (``registration.context_from_face``): the 112 px face and what is around it.
+All frames are on the 224 px canvas (``registration.context_from_face``): the 112 px face and what is around it.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Blender(Protocol):
 
 
 class PoissonBlender:
-    """Gradients of the painted picture, values of the source at the border (Sect. 6.1; Pérez et al. 2003).
+    """Gradients of the painted frame, values of the source at the border (Sect. 6.1; Pérez et al. 2003).
 
-    With a fixed domain the solution is linear in the difference between source and painted picture along the border: a
-    membrane that is added to the painted picture. Its matrix is computed once.
+    With a fixed domain the solution is linear in the difference between source and painted frame along the border: a
+    membrane that is added to the painted frame. Its matrix is computed once.
 
     Args:
         region: ``lower``: mouth and chin; ``face``: the whole face.
@@ -90,7 +90,7 @@ class PoissonBlender:
         return out
 
     def _membrane(self, old: NDArray[np.uint8], new: NDArray[np.uint8]) -> Floats:
-        """(224, 224, 3), what the painted picture must be changed by."""
+        """(224, 224, 3), what the painted frame must be changed by."""
         difference = cv2.subtract(old, new, dtype=cv2.CV_32F)
         scale = float(context_from_face()[0, 0])
         difference = cv2.GaussianBlur(difference, (0, 0), STEADY_PX * scale)

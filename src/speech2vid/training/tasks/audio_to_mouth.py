@@ -1,9 +1,9 @@
-"""Stage ``audio``: what the mouth does, from speech alone.
+"""Task ``audio_to_mouth``: what the mouth does, from speech alone.
 
 The target is the movement of the mouth away from the speaker's closed mouth: landmarks minus their mean over three
 seconds, plus how open that speaker's mouth is on average; left and right alike. Small movers are enlarged towards the
 average speaker, whose movement the network gives everybody, and each speaker's lag is taken out. What is known of the
-sound (plain bands and phone likelihoods) is computed once a track, as it is and degraded; changes of voice and room are
+audio (plain bands and phone likelihoods) is computed once a track, as it is and degraded; changes of voice and room are
 drawn each time.
 """
 
@@ -60,7 +60,7 @@ CORNERS = (0, 6)
 
 
 class AudioToMouthTask(Task):
-    """Sound → mouth movement. With several members, each is trained on the same batches; their mean is judged."""
+    """Audio → mouth movement. With several members, each is trained on the same batches; their mean is judged."""
 
     name = "audio_to_mouth"
     architecture = "audio_to_mouth"
@@ -244,7 +244,7 @@ def _around_mean(mouths: Floats) -> Floats:
 
 @torch.no_grad()
 def audio_views(phones: PhoneLikelihoods | None, audio: Waveform) -> NDArray[np.float16]:
-    """Plain bands and phone likelihoods, (64 + R + 64, 64 + 126), of a sound of R rows with silence round it."""
+    """Plain bands and phone likelihoods, (64 + R + 64, 64 + 126), of a recording of R rows with silence round it."""
     outside = np.repeat(silent_row()[None], OUTSIDE_ROWS + 3, axis=0)
     rows = np.concatenate([outside, predictor_rows(audio), outside])
     plain = rows[3:-3, :PLAIN_BANDS]

@@ -1,4 +1,4 @@
-"""Stage ``identity``: dlib's face-recognition network, distilled into the trunk of the identity encoder (Sect. 3.1)."""
+"""Task ``identity``: dlib's face-recognition network, distilled into the trunk of the identity encoder (Sect. 3.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``landmark_network``: mouth shapes off true frames. Its network then judges what the picture stage paints."""
+"""Task ``mouth_landmarks``: mouth landmarks from real frames. Its network is a loss network of ``warp_talker``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``redubber``, generation ``audio``: the paper's network, sound and stills and a hidden face → that face."""
+"""Task ``paper_redubber``: the paper's network, audio and stills and a hidden face → that face."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ class PaperRedubberTask(RedubberTask):
         }
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        generated, target = self._made(network, batch), pixels(batch["face"])
+        generated, target = self._generate(network, batch), pixels(batch["face"])
         return {"l1": l1(generated, target), "gradient": gradient_l1(generated, target)}
 
-    def _made(self, network: nn.Module, batch: Batch) -> Tensor:
+    def _generate(self, network: nn.Module, batch: Batch) -> Tensor:
         faces: Tensor = network(batch["window"], pixels(batch["context"]), pixels(batch["stills"]).flatten(1, 2))
         return faces
 
     def _measure(self, network: nn.Module, row: int) -> tuple[dict[str, float], list[Image]]:
         item = self._item(self.val, self.val_dataset, row)
         batch = self._alone(item)
-        generated, target = self._made(network, batch), pixels(batch["face"])
+        generated, target = self._generate(network, batch), pixels(batch["face"])
         error = (generated - target).abs()
         part = error[..., BLEND_TOP : BLEND_TOP + BLEND_HEIGHT, BLEND_LEFT : BLEND_LEFT + BLEND_WIDTH]
         area = batch["area"]

@@ -1,4 +1,4 @@
-"""What both generations of the stage ``redubber`` share: painted faces to learn from, and how it is judged."""
+"""Base of the redubber tasks: their data and validation."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RedubberTask(Task):
 
     @abstractmethod
     def _measure(self, network: nn.Module, row: int) -> tuple[dict[str, float], list[Image]]:
-        """One face of the validation split: measures, ``error`` among them, and pictures of it."""
+        """One face of the validation split: measures, ``error`` among them, and images of it."""
 
     def _alone(self, item: Item) -> Batch:
         """A batch of one."""

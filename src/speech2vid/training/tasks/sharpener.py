@@ -1,4 +1,4 @@
-"""Stage ``sharpener``: a Gaussian's blur is taken off still aligned faces; nothing generated is seen (Sect. 3.3)."""
+"""Task ``sharpener``: a Gaussian's blur is taken off still aligned faces; nothing generated is seen (Sect. 3.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``sync``: which sound belongs to which mouth (Sect. 7, 8).
+"""Task ``sync``: which audio belongs to which mouth (Sect. 7, 8).
 
 Within a clip every time step is a candidate for every other one. The guard against the well-known failure, a loss that
 stays at chance, is ``loss_over_chance``: 1 there, and a warning in the log.
@@ -41,7 +41,7 @@ MIRROR_CHIN = np.arange(CHIN_POINTS.stop - CHIN_POINTS.start)[::-1]
 
 
 class SyncTask(Task):
-    """Mouths and sounds of the same clips, to be told apart by time."""
+    """Mouths and recordings of the same clips, matched by time."""
 
     name = "sync"
     architecture = "sync"
@@ -134,7 +134,7 @@ class SyncTask(Task):
                 act(layers)
 
     def _item(self, track: TrainingTrack, first: int, frames: int, version: int) -> Item:
-        """Consecutive frames of a track and their sound; ``known`` where sound was recorded."""
+        """Consecutive frames of a track and their audio; ``known`` where audio was recorded."""
         views = self._views[track.key][version]
         at = track.lead_frames + first
         row = OUTSIDE_ROWS + MFCC_PER_FRAME * at + MIDDLE_ROW
@@ -172,7 +172,7 @@ class SyncTask(Task):
 
 
 def _compare(network: SyncNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Cosines (N, T − 4, T − 4) of pictures with sounds, and which pairs count."""
+    """Cosines (N, T − 4, T − 4) of images with recordings, and which pairs count."""
     video = network.video(batch["crops"], batch["points"])
     views = batch["views"].transpose(1, 2)
     plain, phones = views[:, :PLAIN_BANDS], views[:, PLAIN_BANDS:, 2:-2]

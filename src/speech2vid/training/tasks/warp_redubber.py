@@ -1,4 +1,4 @@
-"""Stage ``redubber``, generation ``warp``: painted mouths are made to fit the faces they are laid into (Sect. 6.2).
+"""Task ``warp_redubber``: painted mouths are made to fit the faces they are laid into (Sect. 6.2).
 
 The context is the target frame with its lower face hidden; the painted mouth has its shape, but comes from other frames
 (:mod:`speech2vid.training.redub_dataset`). The faults of such a mouth in a real re-dubbing are exaggerated here:
@@ -36,8 +36,8 @@ SCENE_GAIN, SCENE_TINT, SCENE_LIFT = 0.12, 0.04, 8.0  # of the whole face's
 SHIFT_PX, TURN, GROW = 0.8, 0.01, 0.01  # of its place, px of the 224 px face, radians, and a share
 LANDMARK_PX, LOWER_PX = 0.7, 3.0  # of the hidden area: its place, and how much further down it may end
 MIDDLE = (BLEND_WIDTH / 2, 0.4 * BLEND_HEIGHT)  # about where the mouth is, in the part
-WINDOW = np.s_[..., 16:80, 32:128]  # of the part: what the critic sees, the mouth at full size
-MOUTH, INNER, BORDER = 2.0, 6.0, 1.5  # what the lips, what is between them, and the soft border count beside ...
+WINDOW = np.s_[..., 16:80, 32:128]  # of the part: what the discriminator sees, the mouth at full size
+MOUTH, INNER, BORDER = 2.0, 6.0, 1.5  # what the lips, what is between them, and the soft border count next to ...
 OUTSIDE = 0.1  # ... the region's 1 and the rest
 
 
@@ -133,7 +133,7 @@ class WarpRedubberTask(RedubberTask):
     def _adversarial_losses(
         self, discriminator: MouthDiscriminator, generated: Tensor, target: Tensor, inner_mouth_mask: Tensor
     ) -> dict[str, Tensor]:
-        """As in the stage ``image``, at the size of the 224 px face."""
+        """As in the task ``image``, at the size of the 224 px face."""
         generated, target, inner_mouth_mask = generated[WINDOW], target[WINDOW], inner_mouth_mask[WINDOW]
         counts = 0.5 + patch_weight(inner_mouth_mask)
         return adversarial_losses(discriminator, generated, target, inner_mouth_mask, counts)
@@ -171,7 +171,7 @@ def _mirrored(points: Points) -> Points:
 
 
 def _laid_in() -> Floats:
-    """(128, 160, 1) how much of the generated picture a painted face shows: beyond, it is the source."""
+    """(128, 160, 1) how much of the generated image a painted face shows: beyond, it is the source."""
     y, x = np.mgrid[:BLEND_HEIGHT, :BLEND_WIDTH]
     points = np.stack([x + BLEND_LEFT, y + BLEND_TOP], axis=-1)
     return blend_mask(transform_points(invert(context_from_face()), points))[..., None]

@@ -1,8 +1,8 @@
-"""Stage ``image``: the ``warp`` talker learns to show true mouth shapes on stills of the person.
+"""Task ``warp_talker``: the ``warp`` talker learns to show target mouth landmarks on stills of the person.
 
-Beside the plain difference, the picture must have the target's edges, look like it to the reader's first layers, and
-must read as the shape that was asked for: the last keeps it from answering everything with the mean mouth. Between the
-lips, where no still has what is wanted, the residual must be right by itself, and a critic that learns along keeps
+Besides L1, the losses compare edges, activations of the landmark network, and the landmarks it reads, with those of the
+target: the last keeps it from answering everything with the mean mouth. Between the
+lips, where no still has what is wanted, the residual must be right by itself, and a discriminator keeps
 teeth and tongue from being the blurred mean of all that could be there.
 """
 
@@ -216,7 +216,7 @@ class WarpTalkerTask(Task):
 def _generate(
     network: nn.Module, stills: Tensor, still_mouths: Tensor, same: Tensor, requested: Tensor
 ) -> tuple[WarpFields, Tensor, Tensor]:
-    """Fields, how undecided they are, and pictures, for B·T mouths.
+    """Fields, how undecided they are, and images, for B·T mouths.
 
     Args:
         stills: (B, K, 3, 112, 112) in [0, 1].

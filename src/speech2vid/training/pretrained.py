@@ -1,4 +1,8 @@
-"""Pretrained convolutions for the identity encoder: of ``train identity``, or VGG-M weights (Sect. 3.1)."""
+"""Pretrained weights that the paper talker's encoders start from.
+
+Identity encoder: convolutions of ``train identity``, or VGG-M weights (Sect. 3.1). Audio encoder: of the task
+``audio_encoder``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from speech2vid.errors import MissingExtraError, WeightsError
+from speech2vid.models.audio_encoder import AudioEncoder
+from speech2vid.models.audio_trunk import AudioTrunk
 from speech2vid.models.identity_encoder import IdentityEncoder
 from speech2vid.models.identity_trunk import IdentityTrunk
 from speech2vid.models.layers import ConvNormReLU
@@ -136,3 +142,21 @@ def _ours(path: Path) -> dict[str, dict[str, Tensor]]:
             layers[name][f"norm.{key}"] = torch.from_numpy(arrays[f"{start}1.{key}"]).float()
     layers["conv1"]["scale"] = torch.from_numpy(arrays["encoder.pixel_std"]).float()
     return layers
+
+
+def start_audio(encoder: AudioEncoder, path: Path) -> None:
+    """Copy the trained encoder of a file of the task ``audio_encoder`` into ``encoder``, normalisation included.
+
+    Raises:
+        WeightsError: missing, damaged, of another network, or of another size.
+    """
+    _, arrays = read_weights(path, AudioTrunk.architecture)
+    with torch.no_grad():
+        for name, tensor in encoder.state_dict().items():
+            found = torch.from_numpy(arrays[f"encoder.{name}"])
+            if found.shape != tensor.shape:
+                raise WeightsError(
+                    f"{path}: {name} has shape {tuple(found.shape)}, the audio encoder {tuple(tensor.shape)}",
+                    "train the audio encoder with the size of the talker",
+                )
+            tensor.copy_(found)
