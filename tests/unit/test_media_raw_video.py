@@ -178,7 +178,9 @@ def test_other_audio_and_tags_are_kept_and_the_first_audio_is_replaced(tmp_path:
                 output.mux(stream.encode(audio))
             output.mux(stream.encode(None))
         output.mux(video.encode(None))
-    writer = copied(source, tmp_path / "out.mp4", audio_source=speech, audio_limit_s=Fraction(1), keep=MediaFile(source))
+    writer = copied(
+        source, tmp_path / "out.mp4", audio_source=speech, audio_limit_s=Fraction(1), keep=MediaFile(source)
+    )
     assert not writer.left_out
     with MediaFile(tmp_path / "out.mp4") as file, file.reading() as container:
         kinds = [stream.type for stream in container.streams if stream.type != "data"]  # mp4 keeps chapters as data

@@ -44,6 +44,7 @@ DEMUXERS = (
 LOCAL_ONLY = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
 REWINDABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # demuxers that can be taken back to their first packet
 COUNTED_FROM_ZERO = (*REWINDABLE, "flv", "live_flv")  # their duration is the time at which they end
+COUNTED_FROM_START = ("mpegts", "mpeg", "ogg")
 INTEGER_FULL_SCALES = (2.0**15, 2.0**23, 2.0**31)
 LOUDEST_FLOAT = 16.0  # floating-point samples beyond ±16 (24 dB over full scale) are integers in disguise
 
@@ -505,6 +506,8 @@ def _stated_duration_s(container: Any) -> Fraction | None:
         return None
     if container.format.name in COUNTED_FROM_ZERO and 0 < start < duration:
         duration -= start
+    elif start > MICROSECONDS_HZ and container.format.name not in COUNTED_FROM_START:
+        return None
     return Fraction(duration, MICROSECONDS_HZ)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,9 @@ class _Times:
 
 def _video_times(file: MediaFile, container: Container) -> _Times | None:
     """Return the times at which copied video packets are shown; None where copying shows something else."""
-    decoding, unordered, last, shown = [], False, None, False
+    pts: list[int | None] = []
+    dts: list[int | None] = []
+    shown = False
     with file.reading() as streams:
         for packet in packets_of(streams, require_video(streams, file.path)):
             if not packet.size:
@@ -94,12 +97,24 @@ def _video_times(file: MediaFile, container: Container) -> _Times | None:
             if packet.is_discard and (shown or not container.edit_lists):
                 return None
             shown = shown or not packet.is_discard
-            unordered = unordered or packet.pts is None
-            if packet.dts is None or (last is not None and packet.dts <= last):
-                return None
-            last = packet.dts
-            decoding.append(packet.dts)
-    return _ordered(file, decoding) if unordered else _Times()
+            pts.append(packet.pts)
+            dts.append(packet.dts)
+    presented, decoded = [at for at in pts if at is not None], [at for at in dts if at is not None]
+    if len(presented) < len(pts):
+        rising = len(decoded) == len(dts) and all(a < b for a, b in pairwise(decoded))
+        return _ordered(file, decoded) if rising else None
+    if len(set(presented)) < len(presented):
+        return None  # a clock that starts again
+    if len(decoded) == len(dts) and all(a < b for a, b in pairwise(decoded)):
+        return _Times()
+    return _Times(presented, _decoding_times(presented))
+
+
+def _decoding_times(pts: list[int]) -> list[int]:
+    """Return rising decoding times, none after its packet is shown, for packets in decoding order."""
+    rising = sorted(pts)
+    delay = max(at - shown for at, shown in zip(rising, pts, strict=True))
+    return [at - delay for at in rising]
 
 
 def _ordered(file: MediaFile, decoding: list[int]) -> _Times | None:
@@ -125,8 +140,7 @@ def _ordered(file: MediaFile, decoding: list[int]) -> _Times | None:
     pts = [0] * len(decoding)
     for place, number in enumerate(order):
         pts[number] = decoding[place]
-    delay = max(dts - shown for dts, shown in zip(decoding, pts, strict=True))
-    return _Times(pts, [dts - delay for dts in decoding])
+    return _Times(pts, _decoding_times(pts))
 
 
 def _encode(file: MediaFile, outfile: Path, shift_s: Fraction, notes: list[str]) -> None:

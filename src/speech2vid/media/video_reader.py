@@ -67,7 +67,7 @@ class VideoReader:
         self._open.append(frames)
         return frames
 
-    def _native(self) -> Generator[VideoFrame, None, None]:
+    def _raw(self) -> Generator[VideoFrame, None, None]:
         for index, (start_s, _, frame) in enumerate(timed_frames(self.file)):
             yield VideoFrame(index, start_s, self._first.display.rgb(frame))
 
