@@ -161,7 +161,7 @@ def require_photo(path: Path) -> None:
     """Raise a ``MediaError`` unless the file holds a picture."""
     if not is_photo(path):
         load_photo(path)  # says why
-        raise MediaError(f"{path} is not a picture that can be read", "give a JPEG, PNG or WebP file")
+        raise MediaError(f"{path} is not an image that can be read", "give a JPEG, PNG or WebP file")
 
 
 def check_length(path: Path, max_seconds: float) -> float:

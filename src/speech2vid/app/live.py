@@ -83,7 +83,7 @@ def open_stream(photo: bytes, settings: dict[str, Any], networks: TalkerNetworks
         path.write_bytes(photo)
         try:
             if not is_photo(path):
-                raise MediaError(f"{path} is not a picture that can be read", "send a JPEG, PNG or WebP file")
+                raise MediaError(f"{path} is not an image that can be read", "send a JPEG, PNG or WebP file")
             identity = make_identity([path], networks, crop=settings["crop"], max_size_px=settings["max_size_px"])
         except Speech2VidError as error:
             raise type(error)(error.message.replace(str(path), "the photo"), error.hint) from error

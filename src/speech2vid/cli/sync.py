@@ -55,7 +55,10 @@ def sync(
             raise FaceError(
                 f"{fix} was not written: the offset of {video} is not sure", "the speaker's face must be seen"
             )
-        shift_audio(video, fix, Fraction(-round(1000 * measure.offset_s), 1000))
+        notes: list[str] = []
+        shift_audio(video, fix, Fraction(-round(1000 * measure.offset_s), 1000), notes)
+        for each in notes:
+            note(each)
         if not as_json:
             typer.echo(f"{fix}: the audio moved by {-measure.offset_s:+.2f} s")
 

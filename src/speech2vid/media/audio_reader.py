@@ -13,7 +13,8 @@ from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError
 from speech2vid.media.display import Frame, Stream, exact
 from speech2vid.media.downmix import AudioBlock, SpeechMixer
-from speech2vid.media.media_file import AnyPath, Clock, MediaFile, decode, opened, require_audio
+from speech2vid.media.media_file import AnyPath, MediaFile, opened
+from speech2vid.media.streams import Clock, decode, require_audio
 from speech2vid.types import Waveform
 
 GAP_S = Fraction(1, 50)  # time stamps that are off by less are rounding (Matroska: 1 ms); beyond, audio is missing

@@ -15,8 +15,9 @@ from speech2vid.media.audio_reader import PYAV_PLANES, AudioReader
 from speech2vid.media.containers import Container
 from speech2vid.media.display import Stream, exact
 from speech2vid.media.downmix import AudioBlock, SpeechMixer
-from speech2vid.media.media_file import AnyPath, MediaFile, require_audio
+from speech2vid.media.media_file import AnyPath, MediaFile
 from speech2vid.media.packets import PacketQueue, is_audio_continuous, packets_from
+from speech2vid.media.streams import require_audio
 
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
@@ -160,6 +161,8 @@ def _frame_of(block: AudioBlock) -> Any:
 
 def _is_mixable(block: AudioBlock, layout: Any) -> bool:
     """Return whether FFmpeg knows how these channels become those of ``layout``."""
+    if len(block.samples) > max(AAC_LAYOUTS):
+        return False
     silence = AudioBlock(np.zeros((len(block.samples), AAC_FRAME), np.float32), block.rate_hz, block.layout)
     try:
         av.AudioResampler("fltp", layout, block.rate_hz).resample(_frame_of(silence))

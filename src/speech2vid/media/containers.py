@@ -12,7 +12,7 @@ import av
 
 from speech2vid.errors import OutputError
 from speech2vid.files import PendingFile
-from speech2vid.media.media_file import reason
+from speech2vid.media.streams import reason
 
 
 @dataclass(frozen=True)

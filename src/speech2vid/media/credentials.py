@@ -20,7 +20,7 @@ from speech2vid import __version__
 from speech2vid.errors import ConfigError, MediaError, MissingExtraError, OutputError
 from speech2vid.files import PendingFile
 from speech2vid.media.containers import CONTAINERS
-from speech2vid.media.media_file import reason, require_file
+from speech2vid.media.streams import reason, require_file
 from speech2vid.media.synthetic_metadata import TOOL
 
 SIGNABLE = {suffix: each.signed_as for suffix, each in CONTAINERS.items() if each.signed_as is not None}

@@ -13,6 +13,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
+from speech2vid.media.tone_map import ToneMap, tone_map_of
 from speech2vid.types import Image
 
 HD_LINES = 720  # untagged video from here on is BT.709, below it is BT.601 (as players assume)
@@ -41,12 +42,15 @@ class Display:
 
     pixel_aspect: Fraction
     matrix: Matrix
+    tone_map: ToneMap | None = None
 
     @classmethod
     def of(cls, stream: Stream, frame: Frame) -> Display:
         """Read it from a stream and its first frame. Once a stream: PyAV ties a frame whose side data was looked at
         into a reference cycle, which keeps its memory until the next garbage collection."""
-        return cls(_pixel_aspect(stream), _matrix(frame))
+        tags = stream.codec_context
+        tone_map = tone_map_of(int(tags.color_trc), int(tags.color_primaries))
+        return cls(_pixel_aspect(stream), _matrix(frame), tone_map)
 
     @property
     def clockwise_deg(self) -> int:
@@ -66,11 +70,12 @@ class Display:
             width=max(1, round(width * scale)),
             height=max(1, round(height * scale)),
             interpolation=None if scale == 1 else Interpolation.AREA,
-            format="rgb24",
+            format="rgb24" if self.tone_map is None else "rgb48le",
             src_colorspace=hd if frame.colorspace == UNSPECIFIED else None,
             dst_color_range=ColorRange.JPEG,
         )
-        return turned(rgb.to_ndarray(), self.matrix)
+        image = rgb.to_ndarray()
+        return turned(image if self.tone_map is None else self.tone_map.sdr(image), self.matrix)
 
 
 def _pixel_aspect(stream: Stream) -> Fraction:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -20,16 +19,21 @@ import numpy as np
 
 from speech2vid.errors import MediaError
 from speech2vid.media.display import Display, Frame, Stream, exact
+from speech2vid.media.streams import (
+    Clock,
+    Packet,
+    decode,
+    find_audio,
+    find_video,
+    packets_of,
+    reason,
+    require_file,
+    require_video,
+)
 from speech2vid.types import MediaInfo
 
-log = logging.getLogger(__name__)
-
 AnyPath = str | PathLike[str]
-Packet = Any  # av.Packet
 
-BACKWARD_JUMP_S = 1  # time stamps that fall back by more are a restarted clock, not a reordered frame
-FORWARD_JUMP_S = 3600  # those that leap ahead by more are a damaged header, not a frame that stays on screen
-MAX_PIXELS = 80_000_000  # of one frame; 8K has 33 million
 MICROSECONDS_HZ = 1_000_000  # FFmpeg's unit for the duration of a file
 PLAUSIBLE_RATE_HZ = (1, 240)  # frame rates outside are not believed (browser recordings say 1000)
 
@@ -47,6 +51,8 @@ COUNTED_FROM_ZERO = (*REWINDABLE, "flv", "live_flv")  # their duration is the ti
 COUNTED_FROM_START = ("mpegts", "mpeg", "ogg")
 INTEGER_FULL_SCALES = (2.0**15, 2.0**23, 2.0**31)
 LOUDEST_FLOAT = 16.0  # floating-point samples beyond ±16 (24 dB over full scale) are integers in disguise
+
+FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 DAMAGED = "it may be damaged, cut short or of another type than its name says; play it, or convert it to mp4 or wav"
 
@@ -376,116 +382,6 @@ class FirstFrame:
         )
 
 
-FULL_RANGE = 2  # AVCOL_RANGE_JPEG
-
-
-@dataclass
-class Clock:
-    """Turns the time stamps of successive frames into seconds that never run far backwards or leap ahead.
-
-    A frame without a time stamp starts where the previous one ended; a clock that restarts midway, or leaps ahead by
-    more than an hour, carries on.
-    """
-
-    expected_s: Fraction | None = None
-    shift_s: Fraction = Fraction(0)
-
-    def start_of(self, frame: Frame, duration_s: Fraction) -> Fraction:
-        """Return the start of ``frame`` in seconds; ``duration_s`` is how long it lasts."""
-        if frame.pts is None:
-            start = self.expected_s or Fraction(0)
-        else:
-            start = frame.pts * exact(frame.time_base) + self.shift_s
-            due = self.expected_s
-            if due is not None and not due - BACKWARD_JUMP_S <= start <= due + FORWARD_JUMP_S:
-                self.shift_s += due - start
-                start = due
-        self.expected_s = start + duration_s
-        return start
-
-
-def require_file(path: Path) -> None:
-    """Raise a ``MediaError`` unless ``path`` is a file with at least one byte that we may read."""
-    try:
-        if path.is_dir():
-            raise MediaError(f"{path} is a folder, not a file", "name one file in it")
-        if not path.exists():
-            raise MediaError(f"{path} does not exist", "check the spelling of the path")
-        if not path.is_file():
-            raise MediaError(f"{path} is a device or a pipe, not a file", "save it to a file first")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise MediaError(f"{path} is empty (0 bytes)", "copy or download it again")
-    except OSError as error:
-        raise MediaError(f"{path} cannot be read: {reason(error)}", "check the permissions of the file") from error
-
-
-def reason(error: BaseException) -> str:
-    """Return the system's or FFmpeg's own words for an error, in one line."""
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
-
-
-def find_video(container: Any) -> Stream | None:
-    """Return the first video stream that is not cover art, or None."""
-    cover = av.stream.Disposition.attached_pic
-    return next((s for s in container.streams.video if not s.disposition & cover and s.codec_context), None)
-
-
-def find_audio(container: Any) -> Stream | None:
-    """Return the first audio stream with a known codec, or None."""
-    return next((s for s in container.streams.audio if s.codec_context), None)
-
-
-def require_video(container: Any, path: Path) -> Stream:
-    """Return the first video stream; raise a ``MediaError`` where there is none."""
-    if (stream := find_video(container)) is None:
-        raise MediaError(f"{path} has no video stream", "give a video file; an audio file cannot show a face")
-    return stream
-
-
-def require_audio(container: Any, path: Path) -> Stream:
-    """Return the first audio stream; raise a ``MediaError`` where there is none."""
-    if (stream := find_audio(container)) is None:
-        raise MediaError(f"{path} has no audio stream", "give an audio file, or a video with audio")
-    return stream
-
-
-def packets_of(container: Any, *streams: Stream) -> Generator[Packet, None, None]:
-    """Yield the packets of some streams. Those of a stream that appears midway, unknown to PyAV, are skipped."""
-    while True:
-        try:
-            yield from container.demux(*streams)
-        except IndexError:  # the packet is gone, and with it the iteration: begin again where it ended
-            continue
-        return
-
-
-def decode(
-    container: Any, stream: Stream, path: Path, packets: Iterable[Packet] | None = None
-) -> Generator[Frame, None, None]:
-    """Decode a stream, keeping what can be decoded of a damaged or truncated file (and logging what was lost)."""
-    stream.thread_type = "AUTO"
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-    lost = 0
-    coming = iter(packets_of(container, stream) if packets is None else packets)
-    while True:
-        try:
-            packet = next(coming, None)
-        except (av.FFmpegError, OSError) as error:
-            log.warning("%s: reading stopped early: %s", path, reason(error))
-            packet = None
-        try:
-            yield from stream.decode(packet)
-        except EOFError:  # also an FFmpegError: the decoder has given everything
-            break
-        except av.FFmpegError:
-            lost += 1
-        if packet is None:
-            break
-    if lost:
-        log.warning("%s: %d damaged %s packets were skipped", path, lost, stream.type)
-
-
 def _open_container(path: Path) -> av.container.InputContainer:
     try:
         # A bad byte in a title must not stop the reading of the video.
@@ -493,7 +389,7 @@ def _open_container(path: Path) -> av.container.InputContainer:
     except av.ArgumentError as error:
         raise MediaError(
             f"{path} is not a media file that can be read: no known kind of video or audio",
-            "lists of other files are not followed, and images have no audio; convert it to mp4 or wav",
+            "lists of other files are not followed; convert video to mp4, audio to wav and images to JPEG or PNG",
         ) from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{path} is not a media file that can be read: {reason(error)}", DAMAGED) from error

@@ -10,7 +10,8 @@ from typing import Any
 from speech2vid.media.audio_reader import GAP_S
 from speech2vid.media.containers import Container
 from speech2vid.media.display import Stream, exact
-from speech2vid.media.media_file import MediaFile, Packet, find_audio, find_video, packets_of, require_audio
+from speech2vid.media.media_file import MediaFile
+from speech2vid.media.streams import Packet, find_audio, find_video, packets_of, require_audio
 
 COPIED_KINDS = ("audio", "subtitle")
 

@@ -113,6 +113,14 @@ class RawFrame:
 
     def crop(self, box: Box) -> Image:
         """A part of the stored frame, (h, w, 3) uint8 RGB. The box lies within the frame and has even corners."""
+        rgb = self._rgb(box)
+        tone_map = self._display.tone_map
+        if tone_map is not None:
+            return tone_map.sdr(np.rint(rgb.clip(0, 255) * np.float32(257)).astype(np.uint16))
+        return np.asarray(np.rint(rgb).clip(0, 255), np.uint8)
+
+    def _rgb(self, box: Box) -> NDArray[np.float32]:
+        """Code values of red, green and blue, 0–255."""
         left, top, right, bottom = box
         luma = self.planes[0][top:bottom, left:right].astype(np.float32)
         height, width = luma.shape
@@ -123,13 +131,17 @@ class RawFrame:
             half = plane[halves].astype(np.float32) - middle
             whole = cv2.resize(half, (2 * half.shape[1], 2 * half.shape[0]), interpolation=cv2.INTER_LINEAR)
             yuv.append(np.asarray(whole[:height, :width], np.float32))
-        rgb = cv2.transform(cv2.merge(yuv), np.linalg.inv(self.format.yuv_of_rgb))
-        return np.asarray(np.rint(rgb).clip(0, 255), np.uint8)
+        return np.asarray(cv2.transform(cv2.merge(yuv), np.linalg.inv(self.format.yuv_of_rgb)), np.float32)
 
     def add(self, box: Box, difference: NDArray[np.float32]) -> None:
         """Change a part: ``difference`` (h, w, 3) is added to its RGB. Where it is 0 the stored bytes stay."""
         left, top, right, bottom = box
         height, width = bottom - top, right - left
+        tone_map = self._display.tone_map
+        if tone_map is not None:  # the change of code values that looks like this change of SDR
+            before = self.crop(box).astype(np.float32)
+            change = tone_map.codes((before + difference) / 255) - tone_map.codes(before / 255)
+            difference = np.asarray(255 * change, np.float32)
         yuv = cv2.transform(difference, self.format.yuv_of_rgb)
         even = cv2.copyMakeBorder(yuv, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         chroma = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)

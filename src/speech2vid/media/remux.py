@@ -17,18 +17,11 @@ from speech2vid.errors import MediaError, OutputError
 from speech2vid.media.audio_track import AudioTrack
 from speech2vid.media.containers import Container, container_of, output_errors, pending_output
 from speech2vid.media.display import Stream, exact
-from speech2vid.media.media_file import (
-    AnyPath,
-    MediaFile,
-    Packet,
-    opened,
-    packets_of,
-    require_audio,
-    require_video,
-)
+from speech2vid.media.media_file import AnyPath, MediaFile, opened
 from speech2vid.media.packets import COPIED_KINDS, codec_of, describe, is_audio_continuous
 from speech2vid.media.raw_video import RawVideoReader
 from speech2vid.media.raw_video_writer import RawVideoWriter, shifted_chapters
+from speech2vid.media.streams import Packet, packets_of, require_audio, require_video
 
 LEAD_IN_PACKETS = 2  # of audio from before the first frame are kept: a decoder needs them
 CRF = 12  # of video that has to be encoded again

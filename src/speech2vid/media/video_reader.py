@@ -9,7 +9,8 @@ from types import TracebackType
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.media.display import Frame, exact
-from speech2vid.media.media_file import FORWARD_JUMP_S, AnyPath, Clock, MediaFile
+from speech2vid.media.media_file import AnyPath, MediaFile
+from speech2vid.media.streams import FORWARD_JUMP_S, Clock
 from speech2vid.types import Image, VideoFrame
 
 LOOK = Fraction(1, 4)

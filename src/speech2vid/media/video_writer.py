@@ -20,8 +20,9 @@ from speech2vid.errors import OutputError
 from speech2vid.media.audio_track import AudioTrack
 from speech2vid.media.containers import container_of, output_errors, pending_output
 from speech2vid.media.display import Frame
-from speech2vid.media.media_file import AnyPath, MediaFile, find_audio, find_video
+from speech2vid.media.media_file import AnyPath, MediaFile
 from speech2vid.media.pixel_planes import PlaneConverter, Planes
+from speech2vid.media.streams import find_audio, find_video
 from speech2vid.media.synthetic_metadata import METADATA_KEY, synthetic_metadata_text
 from speech2vid.media.visible_label import VisibleLabel
 from speech2vid.types import Image
