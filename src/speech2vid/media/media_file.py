@@ -284,8 +284,10 @@ class MediaFile:
             container = self._read.pop()
             stream = find_video(container)
             try:
-                if stream is not None and self._first_packet is not None and self._first_packet[1] is not None:
-                    container.seek(self._first_packet[1], stream=stream)
+                pts, dts, _ = self._first_packet or (None, None, 0)
+                start = pts if dts is None else dts
+                if stream is not None and start is not None:
+                    container.seek(start, stream=stream)
                     packets = packets_of(container, stream)
                     first = next(packets, None)
                     if first is not None and _signature(first) == self._first_packet:

@@ -108,8 +108,9 @@ def decode(
     container: Any, stream: Stream, path: Path, packets: Iterable[Packet] | None = None
 ) -> Generator[Frame, None, None]:
     """Decode a stream, keeping what can be decoded of a damaged or truncated file (and logging what was lost)."""
-    stream.thread_type = "AUTO"
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    if not stream.codec_context.is_open:
+        stream.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     lost = 0
     coming = iter(packets_of(container, stream) if packets is None else packets)
     while True:
