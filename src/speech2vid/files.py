@@ -36,8 +36,11 @@ class PendingFile:
         weakref.finalize(self, _remove, self.path)  # also when a signal arrives at the worst moment
         self.path.open("xb").close()
 
-    def commit(self) -> None:
-        """Give the hidden file the name of the target."""
+    def commit(self, *, lasting: bool = False) -> None:
+        """Give the hidden file the name of the target; ``lasting``: after its content has reached the disk."""
+        if lasting:
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
             os.chmod(self.path, stat.S_IMODE(self.target.stat().st_mode))
         os.replace(self.path, self.target)
@@ -59,14 +62,23 @@ class PendingFile:
             self.discard()
 
 
-def atomic_write(path: Path, blob: bytes) -> None:
+def atomic_write(path: Path, blob: bytes, *, lasting: bool = False) -> None:
     """Write a file in one step: it appears complete, or the previous one stays.
+
+    Args:
+        path: the file.
+        blob: its content.
+        lasting: it must outlast a power failure.
 
     Raises:
         OSError: it cannot be written.
     """
-    with PendingFile(path) as pending:
+    pending = PendingFile(path)
+    try:
         pending.path.write_bytes(blob)
+        pending.commit(lasting=lasting)
+    finally:
+        pending.discard()
 
 
 def package_weights() -> Path:

@@ -1,11 +1,11 @@
-"""``speech2vid info``: versions, devices, weights with their hashes, licences."""
+"""``speech2vid info``: versions, devices, weights with hashes, licences."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import typer
 from speech2vid import __version__
 from speech2vid.cli.licences import LICENCES
 from speech2vid.cli.output import JsonFlag, print_json, print_table
+from speech2vid.files import package_weights
 
 PACKAGES = ("numpy", "onnxruntime", "av", "opencv-python-headless", "dlib-bin", "safetensors", "pillow", "torch")
 NOT_INSTALLED = "not installed"
@@ -36,7 +37,7 @@ def info(as_json: JsonFlag = False) -> None:
 
 
 def collect() -> dict[str, Any]:
-    """Everything that ``info`` shows, as plain values."""
+    """Return everything that ``info`` shows, as JSON values."""
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -50,13 +51,13 @@ def collect() -> dict[str, Any]:
 
 
 def weight_files() -> list[Path]:
-    """The weight files shipped in the package, by name."""
-    folder = Path(str(resources.files("speech2vid") / "weights"))
+    """Return the bundled weight files, sorted by name."""
+    folder = package_weights()
     return sorted(path for path in folder.glob("*") if path.suffix in {".safetensors", ".onnx"})
 
 
 def describe_weights(path: Path) -> dict[str, Any]:
-    """Name, size and sha256 of a weight file, and what its header says of it."""
+    """Return the name, size and SHA-256 of a weight file, and the content of its header."""
     record = {"file": path.name, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     if path.suffix != ".safetensors":
         return record

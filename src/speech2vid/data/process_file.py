@@ -35,7 +35,7 @@ from speech2vid.data.identities import embedding_of
 from speech2vid.data.jpeg import decode_jpegs
 from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, TrackAudio, TrackRecord
 from speech2vid.data.rejected import Rejected
-from speech2vid.data.report import FORMAT, outcome_as_json, replace_file
+from speech2vid.data.report import FORMAT, outcome_as_json
 from speech2vid.data.shards import Members, TarWriter, audio_of, faces_of, members_of, read_samples
 from speech2vid.data.sync_scorer import Sync, scorer_for, scorer_name
 from speech2vid.data.track_audio import FULL_SCALE, MIN_TRACK_FRAMES, AudioCutter, hear, join_audio
@@ -44,6 +44,7 @@ from speech2vid.faces import lip_opening, turn
 from speech2vid.faces.shots import Look, ShotFrame, split_shots
 from speech2vid.faces.sync import OFFSETS
 from speech2vid.faces.track import MAX_FACES
+from speech2vid.files import atomic_write
 from speech2vid.media import MediaFile, VideoReader, read_keyframes
 from speech2vid.timing import StageTimer
 from speech2vid.types import MediaInfo
@@ -137,7 +138,7 @@ def prepare_file(task: FileTask) -> FileWork:
 
 def write_outcome(folder: Path, sha256: str, outcome: FileOutcome) -> None:
     """Mark a file as done."""
-    replace_file(outcome_path(folder, sha256), outcome_as_json(outcome))
+    atomic_write(outcome_path(folder, sha256), outcome_as_json(outcome), lasting=True)
 
 
 def _run_stages(task: FileTask, clock: StageTimer, tally: _Tally, fragment: TarWriter) -> None:
@@ -249,13 +250,15 @@ def usable_size(track: FaceTrack) -> float:
         Dropped: the track is too short, the face too small or turned too far.
     """
     if len(track) < MIN_TRACK_FRAMES:
-        raise Rejected(Reason.TOO_SHORT, f"a face for {len(track)} frames; {MIN_TRACK_FRAMES} are needed")
+        raise Rejected(
+            Reason.TOO_SHORT, f"the face is visible for {len(track)} frames; at least {MIN_TRACK_FRAMES} are required"
+        )
     face_px = face_size_px(track)
     if face_px < MIN_FACE_PX:
-        raise Rejected(Reason.TOO_SMALL, f"a face of {face_px:.0f} px; {MIN_FACE_PX} are needed")
+        raise Rejected(Reason.TOO_SMALL, f"the face is {face_px:.0f} px wide; at least {MIN_FACE_PX} px are required")
     turned = mean_turn(track)
     if turned > MAX_TURN:
-        raise Rejected(Reason.PROFILE, f"the head is turned by {turned:.2f}; up to {MAX_TURN} can be used")
+        raise Rejected(Reason.PROFILE, f"the head is turned by {turned:.2f}; the maximum is {MAX_TURN}")
     return face_px
 
 
@@ -282,7 +285,7 @@ def probe_source(source: MediaFile) -> MediaInfo:
         raise Rejected(Reason.NO_AUDIO, "the file has no audio stream")
     if info.frame_rate_hz is not None and info.frame_rate_hz < MIN_RATE_HZ:
         rate_hz = float(info.frame_rate_hz)
-        raise Rejected(Reason.LOW_FRAME_RATE, f"{rate_hz:.3g} pictures a second; {MIN_RATE_HZ} are needed")
+        raise Rejected(Reason.LOW_FRAME_RATE, f"{rate_hz:.3g} frames per second; at least {MIN_RATE_HZ} are required")
     return info
 
 
@@ -298,7 +301,7 @@ def skip_blank(source: MediaFile) -> None:
             return
         looked_at += 1
     if looked_at >= BLANK_KEYFRAMES:
-        raise Rejected(Reason.BLANK, f"every key frame is of one colour ({looked_at} of them)")
+        raise Rejected(Reason.BLANK, f"each of the {looked_at} key frames is a single colour")
 
 
 def describe(key: str, sha256: str, track: FaceTrack, audio: TrackAudio) -> TrackRecord:

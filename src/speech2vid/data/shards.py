@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -34,6 +33,7 @@ from speech2vid.constants import CONTEXT_FACE_PX, FACE_PX, FRAME_RATE_HZ, LANDMA
 from speech2vid.data.jpeg import decode_jpegs, split_jpegs
 from speech2vid.data.records import FaceTrack, Shard, Track, TrackAudio, TrackRecord
 from speech2vid.errors import DataError, OutputError
+from speech2vid.files import PendingFile
 
 CONTEXT = "context.mjpg"
 FACES = "faces.mjpg"
@@ -45,7 +45,7 @@ TRANSFORMS = "transforms.npy"
 KEYS = {"audio_lead_frames": "sound_lead_frames"}  # field of a record → its key in format 3, where it differs
 FIELDS = {key: field for field, key in KEYS.items()}
 MEMBERS = (CONTEXT, FACES, RECORD, ALIGNED, AUDIO, SOURCE, TRANSFORMS)
-PREPARE_AGAIN = "prepare the store again; what is whole is kept"
+PREPARE_AGAIN = "run prepare on the store again; intact parts are kept"
 
 NO_FRAMES = np.empty((0, FACE_PX, FACE_PX, 3), np.uint8)
 NO_CONTEXT = np.empty((0, CONTEXT_FACE_PX, CONTEXT_FACE_PX, 3), np.uint8)
@@ -151,9 +151,9 @@ class TarWriter:
         self.path = path
         self.tracks = 0
         self._lasting = lasting
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         with _writing(path):
-            self._file = _HashingFile(self._temporary)
+            self._pending = PendingFile(path)
+            self._file = _HashingFile(self._pending.path)
             self._archive = tarfile.open(fileobj=self._file, mode="w|", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]  # noqa: SIM115
 
     @property
@@ -173,8 +173,8 @@ class TarWriter:
         """Finish the file and give it its name."""
         with _writing(self.path):
             self._archive.close()
-            self._file.close(lasting=self._lasting)
-            self._temporary.replace(self.path)
+            self._file.close()
+            self._pending.commit(lasting=self._lasting)
         return Shard(self.path.name, self._file.size_bytes, self._file.sha256.hexdigest(), self.tracks)
 
     def __enter__(self) -> TarWriter:
@@ -184,7 +184,7 @@ class TarWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._pending.discard()
 
 
 class _HashingFile:
@@ -200,12 +200,8 @@ class _HashingFile:
         self.size_bytes += len(data)
         return self._file.write(data)
 
-    def close(self, *, lasting: bool = False) -> None:
-        if not self._file.closed:
-            self._file.flush()
-            if lasting:
-                os.fsync(self._file.fileno())
-            self._file.close()
+    def close(self) -> None:
+        self._file.close()
 
 
 @contextlib.contextmanager
@@ -213,7 +209,9 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}", "check free space and permissions") from error
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}", "check the free disk space and the permissions"
+        ) from error
 
 
 def read_samples(path: Path, sha256: str | None = None) -> Iterator[tuple[str, Members]]:
@@ -241,9 +239,9 @@ def read_samples_at(path: Path, sha256: str | None = None) -> Iterator[tuple[str
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", PREPARE_AGAIN) from error
     except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path} is damaged or cut short: {error}", PREPARE_AGAIN) from error
+        raise DataError(f"{path} is damaged or truncated: {error}", PREPARE_AGAIN) from error
     if sha256 is not None and file.sha256.hexdigest() != sha256:
-        raise DataError(f"{path} is damaged: its content is not what was written", PREPARE_AGAIN)
+        raise DataError(f"{path} is damaged: its content does not match its checksum", PREPARE_AGAIN)
 
 
 def _grouped(archive: tarfile.TarFile) -> Iterator[tuple[str, Members, Places]]:

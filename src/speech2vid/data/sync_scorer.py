@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from speech2vid.data.active_speaker import Floats, SyncScorer
+from speech2vid.data.active_speaker import SyncScorer
 from speech2vid.errors import ConfigError
 from speech2vid.faces.mouth_crops import mouth_crops
 from speech2vid.faces.sync import SyncNetworks, similarities
-from speech2vid.types import Frames, Points, Waveform
+from speech2vid.types import Floats, Frames, Points, Waveform
 
 Sync = Literal["on", "off"]
 SYNC_MODES: tuple[str, ...] = get_args(Sync)
@@ -49,7 +49,7 @@ def scorer_for(sync: Sync) -> SyncScorer | None:
         WeightsError: its network is missing or damaged.
     """
     if sync not in SYNC_MODES:
-        raise ConfigError(f"sync cannot be {sync!r}", f"choose from: {', '.join(SYNC_MODES)}")
+        raise ConfigError(f"unknown value {sync!r} for sync", f"choose from: {', '.join(SYNC_MODES)}")
     return LipSync() if sync == "on" else None
 
 

@@ -18,8 +18,8 @@ from speech2vid.faces import Still
 from speech2vid.inference.identity import Identity, identity_of
 from speech2vid.inference.mouth_motion import MouthMotionStream, Silence, predict_mouth_motion
 from speech2vid.inference.talk import generate_frames
-from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
-from speech2vid.types import Frames
+from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.types import Floats, Frames
 
 
 class Speaker(Protocol):

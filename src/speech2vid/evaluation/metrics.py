@@ -171,8 +171,8 @@ def _image_values(truth: Truth, frames: Frames) -> dict[str, float]:
         "psnr": image_metrics.psnr(frames, truth.frames),
         "ssim": image_metrics.ssim(frames, truth.frames),
         "mouth_error": mouth_metrics.mouth_error(frames, truth.frames, truth.boxes),
-        "sharpness": mouth_metrics.sharpness(frames, truth.boxes),
-        "target_sharpness": mouth_metrics.sharpness(truth.frames, truth.boxes),
+        "sharpness": mouth_metrics.laplacian_variance(frames, truth.boxes),
+        "target_sharpness": mouth_metrics.laplacian_variance(truth.frames, truth.boxes),
     }
 
 

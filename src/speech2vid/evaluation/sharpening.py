@@ -12,9 +12,8 @@ from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.data.records import Track
 from speech2vid.evaluation.generation import Generator, Speaker, framed
 from speech2vid.faces import Still
-from speech2vid.inference.talkers.warp import Floats
 from speech2vid.runtime.onnx import OnnxNetwork
-from speech2vid.types import FaceBox, Frames
+from speech2vid.types import FaceBox, Floats, Frames
 
 BATCH = 8  # frames computed at once
 REACH_PX = 10  # from each pixel, of ten 3×3 convolutions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from speech2vid.errors import MissingExtraError, WeightsError
 from speech2vid.evaluation.generation import Generator, WarpGenerator
 from speech2vid.evaluation.sharpening import Sharpen, onnx_sharpener, torch_sharpener
 from speech2vid.evaluation.window_talker import OnnxTalker, TorchTalker, WindowGenerator
+from speech2vid.files import package_weights
 from speech2vid.inference.mouth_motion import Silence
 from speech2vid.inference.talkers.warp import TALKER as WARP
 from speech2vid.inference.talkers.warp import TalkerNetworks
@@ -70,7 +70,7 @@ def load_sharpener(weights: Path, threads: int = 0) -> Sharpen:
 
 def fingerprint_of(weights: Path | None) -> str:
     """What tells these weights from others: the checksums of the files, in the order of their names."""
-    folder = weights or Path(str(resources.files("speech2vid") / "weights"))
+    folder = weights or package_weights()
     files = [folder] if folder.is_file() else sorted(folder.glob("*.safetensors"))
     return " ".join(read_header(file).sha256[:16] for file in files)
 

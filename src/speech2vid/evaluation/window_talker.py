@@ -15,9 +15,8 @@ from speech2vid.data.records import Track
 from speech2vid.evaluation.generation import framed, repeating
 from speech2vid.faces import Still
 from speech2vid.inference.identity import spread
-from speech2vid.inference.talkers.warp import Floats
 from speech2vid.runtime.onnx import Arrays, OnnxNetwork
-from speech2vid.types import Frames
+from speech2vid.types import Floats, Frames
 
 if TYPE_CHECKING:
     from speech2vid.models.paper_talker import IdentityFeatures, PaperTalker

@@ -10,10 +10,9 @@ they have their top is told between them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +25,11 @@ from speech2vid.errors import FaceError
 from speech2vid.faces.mouth_crops import crop_motion, mouth_crop, point_motion
 from speech2vid.faces.shots import split_shots
 from speech2vid.faces.track import FaceTracker, TrackedFace
+from speech2vid.files import package_weights
 from speech2vid.media import AnyPath, MediaFile, VideoReader, opened, read_audio
+from speech2vid.progress import Progress
 from speech2vid.runtime.onnx import OnnxNetwork
-from speech2vid.types import Image, Points, VideoFrame, Waveform
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats, Image, Points, VideoFrame, Waveform
 
 SYNC = "sync"  # stem of the weight file
 MAX_OFFSET_FRAMES = 15
@@ -64,7 +63,7 @@ class SyncNetworks:
     """
 
     def __init__(self, folder: Path | None = None, threads: int = 0) -> None:
-        folder = folder or Path(str(resources.files("speech2vid") / "weights"))
+        folder = folder or package_weights()
         weights = folder / f"{SYNC}.safetensors"
         self._video = OnnxNetwork(folder / f"{SYNC}.video.onnx", weights, threads)
         self._audio = OnnxNetwork(folder / f"{SYNC}.audio.onnx", weights, threads)
@@ -238,9 +237,6 @@ def near(offset_frames: float) -> NDArray[np.bool_]:
     return np.asarray(np.abs(OFFSETS - IN_STEP_FRAMES - offset_frames) <= 1)
 
 
-Progress = Callable[[int, int | None], None]
-
-
 def measure_sync(
     video: AnyPath | MediaFile, networks: SyncNetworks | None = None, progress: Progress | None = None
 ) -> SyncMeasure:
@@ -267,8 +263,10 @@ def measure_sync(
         measure = measure_tracks(tracks, file.info.frame_rate_hz or Fraction(FRAME_RATE_HZ))
     if measure is None:
         seconds = CONTEXT_FRAMES / FRAME_RATE_HZ
-        hint = f"it takes {seconds:.0f} s of one frontal face with audio, and {MAX_OFFSET_FRAMES} frames on either side"
-        raise FaceError(f"no face in {file.path} is seen long enough to tell the offset of its audio", hint)
+        hint = (
+            f"{seconds:.0f} s of one frontal face with audio are needed, plus {MAX_OFFSET_FRAMES} frames on either side"
+        )
+        raise FaceError(f"no face in {file.path} is visible long enough to measure the audio offset", hint)
     return measure
 
 

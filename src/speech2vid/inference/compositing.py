@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.faces import Still
-from speech2vid.geometry import compose, invert, transform_points
+from speech2vid.geometry import compose, invert, smoothstep, transform_points
 from speech2vid.inference.identity import Identity
-from speech2vid.inference.talkers.warp import Fields, Floats
-from speech2vid.types import Affine, Image
+from speech2vid.inference.talkers.warp import Fields
+from speech2vid.types import Affine, Floats, Image
 
 STRIDE = 2  # one cell of the flow is 2 × 2 px
 BLEND_SIDE_PX, BLEND_TOP_PX, BLEND_BOTTOM_PX = 14.0, 14.0, 8.0  # widths of the soft border, within the region
@@ -171,14 +171,9 @@ def blend_mask(aligned: Floats) -> Floats:
     """How much of the generated frame shows at aligned points (..., 2): 1 inside, 0 at the region's border."""
     x, y = aligned[..., 0], aligned[..., 1]
     right, bottom = REGION_LEFT + REGION_WIDTH - 1, REGION_TOP + REGION_HEIGHT - 1
-    side = _smooth_step(np.minimum(x - REGION_LEFT, right - x) / BLEND_SIDE_PX)
-    mask: Floats = side * _smooth_step((y - REGION_TOP) / BLEND_TOP_PX) * _smooth_step((bottom - y) / BLEND_BOTTOM_PX)
-    return mask
-
-
-def _smooth_step(x: NDArray[np.floating]) -> Floats:
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x), np.float32)
+    distances = (np.minimum(x - REGION_LEFT, right - x) / BLEND_SIDE_PX, (y - REGION_TOP) / BLEND_TOP_PX)
+    side, top, low = (np.asarray(smoothstep(d), np.float32) for d in (*distances, (bottom - y) / BLEND_BOTTOM_PX))
+    return np.asarray(side * top * low, np.float32)
 
 
 def _to_grid(to_face: Affine, stride: int) -> Affine:

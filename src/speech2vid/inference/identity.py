@@ -23,10 +23,10 @@ from speech2vid.errors import ConfigError
 from speech2vid.faces import Still, still_of_photo, stills_of_video
 from speech2vid.faces.align import warp
 from speech2vid.geometry import compose, invert
-from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.media import MediaFile, is_photo
 from speech2vid.runtime.onnx import Arrays
-from speech2vid.types import Affine, Image
+from speech2vid.types import Affine, Floats, Image
 
 MAX_SIZE_PX = 1920
 LOWER_FACE = np.s_[40:108, 16:96]  # where the colours of stills are compared

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, LANDMARKS, MOUTH_COUNT, MOUTH_POINTS, REGISTRATION_POINTS
 from speech2vid.faces import turn
 from speech2vid.faces.align import canonical_points
-from speech2vid.geometry import similarity, transform_points
-from speech2vid.inference.talkers.warp import Floats
-from speech2vid.types import Points
+from speech2vid.geometry import similarity, smoothstep, transform_points
+from speech2vid.types import Floats, Points
 
 SMOOTHING_S = 0.04  # of transforms: standard deviation, as in training
 NEUTRAL_S = 0.5  # of the closed mouth in the pose of the moment
@@ -157,5 +156,4 @@ def _fade(times_s: NDArray[np.float64], *, fade_in: bool, fade_out: bool) -> Flo
 
 
 def _step(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.float64]:
-    x = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(x * x * (3 - 2 * x), np.float64)
+    return np.asarray(smoothstep((values - low) / (high - low)), np.float64)

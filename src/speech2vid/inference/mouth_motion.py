@@ -10,6 +10,7 @@ import numpy as np
 from speech2vid.audio.logmel import ROWS_AFTER, LogMelStream, silent_row
 from speech2vid.audio.mfcc import FeatureStream
 from speech2vid.audio.vad import LATENCY_S, ActivityStream
+from speech2vid.audio.windows import frame_count
 from speech2vid.constants import (
     FRAME_RATE_HZ,
     MFCC_PER_FRAME,
@@ -17,13 +18,12 @@ from speech2vid.constants import (
     MFCC_WINDOW,
     MOUTH_COUNT,
     SAMPLE_RATE_HZ,
-    SAMPLES_PER_FRAME,
     exact_div,
 )
 from speech2vid.errors import ConfigError, MediaError
-from speech2vid.inference.talkers.warp import Floats, RunnableGraph
+from speech2vid.inference.talkers.warp import RunnableGraph
 from speech2vid.media import AnyPath, MediaFile, read_audio
-from speech2vid.types import Waveform
+from speech2vid.types import Floats, Waveform
 
 Silence = Literal["hold", "follow"]
 SILENCE_POLICIES: tuple[str, ...] = get_args(Silence)
@@ -96,11 +96,6 @@ class MouthMotionStream:
         self._given += ready
         self.spoken_frames += int((active > SPEAKS).sum())
         return deltas * active[:, None, None] if self._silence == "hold" else deltas
-
-
-def frame_count(samples: int) -> int:
-    """Video frames for so many 16 kHz samples: round(seconds × 25), as Python rounds halves, to even."""
-    return round(samples / SAMPLES_PER_FRAME)
 
 
 def predict_mouth_motion(audio: Iterable[Waveform], stream: MouthMotionStream) -> Iterator[Floats]:

@@ -26,7 +26,7 @@ from speech2vid.inference.redubbers.poisson import REGIONS, Blender, PoissonBlen
 from speech2vid.inference.redubbers.warp import NetworkBlender
 from speech2vid.inference.result import VideoResult
 from speech2vid.inference.retime import Length, length_of, timeline
-from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks, find_tracks
 from speech2vid.media import (
@@ -38,11 +38,11 @@ from speech2vid.media import (
     Signer,
     save_image,
 )
+from speech2vid.progress import Progress
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Waveform
+from speech2vid.types import Floats, Waveform
 
 AnyPath = str | PathLike[str]
-Progress = Callable[[int, int | None], None]
 Blend = Literal["network", "poisson"]
 BLENDS: tuple[str, ...] = get_args(Blend)
 DECODED_AHEAD = 6  # frames

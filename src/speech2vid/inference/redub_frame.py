@@ -27,15 +27,15 @@ from speech2vid.constants import (
 )
 from speech2vid.faces import Still, lip_opening
 from speech2vid.faces.align import align, context_from_face, warp
-from speech2vid.geometry import compose, invert, transform_points
+from speech2vid.geometry import compose, invert, smoothstep, transform_points
 from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import LOWER_FACE, Identity, estimate_neutral_mouth, in_colours_of, spread
 from speech2vid.inference.mouth_geometry import FacePlan, at_times, neutral_mouth_of, plan_face
 from speech2vid.inference.redubbers.poisson import Blender
-from speech2vid.inference.talkers.warp import Fields, Floats, TalkerNetworks
+from speech2vid.inference.talkers.warp import Fields, TalkerNetworks
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
 from speech2vid.media import RawFormat, RawFrame
-from speech2vid.types import Affine, AlignedFace, Image, Points
+from speech2vid.types import Affine, AlignedFace, Floats, Image, Points
 
 OPEN_PERCENTILE = 90  # of lip opening: the other moment that stands next to the frame's own
 COST_WEIGHT, POSE_WEIGHT = 0.25, 0.3  # of unfitness and of another pose, in px of lip opening
@@ -252,8 +252,7 @@ def near_mouths(*mouths: Floats) -> Floats:
         outline = np.rint(mouth[:OUTER_LIPS] - (REGION_LEFT, REGION_TOP)).astype(np.int32)
         cv2.fillPoly(outside, [outline], 0)
     distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
-    share = np.clip((FAR_PX - distance) / (FAR_PX - NEAR_PX), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    return np.asarray(smoothstep((FAR_PX - distance) / (FAR_PX - NEAR_PX)), np.float32)
 
 
 def restrict_to_mouth(fields: Fields, own: Sequence[bool], near: Floats) -> Fields:

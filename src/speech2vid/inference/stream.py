@@ -10,9 +10,9 @@ from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
 from speech2vid.inference.mouth_motion import MouthMotionStream, Silence
 from speech2vid.inference.talk import face_paths, predict
-from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
+from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Image, Waveform
+from speech2vid.types import Floats, Image, Waveform
 
 
 class TalkStream:

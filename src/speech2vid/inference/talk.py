@@ -19,13 +19,13 @@ from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
 from speech2vid.inference.mouth_motion import MouthMotionStream, Silence, batches, predict_mouth_motion, speech_of
 from speech2vid.inference.prefetch import ahead
 from speech2vid.inference.result import VideoResult
-from speech2vid.inference.talkers.warp import BATCH, Fields, Floats, TalkerNetworks
+from speech2vid.inference.talkers.warp import BATCH, Fields, TalkerNetworks
 from speech2vid.media import Claim, MediaFile, Signer, VideoWriter, is_photo
+from speech2vid.progress import Progress
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Image
+from speech2vid.types import Floats, Image
 
 AnyPath = str | PathLike[str]
-Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
 
 FIELDS_AHEAD, FRAMES_AHEAD = 2, 8  # batches, frames
 

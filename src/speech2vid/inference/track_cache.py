@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import sys
 import zipfile
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from speech2vid.faces import SyncNetworks
+from speech2vid.files import PendingFile
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
 from speech2vid.media import AnyPath, MediaFile
 from speech2vid.timing import Stopwatch
@@ -99,16 +99,11 @@ def load(path: Path) -> VideoTracks | None:
 
 def save(tracks: VideoTracks, path: Path) -> None:
     """Keep it, whole or not at all. A cache that cannot be written is no reason to stop."""
-    hidden = path.with_name(f".{path.stem}.{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with hidden.open("wb") as file:
-                np.savez(file, **_packed(tracks))
-            os.replace(hidden, path)
-            _bound(path.parent, path)
-        finally:
-            hidden.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with PendingFile(path) as pending, pending.path.open("wb") as file:
+            np.savez(file, **_packed(tracks))
+        _bound(path.parent, path)
 
 
 def _bound(folder: Path, newest: Path) -> None:

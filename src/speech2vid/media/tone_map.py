@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.types import Image
+from speech2vid.types import Floats, Image
 
 PQ, HLG = 16, 18  # AVColorTransferCharacteristic
 BT2020 = 9  # AVColorPrimaries
@@ -23,8 +23,6 @@ BRIGHTEST = 10_000 / WHITE_NITS
 LUMA = np.array([0.2627, 0.6780, 0.0593])  # BT.2020
 BT709_OF_BT2020 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
 CODES = 65536
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from speech2vid.errors import OutputError, WeightsError
-from speech2vid.files import atomic_write
+from speech2vid.files import atomic_write, package_weights
 from speech2vid.models.audio_to_mouth import AudioToMouth
 from speech2vid.models.identity_trunk import IdentityTrunk
 from speech2vid.models.network import Graph, Network
@@ -100,7 +99,7 @@ def export(out: Path, weights: Path | None = None) -> list[Path]:
         WeightsError: there are none, or one is damaged or of an unknown network.
         OutputError: they cannot be written.
     """
-    weights = weights or Path(str(resources.files("speech2vid") / "weights"))
+    weights = weights or package_weights()
     sources = [weights] if weights.is_file() else sorted(weights.glob("*.safetensors"))
     if not sources:
         raise WeightsError(f"there is no weight file in {weights}", "give a .safetensors file, or a folder with some")

@@ -27,11 +27,11 @@ from speech2vid.faces.align import context_from_face
 from speech2vid.geometry import invert
 from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import identity_of
-from speech2vid.inference.occlusion import PART, Floats, hide, median_colours
+from speech2vid.inference.occlusion import PART, hide, median_colours
 from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.sampling import Example, Indices, StillMix, away_from, percentile_stills
-from speech2vid.types import AlignedFace, Frames, Image
+from speech2vid.types import AlignedFace, Floats, Frames, Image
 
 log = logging.getLogger(__name__)
 

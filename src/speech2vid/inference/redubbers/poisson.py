@@ -22,13 +22,12 @@ from speech2vid.constants import (
 )
 from speech2vid.errors import ConfigError
 from speech2vid.faces.align import context_from_face
-from speech2vid.geometry import invert, transform_points
+from speech2vid.geometry import invert, smoothstep, transform_points
 from speech2vid.inference.compositing import BLEND_BOTTOM_PX, BLEND_SIDE_PX, BLEND_TOP_PX
-from speech2vid.types import Frames, Points
+from speech2vid.types import Floats, Frames, Points
 
 Region = Literal["lower", "face"]
 REGIONS: tuple[str, ...] = get_args(Region)
-Floats = NDArray[np.float32]
 
 # Domains of the gradient-domain blending, px of the 112 px face: left, top, right, bottom, half-open.
 DOMAINS = {
@@ -141,5 +140,4 @@ def domain_weight(region: Region) -> Floats:
     inside = np.minimum.reduce(
         [points[..., 0] - left, right - 1 - points[..., 0], points[..., 1] - top, bottom - 1 - points[..., 1]]
     )
-    ramp = np.clip(inside / FEATHER_PX, 0, 1)
-    return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)[..., None]
+    return np.asarray(smoothstep(inside / FEATHER_PX), np.float32)[..., None]

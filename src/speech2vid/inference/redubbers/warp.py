@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import BLEND_HEIGHT, BLEND_WIDTH, CONTEXT_FACE_PX, LANDMARKS, MOUTH_COUNT
 from speech2vid.errors import WeightsError
+from speech2vid.files import package_weights
 from speech2vid.inference.occlusion import (
     PART,
     Floats,
@@ -45,7 +45,7 @@ class NetworkBlender:
     """
 
     def __init__(self, folder: Path | None = None, device: str = "auto", threads: int = 0) -> None:
-        folder = folder or Path(str(resources.files("speech2vid") / "weights"))
+        folder = folder or package_weights()
         providers = list(dict.fromkeys((provider(device), PROVIDERS["cpu"])))
         weights = folder / f"{REDUBBER}.safetensors"
         self._network = OnnxNetwork(folder / f"{REDUBBER}.frames.onnx", weights, threads, providers)

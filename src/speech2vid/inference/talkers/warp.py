@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import IDENTITY_STILLS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.errors import ConfigError, WeightsError
+from speech2vid.files import package_weights
 from speech2vid.runtime.onnx import Arrays, OnnxNetwork, onnx_runtime
 from speech2vid.runtime.weights import WeightsHeader, read_weights
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats
 
 BATCH = 16  # frames computed at once
 
@@ -75,7 +74,7 @@ class TalkerNetworks:
         *,
         load: Callable[[Path, str], RunnableGraph] | None = None,
     ) -> None:
-        folder = folder or Path(str(resources.files("speech2vid") / "weights"))
+        folder = folder or package_weights()
         if load is None:
             providers = list(dict.fromkeys((provider(device), PROVIDERS["cpu"])))
 

@@ -9,7 +9,6 @@ drawn each time.
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from speech2vid.audio.logmel import predictor_rows, silent_row
 from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT, MOUTH_POINTS, exact_div
 from speech2vid.errors import WeightsError
 from speech2vid.evaluation.mouth_metrics import correlation
+from speech2vid.files import package_weights
 from speech2vid.inference.talkers.warp import AUDIO_TO_MOUTH
 from speech2vid.models.audio_to_mouth import (
     PHONES,
@@ -43,9 +43,7 @@ from speech2vid.training.mouth_masks import BOTTOM, MIRROR_MOUTH, TOP
 from speech2vid.training.neutral_mouth import closed_offset
 from speech2vid.training.sampling import StillMix
 from speech2vid.training.task import Batch, Item, Task, Validation, speaker_mean
-from speech2vid.types import Waveform
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats, Waveform
 
 MEAN_FRAMES = 75
 SPEED = 0.14  # largest natural logarithm of the factor on the speed
@@ -179,7 +177,7 @@ class AudioToMouthTask(Task):
 
 def packaged_audio_to_mouth() -> Path:
     """The weight file of the package's own voice network."""
-    return Path(str(resources.files("speech2vid") / "weights" / f"{AUDIO_TO_MOUTH}.safetensors"))
+    return package_weights() / f"{AUDIO_TO_MOUTH}.safetensors"
 
 
 def fill_phone_model(network: AudioToMouth) -> None:

@@ -19,7 +19,7 @@ from speech2vid.constants import BLEND_HEIGHT, BLEND_LEFT, BLEND_TOP, BLEND_WIDT
 from speech2vid.faces.align import context_from_face
 from speech2vid.geometry import invert, transform_points
 from speech2vid.inference.compositing import blend_mask
-from speech2vid.inference.occlusion import Floats, hide, known_area
+from speech2vid.inference.occlusion import hide, known_area
 from speech2vid.inference.redubbers.warp import network_inputs
 from speech2vid.models.mouth_discriminator import MouthDiscriminator, patch_weight
 from speech2vid.models.warp_redubber import INPUTS, WarpRedubber, blend
@@ -28,7 +28,7 @@ from speech2vid.training.config import RedubberTaskConfig
 from speech2vid.training.mouth_masks import MIRROR, MIRROR_MOUTH
 from speech2vid.training.task import Batch, Item
 from speech2vid.training.tasks.redubber import RedubberTask, RedubSplits
-from speech2vid.types import Image, Points
+from speech2vid.types import Floats, Image, Points
 
 DISTURBED = 0.5  # share of painted mouths in other colours; the following are standard deviations
 GAIN, TINT, LIFT, SLOPE = 0.06, 0.02, 4.0, 0.05  # of the colours of a painted mouth
