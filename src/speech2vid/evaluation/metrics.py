@@ -26,7 +26,7 @@ from speech2vid.evaluation.perceptual import PerceptualMetric
 from speech2vid.evaluation.sync_metrics import Matching
 from speech2vid.faces import Still, SyncNetworks, box_of_landmarks, embed, embedding_distance, face_chip, lip_opening
 from speech2vid.faces.embedding import Embeddings
-from speech2vid.types import FaceBox, Frames, Image, Points
+from speech2vid.types import FaceBox, Floats, Frames, Image, Points
 
 EMBEDDED_FRAMES = 2  # a clip whose embedding is taken
 Embedder = Callable[[Sequence[Image]], Embeddings]
@@ -79,7 +79,7 @@ class Truth:
     landmarks: Points
     boxes: Boxes
     embeddings: Embeddings
-    audio: sync_metrics.Floats | None = None
+    audio: Floats | None = None
 
     @property
     def frames(self) -> Frames:

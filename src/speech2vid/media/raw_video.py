@@ -140,8 +140,8 @@ class RawFrame:
         tone_map = self._display.tone_map
         if tone_map is not None:  # the change of code values that looks like this change of SDR
             before = self.crop(box).astype(np.float32)
-            change = tone_map.codes((before + difference) / 255) - tone_map.codes(before / 255)
-            difference = np.asarray(255 * change, np.float32)
+            wanted, shown = (tone_map.codes(np.asarray(sdr / 255, np.float32)) for sdr in (before + difference, before))
+            difference = np.asarray(255 * (wanted - shown), np.float32)
         yuv = cv2.transform(difference, self.format.yuv_of_rgb)
         even = cv2.copyMakeBorder(yuv, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         chroma = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)

@@ -41,9 +41,10 @@ class ToneMap:
         """Return BT.709 SDR, (H, W, 3) uint8, from RGB code values (H, W, 3) over the whole range of uint16."""
         light = _light_of_codes(self.transfer)[codes]
         if self.transfer == HLG:
-            light = light * (HLG_PEAK_NITS / WHITE_NITS * self._luma(light) ** (HLG_GAMMA - 1))
+            gain = HLG_PEAK_NITS / WHITE_NITS * self._luma(light) ** (HLG_GAMMA - 1)
+            light = np.asarray(light * gain, np.float32)
         if self.wide:
-            light = cv2.transform(light, BT709_OF_BT2020)
+            light = np.asarray(cv2.transform(light, BT709_OF_BT2020), np.float32)
         level = np.sqrt(np.clip(light, 0, BRIGHTEST) * np.float32(1 / BRIGHTEST)) * np.float32(CODES - 1)
         return np.asarray(_sdr_of_levels()[level.astype(np.uint16)], np.uint8)
 
@@ -57,10 +58,8 @@ class ToneMap:
         if self.transfer == HLG:
             light = light * (WHITE_NITS / HLG_PEAK_NITS)
             light = light / np.maximum(self._luma(light), 1e-6) ** (1 - 1 / HLG_GAMMA)
-            linear = np.sqrt(3 * light)
-            return np.where(
-                light <= 1 / 12, linear, HLG_A * np.log(np.maximum(12 * light - HLG_B, 1e-6)) + HLG_C
-            ).astype(np.float32)
+            high = HLG_A * np.log(np.maximum(12 * light - HLG_B, 1e-6)) + HLG_C
+            return np.asarray(np.where(light <= 1 / 12, np.sqrt(3 * light), high), np.float32)
         power = (light * WHITE_NITS / 10_000) ** M1
         return np.asarray(((C1 + C2 * power) / (1 + C3 * power)) ** M2, np.float32)
 

@@ -14,7 +14,6 @@ from speech2vid.errors import WeightsError
 from speech2vid.files import package_weights
 from speech2vid.inference.occlusion import (
     PART,
-    Floats,
     Hidden,
     filled,
     hide,
@@ -25,7 +24,7 @@ from speech2vid.inference.occlusion import (
 )
 from speech2vid.inference.talkers.warp import BATCH, PROVIDERS, provider
 from speech2vid.runtime.onnx import Arrays, OnnxNetwork
-from speech2vid.types import Frames, Points
+from speech2vid.types import Floats, Frames, Points
 
 REDUBBER = "warp_redubber"  # stem of the weight file
 ARCHITECTURE = "warp_redubber"
