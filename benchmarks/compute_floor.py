@@ -46,7 +46,10 @@ def one_run(threads: int, device: str) -> dict[str, Any]:
         identity = make_identity([setting.make_photo(Path(folder) / "photo.png", 720)], networks)
     window = int(networks.audio_to_mouth.header.config["window_rows"])
     rows = np.zeros((1, window + MFCC_PER_FRAME * (CHUNK_FRAMES - 1), 89), np.float32)
-    targets = np.repeat(identity.rest[None], BATCH, axis=0) + np.linspace(-2, 2, BATCH, dtype=np.float32)[:, None, None]
+    targets = (
+        np.repeat(identity.neutral_mouth[None], BATCH, axis=0)
+        + np.linspace(-2, 2, BATCH, dtype=np.float32)[:, None, None]
+    )
     runs = {
         "frames": (lambda: networks.frames(identity.features, identity.mouths, targets), BATCH),
         "audio_to_mouth": (lambda: networks.audio_to_mouth({"logmel": rows}), CHUNK_FRAMES),

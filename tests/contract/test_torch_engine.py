@@ -23,7 +23,7 @@ def test_both_engines_give_the_same_fields_and_images(photo: Path, speech: Path)
     for networks in (TalkerNetworks(threads=1), TalkerNetworks(load=torch_loader("cpu"))):
         identity = make_identity([photo], networks, max_size_px=256)
         motions = np.concatenate(list(predict_mouth_motion([audio], MouthMotionStream(networks.audio_to_mouth))))
-        fields = networks.frames(identity.features, identity.mouths, np.float32(identity.rest + motions))
+        fields = networks.frames(identity.features, identity.mouths, np.float32(identity.neutral_mouth + motions))
         images = np.stack(list(generate_frames(identity, networks, [motions])))
         generated.append((motions, fields, images, networks.hashes))
     (ours, our_fields, our_images, our_hashes), (theirs, their_fields, their_images, their_hashes) = generated

@@ -62,7 +62,7 @@ def evaluate(
     """
     from speech2vid.evaluation import evaluate as measure
 
-    with progress_bar(f"evaluate → {out}", "steps") as progress:
+    with progress_bar(f"evaluate → {out}", "steps", log_lines=True) as progress:
         evaluation = measure(
             data,
             out,
