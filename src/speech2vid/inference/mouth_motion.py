@@ -121,14 +121,18 @@ def batches(blocks: Iterable[Floats], size: int) -> Iterator[Floats]:
         yield np.concatenate(waiting)
 
 
-def speech_of(source: AnyPath | MediaFile) -> Generator[Waveform, None, None]:
-    """Yield the whole audio of a file as 16 kHz mono chunks, from its first sample on.
+def speech_of(source: AnyPath | MediaFile, *, complete: bool = True) -> Generator[Waveform, None, None]:
+    """Yield the audio of a file as 16 kHz mono chunks.
+
+    Args:
+        source: the file.
+        complete: from the first sample on, even where it comes before the first frame of the file's video.
 
     Raises:
         MediaError: unreadable, or too short for one video frame.
     """
     samples = 0
-    for chunk in read_audio(source, complete=True):
+    for chunk in read_audio(source, complete=complete):
         samples += len(chunk)
         yield chunk
     if frame_count(samples) == 0:

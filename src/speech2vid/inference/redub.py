@@ -118,6 +118,7 @@ def redub(
     if not voice.has_audio:
         raise MediaError(f"{audio} has no audio stream", "give an audio file, or a video with audio")
     clip = media.open(video)
+    own_audio = video.samefile(audio)  # stays in time with its video
     reader = RawVideoReader(clip)
     with watch("network"):
         networks = TalkerNetworks(folder, device, threads=1)
@@ -135,7 +136,8 @@ def redub(
             [audio, *(recording for recording in assignments.audio_files if recording is not None)]
         ):
             stream = MouthMotionStream(networks.audio_to_mouth, silence)
-            heard[recording] = motion_of(voice if recording == audio else media.open(recording), stream)
+            source = voice if recording == audio else media.open(recording)
+            heard[recording] = motion_of(source, stream, complete=not own_audio)
             if not stream.spoken_frames:
                 notes.append(f"no speech was heard in {recording}: the mouth stays closed")
     tick_s = reader.format.tick_s
@@ -155,6 +157,7 @@ def redub(
         outfile,
         reader.format,
         audio_source=voice,
+        audio_shift_s=Fraction(0) if own_audio else None,
         audio_limit_s=end_s if audio_s > end_s else None,
         keep=clip,
         keep_limit_s=min(end_s, video_s),
@@ -223,13 +226,13 @@ def _preview(
     return RedubResult(outfile, 1, 0.0, 1 / elapsed_s, stages, tuple(notes))
 
 
-def motion_of(recording: MediaFile, stream: MouthMotionStream) -> tuple[Floats, Fraction]:
+def motion_of(recording: MediaFile, stream: MouthMotionStream, *, complete: bool = True) -> tuple[Floats, Fraction]:
     """Mouth movements of a recording on the grid of 25 Hz, (N, 20, 2) px relative to rest, and how long it lasts."""
     samples = 0
 
     def counted() -> Iterator[Waveform]:
         nonlocal samples
-        for chunk in speech_of(recording):
+        for chunk in speech_of(recording, complete=complete):
             samples += len(chunk)
             yield chunk
 

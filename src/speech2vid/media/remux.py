@@ -21,7 +21,7 @@ from speech2vid.media.media_file import AnyPath, MediaFile, opened
 from speech2vid.media.packets import COPIED_KINDS, codec_of, describe, is_audio_continuous
 from speech2vid.media.raw_video import RawVideoReader
 from speech2vid.media.raw_video_writer import RawVideoWriter, shifted_chapters
-from speech2vid.media.streams import Packet, packets_of, require_audio, require_video
+from speech2vid.media.streams import Packet, has_presentation_times, packets_of, require_audio, require_video
 
 LEAD_IN_PACKETS = 2  # of audio from before the first frame are kept: a decoder needs them
 CRF = 12  # of video that has to be encoded again
@@ -84,13 +84,15 @@ def _video_times(file: MediaFile, container: Container) -> _Times | None:
     dts: list[int | None] = []
     shown = False
     with file.reading() as streams:
-        for packet in packets_of(streams, require_video(streams, file.path)):
+        stream = require_video(streams, file.path)
+        timed = has_presentation_times(streams, stream)
+        for packet in packets_of(streams, stream):
             if not packet.size:
                 continue
             if packet.is_discard and (shown or not container.edit_lists):
                 return None
             shown = shown or not packet.is_discard
-            pts.append(packet.pts)
+            pts.append(packet.pts if timed else None)
             dts.append(packet.dts)
     presented, decoded = [at for at in pts if at is not None], [at for at in dts if at is not None]
     if len(presented) < len(pts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
@@ -20,7 +21,38 @@ Packet = Any  # av.Packet
 
 BACKWARD_JUMP_S = 1  # time stamps that fall back by more are a restarted clock, not a reordered frame
 FORWARD_JUMP_S = 3600  # those that leap ahead by more are a damaged header, not a frame that stays on screen
+WITHOUT_PRESENTATION_TIMES = ("avi",)  # demuxers whose time stamps are those of decoding, whatever they are called
 MAX_PIXELS = 80_000_000  # of one frame; 8K has 33 million
+
+
+def has_presentation_times(container: Any, stream: Stream) -> bool:
+    """Return whether the time stamps of a stream say when a frame is shown, not when it is decoded."""
+    reordered = stream.type == "video" and bool(stream.codec_context.has_b_frames)
+    return not reordered or container.format.name not in WITHOUT_PRESENTATION_TIMES
+
+
+class _DecodingTimes:
+    """Gives frames, which come in the order of presentation, the times at which packets are decoded, in rising order.
+
+    Args:
+        needed: whether; otherwise frames keep their times.
+    """
+
+    def __init__(self, needed: bool) -> None:
+        self._needed = needed
+        self._waiting: list[int] = []
+
+    def push(self, packet: Packet | None) -> None:
+        """Note the time of a packet."""
+        if self._needed and packet is not None and packet.size and packet.dts is not None:
+            heapq.heappush(self._waiting, packet.dts)
+
+    def given_to(self, frames: Iterable[Frame]) -> Generator[Frame, None, None]:
+        """Yield the frames with their times."""
+        for frame in frames:
+            if self._needed:
+                frame.pts = heapq.heappop(self._waiting) if self._waiting else None
+            yield frame
 
 
 @dataclass
@@ -112,6 +144,7 @@ def decode(
         stream.thread_type = "AUTO"
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     lost = 0
+    times = _DecodingTimes(not has_presentation_times(container, stream))
     coming = iter(packets_of(container, stream) if packets is None else packets)
     while True:
         try:
@@ -119,8 +152,9 @@ def decode(
         except (av.FFmpegError, OSError) as error:
             log.warning("%s: reading stopped early: %s", path, reason(error))
             packet = None
+        times.push(packet)
         try:
-            yield from stream.decode(packet)
+            yield from times.given_to(stream.decode(packet))
         except EOFError:  # also an FFmpegError: the decoder has given everything
             break
         except av.FFmpegError:
