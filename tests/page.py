@@ -34,7 +34,8 @@ class Page:
 
     def generated(self) -> list[Path]:
         """Files of jobs, done or not."""
-        return [path for path in (self.storage / "made").rglob("*") if path.is_file()]
+        files = (path for path in (self.storage / "made").rglob("*") if path.is_file())
+        return [path for path in files if "uploads" not in path.parts]
 
     def workers(self) -> list[int]:
         """Its worker processes, from Linux's own list."""

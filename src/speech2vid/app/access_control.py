@@ -60,6 +60,12 @@ def with_upload_timeout(receive: Receive, pause_s: float, otherwise: Callable[[]
     return received
 
 
+def is_foreign(headers: Headers) -> bool:
+    """Return whether a browser sends this from a page of another site."""
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != headers.get("host", "")
+
+
 class EndpointAccess:
     """ASGI middleware of the endpoint: host names, other sites' pages, the bearer token.
 
@@ -83,12 +89,12 @@ class EndpointAccess:
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
+        host = headers.get("host", "")
         name = urlsplit(f"//{host}").hostname if re.fullmatch(r"[\w.:\[\]-]*", host) else None
         if self._hosts is not None and name not in self._hosts:
             hint = "start it with --trusted-hosts followed by that name"
             return _refuse(403, f"this server does not answer to the host name {host[:80]!r}", hint)
-        if origin is not None and urlsplit(origin).netloc != host:
+        if is_foreign(headers):
             return _refuse(403, "the request comes from a page of another site", "send it from a program")
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if self._token is not None and path not in OPEN_READS:
@@ -154,7 +160,7 @@ class PageAccess:
         headers["cookie"] = f"{COOKIE}={owner}"
         try:
             if scope["type"] == "websocket":
-                _require(scope["path"] in self._sockets and is_known)
+                _require(scope["path"] in self._sockets and is_known and not is_foreign(headers))
                 await self._app(scope, receive, send)
                 return
             scope, receive = await self._admit(scope, receive, owner)

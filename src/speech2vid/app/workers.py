@@ -77,7 +77,7 @@ class WorkerPool:
     def __init__(self, run: JobFunction, *, size: int = 1, setup: Callable[[], object] | None = None) -> None:
         self._new_worker = partial(_Worker, run, setup)
         self._size = size
-        self._idle: list[_Worker] = []
+        self._idle: list[_Worker] = []  # the one that worked last, and is warmest, at the end
         self._busy: set[_Worker] = set()
         self._closed = False
         self.crashes = 0
@@ -86,7 +86,7 @@ class WorkerPool:
         """Start the processes that are missing."""
         self._idle = [worker for worker in self._idle if worker.ready]
         while not self._closed and len(self._idle) + len(self._busy) < self._size:
-            self._idle.append(self._new_worker())
+            self._idle.insert(0, self._new_worker())
 
     async def run(self, job: Job, folder: Path, report: Progress) -> Any:
         """Execute a job and return its result. Cancelling ends the process at once.
@@ -108,7 +108,7 @@ class WorkerPool:
 
     async def _run(self, job: Job, folder: Path, report: Progress) -> Any:
         self.warm()
-        worker = self._idle.pop(0) if self._idle else self._new_worker()
+        worker = self._idle.pop() if self._idle else self._new_worker()
         self._busy.add(worker)
         try:
             return await worker.run(job, folder, report)

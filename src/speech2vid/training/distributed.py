@@ -152,10 +152,13 @@ class _Synchronised(_BatchNorm):
         if not self.training:
             return super().forward(maps)
         axes = [axis for axis in range(maps.dim()) if axis != 1]
-        sums = torch.stack([maps.float().sum(axes), maps.float().square().sum(axes)])
+        local = torch.stack([maps.float().mean(axes), maps.float().var(axes, unbiased=False)])
+        place = torch.zeros(dist.get_world_size(), 1, 1, device=maps.device)
+        place[dist.get_rank()] = 1.0
+        means, variances = _Sum.apply(place * local).unbind(1)  # type: ignore[no-untyped-call]
+        mean = means.mean(0)
+        variance = (variances + (means - mean).square()).mean(0)  # E[x²] − E[x]² would lose digits
         count = maps.numel() // maps.shape[1] * dist.get_world_size()
-        mean, square = (_Sum.apply(sums) / count).unbind()  # type: ignore[no-untyped-call]
-        variance = square - mean.square()
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
