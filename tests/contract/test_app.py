@@ -126,9 +126,9 @@ def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("photo.jpg", b"not a picture", "Photo.jpg is not a picture"),
+        ("photo.jpg", b"not an image", "Photo.jpg is not an image"),
         ("photo.png", b"", "Photo.png is empty"),
-        ("<img src=x onerror=alert(1)>.jpg", b"\xff\xd8\xff", "is not a picture"),
+        ("<img src=x onerror=alert(1)>.jpg", b"\xff\xd8\xff", "is not an image"),
     ],
 )
 def test_a_bad_photo_gets_a_sentence(
