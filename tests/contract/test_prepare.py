@@ -155,7 +155,7 @@ def test_stages_are_timed(generated: tuple[Path, PrepareReport]) -> None:
         "shots",
         "faces",
         "registration",
-        "sound",
+        "audio",
         "sync",
         "speaker",
         "store",
@@ -214,7 +214,7 @@ def test_killed_at_any_moment_it_carries_on(
         wait_for(process, out, done + int(rng.integers(0, 3)))
         kill(process, float(rng.uniform(0, 0.5)))
         assert not (out / "manifest.tsv").exists()
-        with pytest.raises(DataError, match="not a whole sample store"):
+        with pytest.raises(DataError, match="not a complete sample store"):
             SampleStore(out)
     report = prepare([videos], out, shard_bytes=300_000, sync="off")
     assert report.frames < generated[1].frames
@@ -344,7 +344,7 @@ def test_splits_never_share_a_speaker(generated: tuple[Path, PrepareReport]) -> 
 
 def test_without_images_the_rest_is_the_same(generated: tuple[Path, PrepareReport]) -> None:
     store = SampleStore(generated[0])
-    for full, bare in zip(store.tracks("train"), store.tracks("train", images=False), strict=True):
+    for full, bare in zip(store.tracks("train"), store.tracks("train", jpegs=False), strict=True):
         assert bare.frames.shape == (0, 112, 112, 3)
         assert bare.record == full.record
         assert (bare.landmarks == full.landmarks).all()

@@ -1,4 +1,4 @@
-"""``speech2vid redub``: a video and new audio → the video in which the mouth follows the new audio."""
+"""``speech2vid redub``: a video and new audio → the same video with the mouth following the new audio."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from speech2vid.inference.options import RedubOptions
 @with_options(RedubOptions)
 def redub(
     options: RedubOptions,
-    video: Annotated[Path, typer.Option("--video", metavar="FILE", help="The video to re-dub.")],
-    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What is said now: any file with audio.")],
-    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The new video: .mp4, .mov or .mkv.")],
+    video: Annotated[Path, typer.Option("--video", metavar="FILE", help="Video to re-dub.")],
+    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="New speech: any file with audio.")],
+    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="Output video: .mp4, .mov or .mkv.")],
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither use nor keep what is found out about the video.")
+        bool, typer.Option("--no-cache", help="Do not read or write the cached analysis of the video.")
     ] = False,
     sign_cert: SignCert = None,
     sign_key: SignKey = None,
     sign_alg: SignAlg = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make the speaker of a video say another recording.
+    """Re-dub a video: make its speaker's mouth follow a new recording.
 
-    Only the face of who speaks is changed. Size, frame times, colours, subtitles and further audio tracks of the video
-    are kept; the new file carries a mark that it is synthetic. See docs/redub.md.
+    Only the face of the speaker changes. Frame size, frame times, colours, subtitles and additional audio tracks are
+    kept. The output is marked as synthetic. See docs/redub.md.
     """
     from speech2vid.inference.redub import redub as make
 

@@ -15,13 +15,13 @@ from speech2vid.inference.options import TalkOptions
 if TYPE_CHECKING:
     from speech2vid.inference.result import VideoResult
 
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Device for the networks.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Device that runs the networks.")]
 Weights = Annotated[
     str | None,
     typer.Option(
         "--weights",
         metavar="SET|DIR|FILE",
-        help="Weights: a shipped set (default, paper), a folder such as the weights/ of a training, or a weight file.",
+        help="Weights: a bundled set (default, paper), a folder such as the weights/ of a training, or a weight file.",
     ),
 ]
 
@@ -35,8 +35,8 @@ def talk(
             "--face", metavar="IMG|VIDEO", help="A photo; repeat it for up to five of the same person; or one video."
         ),
     ],
-    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What the face says: any file with audio.")],
-    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The video: .mp4, .mov or .mkv.")],
+    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="Speech: any file with audio.")],
+    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="Output video: .mp4, .mov or .mkv.")],
     sign_cert: SignCert = None,
     sign_key: SignKey = None,
     sign_alg: SignAlg = None,
@@ -55,7 +55,7 @@ def talk(
 
 
 def show(result: VideoResult, *, as_json: bool) -> None:
-    """Print what was made and how fast."""
+    """Print the notes, the output file and the speed."""
     for line in result.notes:
         note(line)
     if as_json:

@@ -56,11 +56,11 @@ class Options:
         ConfigError: a value that is not among the choices, out of bounds, or (``of``) an unknown option.
     """
 
-    silence: Silence = option("hold", "Where nobody speaks: hold the mouth closed, or follow every sound.")
-    crf: int = option(18, "Quality of the video: 0 is lossless, 51 the worst.", least=0, most=51)
+    silence: Silence = option("hold", "In silence, keep the mouth closed (hold) or follow all audio (follow).")
+    crf: int = option(18, "H.264 quality: 0 is lossless, 51 is worst.", least=0, most=51)
     weights: AnyPath | None = option(
         None,
-        "Weights: a shipped set (default, paper), a folder such as the weights/ of a training, or a weight file. "
+        "Weights: a bundled set (default, paper), a folder such as the weights/ of a training, or a weight file. "
         "Networks that it lacks come from the default set.",
         metavar="SET|DIR|FILE",
     )
@@ -69,10 +69,10 @@ class Options:
         "Generation method: warp, paper, an installed entry point, or module:Class (default: that of the weights).",
         metavar="NAME",
     )
-    sharpen: bool = option(False, "Sharpen the generated face by the sharpening network of the weights (Sect. 3.3).")
-    sharpen_area: SharpenArea = option("face", "What --sharpen changes: the whole face or the mouth alone.")
-    engine: Engine = option("onnx", "What runs the networks: ONNX Runtime, or PyTorch of the extra `train`.")
-    device: Device = option("auto", "Device for the networks; mps (Apple) needs --engine torch.")
+    sharpen: bool = option(False, "Sharpen the generated face with the sharpening network of the weights (Sect. 3.3).")
+    sharpen_area: SharpenArea = option("face", "Area that --sharpen changes: the whole face or only the mouth.")
+    engine: Engine = option("onnx", "Runtime for the networks: ONNX Runtime, or PyTorch (extra `train`).")
+    device: Device = option("auto", "Device that runs the networks. mps (Apple) needs --engine torch.")
     label: bool = option(False, 'Write "AI-generated" in the corner of every frame.')
 
     def __post_init__(self) -> None:
@@ -94,35 +94,42 @@ class Options:
 class TalkOptions(Options):
     """Options of :func:`speech2vid.talk`."""
 
-    crop: bool = option(False, "Show the aligned face alone instead of the whole image.")
-    face_index: int | None = option(None, "Which face, counted from the left from 0 (default: the largest).", least=0)
-    max_size_px: int = option(1920, "Longest side of the video.", metavar="PX", name="--max-size", least=64)
+    crop: bool = option(False, "Output only the aligned face instead of the whole image.")
+    face_index: int | None = option(
+        None, "Which face to animate, counted from the left, starting at 0 (default: the largest).", least=0
+    )
+    max_size_px: int = option(
+        1920, "Maximum length of the longer side of the video.", metavar="PX", name="--max-size", least=64
+    )
 
 
 @dataclass(frozen=True)
 class RedubOptions(Options):
     """Options of :func:`speech2vid.redub`."""
 
-    blend: Blend = option("poisson", "How the new mouth is blended in: by Poisson editing or by a blending network.")
-    region: Region = option("lower", "What --blend poisson may change of the face.")
+    blend: Blend = option(
+        "poisson", "How to blend the new mouth into the frame: Poisson editing or a re-dubbing network."
+    )
+    region: Region = option("lower", "Region that --blend poisson may change: the lower face or the whole face.")
     length: Length = option(
         "audio",
-        "Output duration: audio, video or shortest. Beyond its end the video's last moments are played back and forth.",
+        "Output duration: audio, video or shortest. If the audio is longer than the video, the last seconds of the "
+        "video play back and forth.",
     )
     identity: AnyPath | None = option(
         None, "Put the face of the person in this photo into the video instead of the speaker's own.", metavar="PHOTO"
     )
     face_index: int | None = option(
         None,
-        "The person who speaks, numbered from 0 by appearance and from left to right (default: detected from the "
+        "Person to re-dub, numbered from 0 in order of appearance, then left to right (default: detected from the "
         "audio).",
         least=0,
     )
     speakers: AnyPath | None = option(
-        None, "Which person says which recording; --audio is what is heard.", metavar="MAP.toml"
+        None, "TOML file that assigns a recording to each speaker; --audio is what is heard.", metavar="MAP.toml"
     )
     preview: AnyPath | None = option(
-        None, "Write only one frame with its new mouth, next to the old one.", metavar="PNG"
+        None, "Write a before-and-after image of a single frame instead of a video.", metavar="PNG"
     )
     cache: bool | AnyPath = option(True, "Keep what is found out about the video for the next time.", name="")
 

@@ -1,4 +1,4 @@
-"""Trained networks → the files that ``talk`` runs: weights at half the size, and graphs that point into them."""
+"""Export of trained networks: weight files of half precision, and ONNX graphs that point into them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from speech2vid.runtime.registry import ARCHITECTURES
 from speech2vid.runtime.torch import load, save
 from speech2vid.runtime.weights import Span, WeightsHeader, read_header, tensor_spans, weight_set
 
-OPENING_RATIO, LEAST_RATIO = 1.0, 0.3  # lip opening's movement, made / true: what it is calibrated to, from what on
+OPENING_RATIO, LEAST_RATIO = 1.0, 0.3  # lip motion, generated / target: calibrated to this; the least measured ratio
 LICENCE = "that of the data it was trained on"
 
 
 def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICENCE) -> list[Path]:
-    """Write what a training ends in.
+    """Write the weight files and graphs of a training.
 
     Args:
-        best: task → file of its best weights; tasks that nothing is shipped of are left out.
+        best: task → file of its best weights.
         out: folder for the weight files and graphs.
         data, licence: for the headers.
 
@@ -45,10 +45,8 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
     files: list[Path] = []
     with _writing(out):
         for task, source in best.items():
-            if task not in ARCHITECTURES or not ARCHITECTURES[task].exported:
-                continue
             network, header = load(source, _class_of(source))
-            if isinstance(network, AudioToMouth):  # what is predicted from audio moves less than the truth
+            if isinstance(network, AudioToMouth):  # a regression moves less than its targets
                 network.basis.mul_(OPENING_RATIO / max(LEAST_RATIO, header.metrics["opening_ratio"]))
             target = out / f"{task}.safetensors"
             save(network, target, data=data, metrics=header.metrics, licence=licence, half=True)

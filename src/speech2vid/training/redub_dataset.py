@@ -1,7 +1,7 @@
-"""Faces to re-dub, and mouths painted onto them from other frames: what the task ``redubber`` learns from.
+"""Faces to re-dub, with mouths painted onto them from other frames: the dataset of the re-dubbing tasks.
 
-Painted once, by the package's ``warp`` talker as re-dubbing does it, and kept in the task's folder. The mouth shape is
-the face's own (from landmarks, a little moved), but no pixel of its mouth is: stills are other frames of the speaker.
+They are painted once, by the package's ``warp`` talker as in re-dubbing, and kept in the task's folder. The mouth
+landmarks are the face's own, with noise, but no pixel of its mouth is: stills are other frames of the speaker.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from speech2vid.types import AlignedFace, Floats, Frames, Image
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what is painted; a higher one makes it anew
+VERSION = 1  # of the dataset; a higher one builds it anew
 MARKER = "redub_dataset.json"
-VAL_TRACKS, VAL_FRAMES = 2, 4  # of each speaker to judge by
+VAL_TRACKS, VAL_FRAMES = 2, 4  # of each speaker
 NEAR_FRAMES, OPEN_QUANTILE = 8, 0.9
 LOG_EVERY = 200  # people
 
@@ -47,11 +47,11 @@ class RedubDataset:
     """N faces, in the order in which they were drawn; arrays on disk.
 
     Attributes:
-        faces: (N, H, W, 3) uint8 RGB: the parts (``occlusion.PART``) of faces at 224 px, or all of them.
-        painted: the same with a painted mouth; (0, …) where none was asked for.
+        faces: (N, H, W, 3) uint8 RGB: the parts (``occlusion.PART``) of faces at 224 px, or whole faces.
+        painted: the same with a painted mouth; (0, …) for the paper's network.
         colours: (N, 3) float32 0–255, the median colour of each face.
-        requested: (N, 20, 2) float32, the mouth that was painted, px of the 112 px face.
-        track, frame: (N,) which frame of which track of the set.
+        requested: (N, 20, 2) float32, the mouth landmarks that were painted, px of the 112 px face.
+        track, frame: (N,) number of the track in the set, and of its frame.
         still_track: (N,) the track of the stills.
         stills: (N, 5) frames of it.
     """
@@ -70,7 +70,7 @@ class RedubDataset:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """What :func:`build_dataset` wrote."""
+        """Return the dataset that :func:`build_dataset` wrote."""
         arrays: dict[str, Any] = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__annotations__
         }
@@ -80,7 +80,7 @@ class RedubDataset:
 def training_examples(
     tracks: TrackSet, mix: StillMix, people: int, frames: int, seed: int, near: float = 0.0
 ) -> list[Example]:
-    """Whom to paint, as in training: ``people`` draws with ``frames`` faces each.
+    """Draw the examples of the training split: ``people`` draws with ``frames`` faces each.
 
     Args:
         near: share of the draws in which each face has stills of its own, as in re-dubbing: :func:`near_example`.
@@ -98,7 +98,7 @@ def training_examples(
 
 
 def validation_examples(tracks: TrackSet) -> list[Example]:
-    """Whom to paint to judge by: faces of every speaker, from five stills of the same track and as in re-dubbing."""
+    """Return the examples of the validation split: faces of every speaker, from five stills and as in re-dubbing."""
     examples = []
     for own in tracks.by_speaker.values():
         for track in own[:VAL_TRACKS]:
@@ -112,10 +112,10 @@ def validation_examples(tracks: TrackSet) -> list[Example]:
 
 
 def near_example(tracks: TrackSet, track: int, frame: int, rng: np.random.Generator) -> Example:
-    """A face that is painted from a frame shortly before or after it, and from one whose lips are open.
+    """Return a face that is painted from a frame shortly before or after it, and from one with open lips.
 
-    In re-dubbing a face is painted from itself, moved from the mouth it has to the one wanted. Here the face is the
-    truth; a frame near it in time, of nearly the same pose and light, takes its place.
+    In re-dubbing a face is painted from itself, its mouth moved to the requested one. Here the face is the target; a
+    frame close in time, of nearly the same pose and light, takes its place.
     """
     openings = tracks[track].opening
     pool = away_from(np.arange(len(openings)), [frame])
@@ -136,13 +136,13 @@ def build_dataset(
     noise_px: float = 0.0,
     weights: Path | None = None,
 ) -> RedubDataset:
-    """Write the examples' faces with painted mouths (``warp``), or as they are (``audio``); what is there stays.
+    """Write the examples' faces with painted mouths (``warp``), or as they are (``audio``), unless they are there.
 
     Args:
         folder: to write into; it appears whole.
-        data, split, tracks: the store, and what was loaded of it.
-        noise_px: standard deviation of what is added to the mouth shapes.
-        weights: folder of the talker's; those of the package by default.
+        data, split, tracks: the store, the split, and its loaded tracks.
+        noise_px: standard deviation of the noise on the mouth landmarks.
+        weights: folder of the talker's weights; the package's by default.
 
     Raises:
         DataError: the store is damaged, or has no faces at 224 px.
@@ -202,7 +202,7 @@ class _DatasetBuilder:
         self._to_face = invert(context_from_face())
 
     def faces(self, example: Example, rng: np.random.Generator, noise_px: float) -> Iterator[tuple[str, NDArray[Any]]]:
-        """The arrays of :class:`RedubDataset` for one example."""
+        """Yield the arrays of :class:`RedubDataset` for one example, by name."""
         track, count = self._tracks[example.track], len(example.targets)
         landmarks = track.landmarks[example.targets]
         whole = np.stack([self._face(example.track, frame) for frame in example.targets])
@@ -244,7 +244,7 @@ class _DatasetBuilder:
 
 
 def _contexts(data: Path, split: str, tracks: TrackSet, examples: Sequence[Example]) -> dict[tuple[int, int], bytes]:
-    """Track, frame → the face at 224 px, encoded: of those that are needed."""
+    """Return track, frame → the encoded face at 224 px, of the faces that the examples need."""
     wanted: dict[int, set[int]] = {}
     for example in examples:
         wanted.setdefault(example.track, set()).update(example.targets.tolist())
@@ -265,7 +265,7 @@ def _key(
     noise_px: float,
     talker: WarpNetworks | None,
 ) -> str:
-    """Hash of all that decides what is painted."""
+    """Return a hash of everything that the dataset depends on."""
     sha = hashlib.sha256(f"{VERSION} {what} {noise_px}".encode())
     for shard in SampleStore(data).report.shards:
         sha.update(shard.sha256.encode())
