@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import uvicorn
