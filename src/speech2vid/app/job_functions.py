@@ -29,7 +29,6 @@ from speech2vid.inference.talkers.base import Identity, Talker, load_talker
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks
 from speech2vid.media import RawVideoReader, is_photo, load_photo, probe, shift_audio
-from speech2vid.runtime.weights import weight_set
 
 MAX_RATE_HZ = 120  # of a video's own frames
 LOOKING, MAKING = "Looking at the video", "Making the video"
