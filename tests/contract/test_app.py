@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -366,10 +365,8 @@ def test_a_client_that_vanishes_takes_its_work_along(
     messages.close()  # type: ignore[attr-defined]
     gone.close()
     assert pages.eventually(lambda: set(page.generated()) == before)
-    begun = time.monotonic()
     following = pages.Browser(page)
     assert "1.2 s of video" in pages.last(following.run("talk", *pages.talk(*following.upload(photo, short_speech))))[0]
-    assert time.monotonic() - begun < 30
     following.close()
 
 

@@ -25,9 +25,10 @@ pytest.importorskip("websockets")
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from speech2vid import TalkStream
 from speech2vid.app.server import Server, endpoint_app
 from speech2vid.app.settings import Limits
-from speech2vid.inference import TalkStream
+from speech2vid.inference.stream import TalkStream
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ def checkpoint_file(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
     """All of it at toy size: a store becomes weights that talk; a training is not overwritten; one stopped goes on."""
-    from speech2vid.inference.talkers.warp import TalkerNetworks
+    from speech2vid.inference.talkers.base import load_talker
 
     store, out = drawn_store(tmp_path / "store"), tmp_path / "out"
     arguments = ("train", "talker", "--data", store, "--out", out, "--config", "toy", "--device", "cpu")
@@ -128,7 +128,7 @@ def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path],
     exported = {"warp_talker.safetensors", "warp_talker.frames.onnx"}
     exported |= {"audio_to_mouth.safetensors", "audio_to_mouth.mouth_motion.onnx"}
     assert exported <= generated
-    networks = TalkerNetworks(out / "weights", "cpu")
+    networks = load_talker(out / "weights", device="cpu")
     assert networks.audio_to_mouth.header.data.startswith("6 tracks of 3 speakers")
     assert "opening_correlation" in networks.audio_to_mouth.header.metrics
 

@@ -19,12 +19,13 @@ from speech2vid.errors import FaceError, MediaError, OutputError
 from speech2vid.faces import SyncNetworks, faces_from_left, measure_sync
 from speech2vid.faces.choose_face import LOOK
 from speech2vid.faces.sync import CONFIDENT, OFFSETS
-from speech2vid.inference import Identity, TalkerNetworks, make_identity
 from speech2vid.inference.active_speaker import require_people
+from speech2vid.inference.identity import make_identity
 from speech2vid.inference.redub import RedubResult
 from speech2vid.inference.redub import redub as make_redub
 from speech2vid.inference.talk import TalkResult
 from speech2vid.inference.talk import talk as make_talk
+from speech2vid.inference.talkers.base import Identity, Talker, load_talker
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks
 from speech2vid.media import RawVideoReader, is_photo, load_photo, probe, shift_audio
@@ -74,15 +75,15 @@ class SyncFound:
 
 
 @cache
-def networks(weights: Path | None, device: str) -> TalkerNetworks:
-    """The talker's networks, loaded once in each process."""
-    return TalkerNetworks(weights, device)
+def talker(weights: str | Path | None, device: str) -> Talker:
+    """Return the talker, loaded once in each process."""
+    return load_talker(weights, device=device)
 
 
 @cache
-def sync_networks(weights: Path | None) -> SyncNetworks:
-    """The sync network, loaded once in each process."""
-    return SyncNetworks(weights)
+def sync_networks(weights: str | Path | None, device: str) -> SyncNetworks:
+    """Return the sync network, loaded once in each process."""
+    return SyncNetworks(weights, device=device)
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ class JobFunctions:
         max_seconds: longest audio or video.
     """
 
-    weights: Path | None = None
+    weights: str | Path | None = None
     device: str = "auto"
     max_seconds: float = 300
 
     def load(self) -> None:
-        """Load the talker's networks ahead of the first job."""
-        networks(self.weights, self.device)
+        """Load the talker ahead of the first job."""
+        talker(self.weights, self.device)
 
     def __call__(self, job: Job, folder: Path, progress: Progress) -> Any:
         """Execute a job; its outputs go into ``folder``."""
@@ -110,8 +111,8 @@ class JobFunctions:
         """Animate a face. ``options`` are those of :func:`speech2vid.talk`."""
         self._check_length(audio)
         guarded = self._within(progress, audio)
-        loaded = networks(self.weights, self.device)
-        result = make_talk(face, audio, folder / "talk.mp4", networks=loaded, progress=guarded, **options)
+        loaded = talker(self.weights, self.device)
+        result = make_talk(face, audio, folder / "talk.mp4", talker=loaded, progress=guarded, **options)
         return _output(result, audio)
 
     def redub(
@@ -149,13 +150,15 @@ class JobFunctions:
         if not is_photo(face):
             load_photo(face)  # raises the reason
             raise MediaError(f"{face} is not an image that can be read", "give a JPEG, PNG or WebP file")
-        return make_identity([face], networks(self.weights, self.device), **options)
+        return make_identity([face], talker(self.weights, self.device), **options)
 
     def sync(self, folder: Path, progress: Progress, *, video: Path, fix: bool = False) -> SyncFound:
         """Measure the audio offset of a video, and correct it where the measurement is sure; ``fix``: or raise."""
         total = round(self._check_length(video) * FRAME_RATE_HZ)
         guarded = self._within(progress, video)
-        measure = measure_sync(video, sync_networks(self.weights), lambda done, _: guarded(done, max(done, total)))
+        measure = measure_sync(
+            video, sync_networks(self.weights, self.device), lambda done, _: guarded(done, max(done, total))
+        )
         sure = measure.confidence >= CONFIDENT
         offset_frames = round(measure.offset_s * FRAME_RATE_HZ)
         fixed = None

@@ -38,7 +38,8 @@ from speech2vid.app.storage import Storage, Visitor
 from speech2vid.app.workers import Job
 from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, Speech2VidError
-from speech2vid.inference import TalkerNetworks, TalkStream
+from speech2vid.inference.stream import TalkStream
+from speech2vid.inference.talkers.base import Talker
 from speech2vid.media import synthetic_metadata_text
 from speech2vid.types import Image, Waveform
 
@@ -70,16 +71,14 @@ class LiveStreams:
     Args:
         queue, storage: for the photos.
         limits: numbers.
-        networks: gives the talker's networks.
+        talker: returns the talker.
 
     Attributes:
         running: number of streams.
     """
 
-    def __init__(
-        self, queue: JobQueue, storage: Storage, limits: Limits, networks: Callable[[], TalkerNetworks]
-    ) -> None:
-        self._queue, self._storage, self._limits, self._networks = queue, storage, limits, networks
+    def __init__(self, queue: JobQueue, storage: Storage, limits: Limits, talker: Callable[[], Talker]) -> None:
+        self._queue, self._storage, self._limits, self._talker = queue, storage, limits, talker
         self.running = 0
 
     async def __call__(self, socket: WebSocket) -> None:
@@ -143,8 +142,8 @@ class LiveStreams:
             raise type(error)(message, error.hint) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        networks = await asyncio.to_thread(self._networks)
-        return TalkStream(identity, networks, silence=settings.silence)
+        talker = await asyncio.to_thread(self._talker)
+        return TalkStream(identity, talker, silence=settings.silence)
 
 
 def read_settings(model: type[M], given: str | dict[str, str]) -> M:

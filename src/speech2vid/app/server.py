@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -49,15 +48,17 @@ class Server:
         device, weights: as :func:`speech2vid.talk`.
     """
 
-    def __init__(self, limits: Limits | None = None, *, device: str = "auto", weights: Path | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, *, device: str = "auto", weights: str | Path | None = None
+    ) -> None:
         self.limits = limits = limits or Limits()
         functions = job_functions.JobFunctions(weights, device, limits.max_seconds)
-        self.networks = partial(job_functions.networks, weights, device)
+        self.talker = partial(job_functions.talker, weights, device)
         self.storage = Storage()
         self.pool = WorkerPool(functions, size=limits.workers + 1, setup=functions.load)
         self.metrics = Metrics(self)
         self.queue = JobQueue(self.pool, limits, self.metrics.ended)
-        self.live = LiveStreams(self.queue, self.storage, limits, self.networks)
+        self.live = LiveStreams(self.queue, self.storage, limits, self.talker)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: ASGIApp) -> AsyncIterator[None]:
@@ -160,7 +161,7 @@ def serve(
     trusted_hosts: tuple[str, ...] = (),
     token: str | None = None,
     device: str = "auto",
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve the page, the endpoint, or both, until Ctrl-C.
@@ -182,7 +183,7 @@ def serve(
     hosts = (*LOCAL, *trusted_hosts) if host in LOCAL or trusted_hosts else None
     with listen(host, port) as listener, contextlib.closing(Server(limits, device=device, weights=weights)) as server:
         if endpoint:
-            server.networks()  # what is wrong with the weights is reported now
+            server.talker()  # what is wrong with the weights is reported now
         if page:
             mounted = api.create(server, hosts=hosts, token=token) if endpoint else None
             app = page_app(server, endpoint=mounted)

@@ -25,13 +25,13 @@ from speech2vid.errors import FaceError
 from speech2vid.faces.mouth_crops import crop_motion, mouth_crop, point_motion
 from speech2vid.faces.shots import split_shots
 from speech2vid.faces.track import FaceTracker, TrackedFace
-from speech2vid.files import package_weights
 from speech2vid.media import AnyPath, MediaFile, VideoReader, opened, read_audio
 from speech2vid.progress import Progress
-from speech2vid.runtime.onnx import OnnxNetwork
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.weights import weight_set
 from speech2vid.types import Floats, Image, Points, VideoFrame, Waveform
 
-SYNC = "sync"  # stem of the weight file
+SYNC = "sync"  # architecture
 MAX_OFFSET_FRAMES = 15
 OFFSETS = np.arange(-MAX_OFFSET_FRAMES, MAX_OFFSET_FRAMES + 1)
 CONTEXT_FRAMES = 25
@@ -52,8 +52,9 @@ class SyncNetworks:
     """The sync network's graphs, loaded.
 
     Args:
-        folder: holds ``sync.safetensors`` and its graphs; None for those of the package.
+        weights: a weight file, a folder that holds ``sync.safetensors``, or a shipped set; None for the default set.
         threads: for one call; 0 for one a core.
+        device, engine: as :func:`speech2vid.runtime.engine.graph_loader`.
 
     Attributes:
         sha256: of the weight file.
@@ -62,11 +63,14 @@ class SyncNetworks:
         WeightsError: a file is missing or damaged.
     """
 
-    def __init__(self, folder: Path | None = None, threads: int = 0) -> None:
-        folder = folder or package_weights()
-        weights = folder / f"{SYNC}.safetensors"
-        self._video = OnnxNetwork(folder / f"{SYNC}.video.onnx", weights, threads)
-        self._audio = OnnxNetwork(folder / f"{SYNC}.audio.onnx", weights, threads)
+    def __init__(
+        self, weights: str | Path | None = None, threads: int = 0, device: str = "auto", engine: str = "onnx"
+    ) -> None:
+        found = weight_set(weights)
+        found.require_use([SYNC], SYNC)
+        path = found.path(SYNC)
+        load = graph_loader(device, threads, engine)
+        self._video, self._audio = load(path, "video"), load(path, "audio")
         self._window = int(self._audio.header.config["window_rows"])
         self._length = int(self._audio.header.config["embedding"])
         self.sha256 = self._audio.header.sha256

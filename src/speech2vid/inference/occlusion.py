@@ -64,8 +64,8 @@ def hide(landmarks: Points, targets: Points) -> Hidden:
     """
     areas = np.stack([_fill(outline) for outline in outlines(landmarks, targets)])
     soft = np.stack([cv2.GaussianBlur(area, (0, 0), SOFT_PX / 2) for area in areas])  # 0.5 at the outline
-    region = np.clip((soft - 0.5) / 0.47, 0, 1) * _inner()
-    return Hidden(np.asarray(areas, np.float32), np.asarray(smoothstep(region), np.float32))
+    region = smoothstep(np.clip((soft - 0.5) / 0.47, 0, 1) * _inner())
+    return Hidden(np.asarray(areas, np.float32), np.asarray(region, np.float32))
 
 
 def outlines(landmarks: Points, targets: Points) -> Points:

@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from speech2vid.errors import ConfigError, TrainingError
+from speech2vid.runtime.devices import choose_device
 
 # Buffers are the same in all processes already. The keyword's name in PyTorch 2.13, and before.
 _SYNC_BUFFERS = ("forward_sync_buffers", "broadcast_buffers")
@@ -99,11 +100,8 @@ def start_distributed(device: str = "auto") -> Iterator[Distributed]:
         ConfigError: no such device.
         TrainingError: another process ended, so that this one cannot go on.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"there is no device {device!r}", "choose from: auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda is not available here", "use --device cpu, or install a PyTorch with CUDA")
-    on_cuda = device != "cpu" and torch.cuda.is_available()
+    there = {"cuda": torch.cuda.is_available(), "cpu": True}
+    on_cuda = choose_device(device, there, instead="install a PyTorch with CUDA") != "cpu"
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_cuda else torch.device("cpu")
     if on_cuda:

@@ -26,9 +26,9 @@ from speech2vid.faces import Still
 from speech2vid.faces.align import context_from_face
 from speech2vid.geometry import invert
 from speech2vid.inference.compositing import Composer
-from speech2vid.inference.identity import identity_of
 from speech2vid.inference.occlusion import PART, hide, median_colours
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.talkers.base import Canvas, load_talker
+from speech2vid.inference.talkers.warp import WARP_TALKER, WarpNetworks
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.sampling import Example, Indices, StillMix, away_from, percentile_stills
 from speech2vid.types import AlignedFace, Floats, Frames, Image
@@ -148,8 +148,9 @@ def build_dataset(
         DataError: the store is damaged, or has no faces at 224 px.
         OutputError: no space, no permission.
     """
-    networks = TalkerNetworks(weights, "cpu") if what == "warp" else None
-    key = _key(data, tracks, examples, what, noise_px, networks)
+    talker = load_talker(weights, generator="warp", device="cpu") if what == "warp" else None
+    assert talker is None or isinstance(talker, WarpNetworks)
+    key = _key(data, tracks, examples, what, noise_px, talker)
     if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text(encoding="utf-8"))["key"] == key:
         return RedubDataset.read(folder)
     count = sum(len(example.targets) for example in examples)
@@ -172,7 +173,7 @@ def build_dataset(
             name: np.lib.format.open_memmap(temporary / f"{name}.npy", "w+", dtype, shape)
             for name, (shape, dtype) in shapes.items()
         }
-        painter = _DatasetBuilder(tracks, _contexts(data, split, tracks, examples), networks)
+        painter = _DatasetBuilder(tracks, _contexts(data, split, tracks, examples), talker)
         row = 0
         for number, example in enumerate(examples):
             rng = np.random.default_rng([number, VERSION])
@@ -196,10 +197,8 @@ def build_dataset(
 
 
 class _DatasetBuilder:
-    def __init__(
-        self, tracks: TrackSet, contexts: dict[tuple[int, int], bytes], networks: TalkerNetworks | None
-    ) -> None:
-        self._tracks, self._contexts, self._networks = tracks, contexts, networks
+    def __init__(self, tracks: TrackSet, contexts: dict[tuple[int, int], bytes], talker: WarpNetworks | None) -> None:
+        self._tracks, self._contexts, self._talker = tracks, contexts, talker
         self._to_face = invert(context_from_face())
 
     def faces(self, example: Example, rng: np.random.Generator, noise_px: float) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -216,13 +215,13 @@ class _DatasetBuilder:
         yield "frame", example.targets
         yield "still_track", np.full(count, example.still_track)
         yield "stills", np.repeat(example.stills[None], count, axis=0)
-        if self._networks is None:
+        if self._talker is None:
             yield "faces", whole
             return
         yield "faces", whole[PART]
-        yield "painted", self._painted(example, whole, requested, self._networks)[PART]
+        yield "painted", self._painted(example, whole, requested, self._talker)[PART]
 
-    def _painted(self, example: Example, whole: Frames, requested: Floats, networks: TalkerNetworks) -> Frames:
+    def _painted(self, example: Example, whole: Frames, requested: Floats, talker: WarpNetworks) -> Frames:
         source = self._tracks[example.still_track]
         frames = np.unique(example.stills)
         stills = {}
@@ -232,10 +231,11 @@ class _DatasetBuilder:
             stills[frame] = Still(self._face(example.still_track, frame), aligned, opening, 0.0)
         nearest = int(frames[np.abs(frames - example.targets.mean()).argmin()])  # the others get its colours
         rising = sorted(stills.values(), key=lambda still: still.opening)
-        identity = identity_of(stills[nearest], rising, networks)
+        canvas = stills[nearest]
+        identity = talker.prepare(Canvas(canvas.image, canvas.transform, canvas), rising)
         painted: list[Image] = []
         for face, mouth in zip(whole, requested, strict=True):
-            fields = networks.frames(identity.features, identity.mouths, mouth[None])
+            fields = talker.fields(identity.features, identity.mouths, mouth[None])
             painted += Composer(replace(identity, canvas=face)).frames(fields)
         return np.stack(painted)
 
@@ -263,7 +263,7 @@ def _key(
     examples: Sequence[Example],
     what: str,
     noise_px: float,
-    networks: TalkerNetworks | None,
+    talker: WarpNetworks | None,
 ) -> str:
     """Return a hash of everything that the dataset depends on."""
     sha = hashlib.sha256(f"{VERSION} {what} {noise_px}".encode())
@@ -274,6 +274,6 @@ def _key(
     for example in examples:
         for part in (example.track, example.still_track, example.targets, example.stills):
             sha.update(np.asarray(part).tobytes())
-    if networks is not None:
-        sha.update(networks.sha256.encode())
+    if talker is not None:
+        sha.update(talker.hashes[WARP_TALKER].encode())
     return sha.hexdigest()

@@ -23,7 +23,6 @@ from speech2vid.audio.logmel import predictor_rows, silent_row
 from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT, MOUTH_POINTS, exact_div
 from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.evaluation.mouth_metrics import correlation
-from speech2vid.files import package_weights
 from speech2vid.inference.talkers.warp import AUDIO_TO_MOUTH
 from speech2vid.models.audio_to_mouth import (
     PHONES,
@@ -36,7 +35,7 @@ from speech2vid.models.audio_to_mouth import (
     rows_needed,
 )
 from speech2vid.runtime.torch import fill, load
-from speech2vid.runtime.weights import read_weights
+from speech2vid.runtime.weights import read_weights, weight_set
 from speech2vid.training.audio_augment import change, degraded, noises
 from speech2vid.training.av_offset import speaker_av_offsets
 from speech2vid.training.dataset import TrackSet, TrainingTrack
@@ -233,8 +232,8 @@ class AudioToMouthTask(Task):
 
 
 def packaged_audio_to_mouth() -> Path:
-    """Return the weight file of the package's own network."""
-    return package_weights() / f"{AUDIO_TO_MOUTH}.safetensors"
+    """Return the weight file of the default set's audio-to-mouth network."""
+    return weight_set().path(AUDIO_TO_MOUTH)
 
 
 def fill_phone_model(network: AudioToMouth) -> None:
