@@ -28,7 +28,6 @@ from starlette.websockets import WebSocketDisconnect
 from speech2vid import TalkStream
 from speech2vid.app.server import Server, endpoint_app
 from speech2vid.app.settings import Limits
-from speech2vid.inference.stream import TalkStream
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="SET|DIR|FILE",
-        help="Weights: a bundled set (default, paper), a folder such as the weights/ of a training, or a weight file.",
+        help="Weights: a shipped set (default, paper), a folder such as the weights/ of a training, or a weight file.",
     ),
 ]
 
@@ -32,7 +32,9 @@ def talk(
     face: Annotated[
         list[Path],
         typer.Option(
-            "--face", metavar="IMG|VIDEO", help="A photo; repeat it for up to five of the same person; or one video."
+            "--face",
+            metavar="IMG|VIDEO",
+            help="Photo of the face. Repeat for up to five photos of one person, or give one video.",
         ),
     ],
     audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="Speech: any file with audio.")],
@@ -44,7 +46,7 @@ def talk(
 ) -> None:
     """Animate a face photo to speak an audio recording.
 
-    The video has 25 frames a second, the size of the first photo, the given audio, and a mark that it is synthetic.
+    The video has 25 frames per second and the size of the first photo. It is marked as synthetic.
     """
     from speech2vid.inference.talk import talk as make
 
@@ -64,4 +66,4 @@ def show(result: VideoResult, *, as_json: bool) -> None:
     spent = sum(result.stage_seconds.values()) or 1.0
     shares = ", ".join(f"{stage} {seconds / spent:.0%}" for stage, seconds in result.stage_seconds.items())
     typer.echo(f"{result.outfile}: {result.frames} frames, {result.seconds:.2f} s")
-    typer.echo(f"{result.fps_end_to_end:.1f} frames a second, everything included; work: {shares}")
+    typer.echo(f"{result.fps_end_to_end:.1f} frames per second end to end; time spent: {shares}")

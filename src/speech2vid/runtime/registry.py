@@ -30,6 +30,7 @@ class Architecture:
         graphs: names of its ONNX graphs, in the order in which they are exported.
         talker: short name of the talker that it generates faces for, as in ``--generator``; "" for none.
         redubber: short name of the re-dubbing method that it generates faces for; "" for none.
+        exported: whether a training leaves its weights in the folder ``weights``; other trainings alone need it if not.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Architecture:
     graphs: tuple[str, ...]
     talker: str = ""
     redubber: str = ""
+    exported: bool = True
 
     def network_class(self) -> Any:
         """Import the network's class; needs torch."""
@@ -80,6 +82,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             f"{MODELS}.audio_trunk:AudioTrunk",
             f"{TASKS}.audio_encoder:AudioEncoderTask",
             ("motion",),
+            exported=False,
         ),
         Architecture("sharpener", f"{MODELS}.sharpener:Sharpener", f"{TASKS}.sharpener:SharpenerTask", ("sharpen",)),
         Architecture("sync", f"{MODELS}.sync:SyncNetwork", f"{TASKS}.sync:SyncTask", ("video", "audio")),
