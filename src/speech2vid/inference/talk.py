@@ -67,8 +67,7 @@ def talk(
         settings: single options by name, see :class:`speech2vid.TalkOptions`; they go before ``options``.
 
     Returns:
-        a :class:`TalkResult`. The video has 25 frames a second, as many as begin before the middle of their 1/25 s
-        runs out of audio: seconds × 25, rounded, half up.
+        a :class:`TalkResult`. The video has 25 frames per second: round(25 D) for D seconds of audio.
 
     Raises:
         Speech2VidError: MediaError, FaceError, OutputError, WeightsError, ConfigError or MissingExtraError.
