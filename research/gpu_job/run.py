@@ -27,9 +27,9 @@ from research.gpu_job.stages import (
     TalkerTraining,
     train_audio,
     train_landmarks,
-    validate,
 )
 from research.gpu_job.tracks import Tracks
+from research.gpu_job.validation import validate
 
 from speech2vid.errors import Speech2VidError
 from speech2vid.files import atomic_write
@@ -222,7 +222,7 @@ def measure_generation(talker: PaperTalker, seconds: float, say: Callable[[str],
     for network in networks:
         for graph in network.graphs():
             many = any(0 in axes for axes in graph.free_axes.values())
-            for count in COUNTS if many else COUNTS[:1]:
+            for count in COUNTS if many and seconds else COUNTS[:1]:
                 for precision in ("float32", "bfloat16"):
                     calls = _calls_per_second(graph, count, precision, device, seconds)
                     rate = f"{calls * count:,.0f} frames/s" if many else f"{calls:,.0f} calls/s"
@@ -268,7 +268,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--warm-up", dest="warm_up_s", type=float, default=30, help="seconds (default: 30)")
     parser.add_argument("--landmarks", dest="landmarks_s", type=float, default=45, help="seconds (default: 45)")
     parser.add_argument("--audio", dest="audio_s", type=float, default=45, help="seconds (default: 45)")
-    parser.add_argument("--generation", dest="generation_s", type=float, default=0.3, help="seconds a figure")
+    parser.add_argument(
+        "--generation", dest="generation_s", type=float, default=0.3, help="seconds a figure; 0: one call each"
+    )
     parser.add_argument("--small-batch", type=int, default=512, help="faces in a batch of the landmark network")
     parser.add_argument("--landmark-width", type=int, default=16, help="channels of its first layer (default: 16)")
     parser.add_argument("--steps", type=int, default=0, help="end each stage after so many steps, not by the clock")

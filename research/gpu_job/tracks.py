@@ -63,6 +63,7 @@ class Tracks:
         self._frames = torch.zeros_like(self._own).index_add(0, speaker, self.length)
         self._first_frame = self._frames.cumsum(0) - self._frames
         self._chance = self._frames.double() ** speaker_power
+        self._ranks = self._whole(RANKS)
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -101,7 +102,7 @@ class Tracks:
         pool = self._of(still_track, STILL_CANDIDATES)
         rising = pool.gather(1, self.opening[pool].argsort(1))
         one = self._uniform(people, 1) < single
-        stills = torch.where(one, pool[:, :1].expand(-1, IDENTITY_STILLS), rising[:, RANKS])
+        stills = torch.where(one, pool[:, :1].expand(-1, IDENTITY_STILLS), rising[:, self._ranks])
         candidates = self._of(track, TARGET_CANDIDATES)
         away = (candidates[:, :, None] - stills[:, None]).abs().amin(2).clamp(max=AWAY_FRAMES)
         between = (candidates > stills.amin(1, keepdim=True)) & (candidates < stills.amax(1, keepdim=True))
