@@ -94,22 +94,22 @@ def markdown(record: dict[str, Any]) -> str:
     """One run as a table."""
     latency, late, push = record["latency_ms"], record["after_look_ahead_ms"], record["push_ms"]
     lines = [
-        f"{record['seconds']:g} s of audio at real time, chunks of {record['chunk_ms']} ms, photo of "
+        f"{record['seconds']:g} s of audio in real time, in chunks of {record['chunk_ms']} ms, photo of "
         f"{record['photo_px']} px{', JPEG included' if record['jpeg'] else ''}, device {record['device']}.",
         "",
         "| ms | median | 99 % below | most |",
         "|---|---|---|---|",
-        f"| from the middle of a picture to having it | {latency['median']:.0f} | {latency['p99']:.0f} | "
+        f"| from the middle of a frame until it is available | {latency['median']:.0f} | {latency['p99']:.0f} | "
         f"{latency['most']:.0f} |",
-        f"| of that, beyond the networks' look-ahead of {record['look_ahead_ms']:.1f} ms | {late['median']:.0f} | "
+        f"| of which beyond the look-ahead of {record['look_ahead_ms']:.1f} ms | {late['median']:.0f} | "
         f"{late['p99']:.0f} | {late['most']:.0f} |",
         f"| one call of `push` | {push['median']:.1f} | {push['p99']:.1f} | {push['most']:.1f} |",
         "",
-        f"Pictures: {record['pictures']} of {record['pictures_expected']}; dropped by a player that shows them "
-        f"{record['budget_ms']:g} ms after the look-ahead: {record['dropped']}. A core was busy for "
-        f"{record['cpu_share_of_a_core']:.0%} of the time, {record['cpu_ms_a_picture']:.1f} ms a picture. "
-        f"Memory {record['peak_mib']:.0f} MiB, grown by "
-        f"{record['growth_mib']:.1f} MiB while streaming.",
+        f"Frames: {record['pictures']} of {record['pictures_expected']}. A player that shows them "
+        f"{record['budget_ms']:g} ms after the look-ahead drops {record['dropped']}. CPU load: "
+        f"{record['cpu_share_of_a_core']:.0%} of one core, {record['cpu_ms_a_picture']:.1f} ms per frame. "
+        f"Peak memory: {record['peak_mib']:.0f} MiB; growth while streaming: "
+        f"{record['growth_mib']:.1f} MiB.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -3,8 +3,8 @@
     python benchmarks/suite.py --out docs [--only talk,start,floor,live,redub]
         [--lengths 5,10,60,600] [--sizes 256,720,1080] [--repeats 3] [--live-s 300] [--device auto]
 
-Every run is a process of its own, timed after its imports (but for the cold start): from opening the files to the
-finished video. Writes ``benchmarks.json`` and ``benchmarks.md``; parts that are left out keep what is there. Nothing
+Each run is a separate process, timed from opening the files to the finished video; only the cold start includes the
+imports. Writes ``benchmarks.json`` and ``benchmarks.md``; parts that are not run keep their earlier results. Nothing
 has been measured with ``--device cuda`` yet.
 """
 
@@ -33,7 +33,7 @@ FIRST_FRAME = "import json, sys, suite; print(json.dumps(suite.first_frame(*sys.
 
 
 def one_run(command: str, face: str, audio: str, video: str, device: str) -> dict[str, Any]:
-    """``talk`` or ``redub`` in this process."""
+    """Run ``talk`` or ``redub`` in this process."""
     from speech2vid.inference.talk import talk
 
     make: Callable[..., Any] = talk
@@ -57,7 +57,7 @@ def one_run(command: str, face: str, audio: str, video: str, device: str) -> dic
 
 
 def first_frame(photo: str, audio: str, video: str, started: str, device: str) -> dict[str, Any]:
-    """Seconds from the start of this process, imports included, to the first frame handed to the encoder."""
+    """Measure the seconds from process start, imports included, to the first frame handed to the encoder."""
     from speech2vid import talk
 
     imported_s = time.time() - float(started)
@@ -123,12 +123,12 @@ PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder for the results")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS), help="parts, with commas")
-    parser.add_argument("--lengths", type=_numbers, default=[5.0, 10.0, 60.0, 600.0], help="seconds of audio")
-    parser.add_argument("--sizes", type=_numbers, default=[256.0, 720.0, 1080.0], help="pixels of the photo")
-    parser.add_argument("--repeats", type=int, default=3, help="of runs up to 60 s; the median counts")
-    parser.add_argument("--live-s", type=float, default=300.0, help="seconds of the live run")
+    parser.add_argument("--out", type=Path, default=Path("."), help="output folder")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS), help="comma-separated parts")
+    parser.add_argument("--lengths", type=_numbers, default=[5.0, 10.0, 60.0, 600.0], help="audio durations in seconds")
+    parser.add_argument("--sizes", type=_numbers, default=[256.0, 720.0, 1080.0], help="photo sizes in pixels")
+    parser.add_argument("--repeats", type=int, default=3, help="repetitions of runs up to 60 s; the median is reported")
+    parser.add_argument("--live-s", type=float, default=300.0, help="duration of the live run in seconds")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     given.sizes = [int(size) for size in given.sizes]

@@ -1,4 +1,4 @@
-"""Pages of the site that are files of the repository's root, and links between the two."""
+"""Add files of the repository root to the site, and rewrite the links between them and docs/."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-ROOT_PAGES = {"MODEL_CARD.md": "model-card.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+ROOT_PAGES = {
+    "MODEL_CARD.md": "model-card.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+}
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_config(config: Any) -> Any:
-    """Give pages that the navigation does not name a place at its end, so that none is out of reach."""
+    """Append pages that the navigation does not name, so that every page can be reached."""
     named = set(re.findall(r"[\w/-]+\.md", json.dumps(config.nav)))
     folder = Path(config.docs_dir)
-    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.md"))
-    more: list[Any] = [page for page in there if page not in named]
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.md"))
+    more: list[Any] = [page for page in found if page not in named]
     if more:
         config.nav.append({"More": more})
     return config
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the files of the root under their names in the site."""
+    """Add the root files under their names in the site."""
     root = Path(config.config_file_path).parent
     for source, page in ROOT_PAGES.items():
         text = LINK.sub(_from_root, (root / source).read_text("utf-8"))
@@ -34,7 +39,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Turn links from docs/ to files of the root into links to their pages."""
+    """Turn links from docs/ to root files into links to their pages."""
     return LINK.sub(_to_root, markdown)
 
 

@@ -41,9 +41,9 @@ def failing_program(error: BaseException) -> typer.Typer:
         (MediaError("a.jpg: no\nface", "take\nanother"), 1, "a.jpg: no face", "take another"),
         (MediaError("a.wav has no audio"), 1, "a.wav has no audio", ""),
         (FileNotFoundError(2, "No such file", "b.mp4"), 1, "b.mp4: No such file", "check the path"),
-        (OSError(28, "No space left on device"), 1, "No space left on device", "free space"),
+        (OSError(28, "No space left on device"), 1, "No space left on device", "free disk space"),
         (MemoryError(), 1, "not enough memory", "smaller"),
-        (KeyboardInterrupt(), 130, "stopped", "nothing half-written"),
+        (KeyboardInterrupt(), 130, "interrupted", "no partial output"),
         (ValueError("first\nsecond"), 1, "unexpected ValueError: first second", "--debug"),
     ],
 )
@@ -137,7 +137,7 @@ def test_verify_of_a_missing_and_of_a_text_file(speech2vid, tmp_path: Path) -> N
 def test_verify_says_no_for_a_file_without_the_mark(speech2vid, speech: Path) -> None:
     result = speech2vid("verify", speech)
     assert result.returncode == 1
-    assert "carries no mark" in result.stderr
+    assert "carries no speech2vid mark" in result.stderr
     as_json = speech2vid("verify", speech, "--json")
     said = json.loads(as_json.stdout)
     assert said == {"file": str(speech), "verdict": "none", "synthetic": False, "mark": None, "credentials": None}

@@ -47,14 +47,14 @@ def test_some_skipped_is_3_and_they_are_named(speech2vid, videos: Path, tmp_path
 def test_all_good_is_0(speech2vid, videos: Path, tmp_path: Path) -> None:
     result = speech2vid("prepare", videos / "good.mp4", "--out", tmp_path / "store", "--sync", "off")
     assert result.returncode == 0, result.stderr
-    assert "1 tracks of 1 files out of 1" in result.stdout
+    assert "1 tracks from 1 of 1 files" in result.stdout
 
 
 def test_nothing_kept_is_1(speech2vid, videos: Path, tmp_path: Path) -> None:
     result = speech2vid("prepare", videos / "bad.mp4", "--out", tmp_path / "store", "--sync", "off", "--json")
     assert result.returncode == 1
     assert json.loads(result.stdout)["tracks_kept"] == 0
-    assert "error: nothing was kept" in result.stderr
+    assert "error: no usable tracks were found" in result.stderr
 
 
 def test_no_source_at_all_is_1(speech2vid, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_json_is_one_object_and_nothing_else(weights, speech2vid, photo: Path, s
 def test_demo_makes_a_marked_video_and_says_from_what(weights, speech2vid, out: Path) -> None:
     result = speech2vid("demo", cwd=out)
     assert result.returncode == 0, result.stderr
-    for said in ("astronaut.jpg", "demo_speech.wav", "talk.mp4: 231 frames, 9.24 s", "frames a second"):
+    for said in ("astronaut.jpg", "demo_speech.wav", "talk.mp4: 231 frames, 9.24 s", "frames per second"):
         assert said in result.stdout
     verdict = speech2vid("verify", out / "talk.mp4", "--json")
     assert verdict.returncode == 0
@@ -101,7 +101,7 @@ def test_demo_makes_a_marked_video_and_says_from_what(weights, speech2vid, out: 
         ("blank face", "no frontal face"),
         ("missing audio", "does not exist"),
         ("text as audio", "not a media file"),
-        ("photo as audio", "sound"),
+        ("photo as audio", "audio"),
         ("missing folder", "folder"),
         ("unknown type", "a.txt"),
         ("missing weights", "does not exist"),
@@ -141,7 +141,7 @@ def test_bad_input_is_one_reason_one_hint_and_an_untouched_output(
     assert [(path.name, path.read_bytes()) for path in out.iterdir()] in ([], [(existing.name, b"before")])
 
 
-STOPPED = "error: stopped"
+INTERRUPTED = "error: interrupted"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -155,5 +155,5 @@ def test_stopping_midway_leaves_nothing_behind(weights, out: Path, number: int, 
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == code
-    assert errors.splitlines() == ([STOPPED, "hint: nothing half-written was left behind"] if code == 130 else [])
+    assert errors.splitlines() == ([INTERRUPTED, "hint: no partial output was left behind"] if code == 130 else [])
     assert not list(out.iterdir())

@@ -13,6 +13,11 @@ from speech2vid.cli.reference import DOCUMENTS
 
 FENCE = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+PATH = re.compile(r"`([\w/]+(?:\.py|/))`")
+SEARCHED_FOR = (
+    "EMA", "augmentation", "discriminator", "keypoints", "dataset", "dataloader", "inpainting", "VAD",
+    "optical flow", "active speaker", "perceptual loss", "scheduler",
+)  # fmt: skip
 
 
 def documents(root: Path) -> list[Path]:
@@ -38,6 +43,25 @@ def test_links_lead_somewhere(root: Path) -> None:
     for document in documents(root):
         for target in LINK.findall(document.read_text()):
             assert (document.parent / target).exists(), f"{document.relative_to(root)} links to {target}"
+
+
+@pytest.mark.parametrize("name", ["code-tour.md", "glossary.md"])
+def test_paths_in_the_tour_exist(root: Path, name: str) -> None:
+    """A file in backticks is below src/speech2vid, or below a folder that the same table row or list item names."""
+    package = root / "src" / "speech2vid"
+    known = {path.name for path in package.rglob("*.py")}
+    missing = [
+        path
+        for path in PATH.findall((root / "docs" / name).read_text())
+        if not (package / path).exists() and not (root / path).exists() and not ("/" not in path and path in known)
+    ]
+    assert not missing
+
+
+def test_glossary_defines_the_words_people_search_for(root: Path) -> None:
+    text = (root / "docs" / "glossary.md").read_text()
+    for word in SEARCHED_FOR:
+        assert re.search(rf"^\| [^|]*\b{re.escape(word)}\b", text, re.MULTILINE), word
 
 
 def test_changelog_has_this_version(root: Path) -> None:

@@ -22,7 +22,7 @@ from speech2vid.evaluation.metrics import Scorers
 from speech2vid.evaluation.mouth_metrics import measure_landmarks
 from speech2vid.evaluation.perceptual import PerceptualMetric
 from speech2vid.evaluation.runner import Runner
-from speech2vid.faces import Still, align, box_of_landmarks, detect, detect_faces
+from speech2vid.faces import Still, align, box_of_landmarks, detect_faces, landmarks
 from speech2vid.inference.talkers.warp import TalkerNetworks
 from speech2vid.media import load_audio, load_photo
 from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
@@ -38,7 +38,7 @@ FILES = {"metrics.json", "table.md", "clips.tsv", "report.html"}
 def one_box() -> Iterator[None]:
     """Landmarks of one box a frame instead of five, in this process: a fifth of the time, and no test minds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect, "STEADY_SHIFTS", detect.STEADY_SHIFTS[:1])
+        patch.setattr(landmarks, "STEADY_SHIFTS", landmarks.STEADY_SHIFTS[:1])
         yield
 
 

@@ -214,7 +214,7 @@ def test_killed_at_any_moment_it_carries_on(
         wait_for(process, out, done + int(rng.integers(0, 3)))
         kill(process, float(rng.uniform(0, 0.5)))
         assert not (out / "manifest.tsv").exists()
-        with pytest.raises(DataError, match="not a whole sample store"):
+        with pytest.raises(DataError, match="not a complete sample store"):
             SampleStore(out)
     report = prepare([videos], out, shard_bytes=300_000, sync="off")
     assert report.frames < generated[1].frames

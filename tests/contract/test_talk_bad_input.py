@@ -75,7 +75,7 @@ Maker = Callable[[Path, Path, Path], dict[str, Path]]
 BAD: dict[str, tuple[Maker, str, str]] = {
     "two equal faces": (
         lambda at, photo, audio: {"--face": two_faces(at / "two.png", photo)},
-        "two.png shows 2 faces of nearly equal size",
+        "two.png shows 2 faces of about the same size",
         "--face-index",
     ),
     "no upright face": (

@@ -57,7 +57,7 @@ def test_only_what_can_be_trained(speech2vid, tmp_path: Path) -> None:
     ("options", "reason"),
     [
         (["--config", "papper"], "there is no config papper"),
-        (["--config", "toy"], "not a whole sample store"),
+        (["--config", "toy"], "not a complete sample store"),
         (["--config", "toy", "--resume"], "holds no training to resume"),
     ],
 )

@@ -20,7 +20,9 @@ def test_files_have_the_visitors_names() -> None:
 
 
 def test_options_of_the_command_line_are_not_named() -> None:
-    error = FaceError("me.jpg shows 2 faces of nearly equal size", "say which with --face-index, from the left: 0, 1")
+    error = FaceError(
+        "me.jpg shows 2 faces of about the same size", "choose one with --face-index, from the left: 0, 1"
+    )
     assert "preview" in explain(error, NAMES).hint
     assert "--" not in explain(error, NAMES).hint
     assert explain(MediaError("x is y", "see --silence"), NAMES).hint == ""

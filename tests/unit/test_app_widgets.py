@@ -59,9 +59,9 @@ def found(offset: int, *, sure: bool = True, fixed: Path | None = None) -> SyncF
 
 
 def test_the_offset_in_words() -> None:
-    assert sentences(found(0))[0] == "Audio and picture are in step."
+    assert sentences(found(0))[0] == "Audio and video are in step."
     assert sentences(found(5))[0] == "The audio is 5 frames (0.20 s) later than the video."
-    assert sentences(found(-1))[0] == "The audio is 1 frame (0.04 s) earlier than the picture."
+    assert sentences(found(-1))[0] == "The audio is 1 frame (0.04 s) earlier than the video."
     assert "not sure" in sentences(found(5, sure=False))[2]
     assert "nothing was encoded again" in sentences(found(5, fixed=Path("x.mp4")))[2]
 

@@ -58,7 +58,7 @@ def test_manifest(folder: Path, suffix: str, comma: str) -> None:
     [
         ("file\na.mp4\n", "no column 'path'"),
         ("path\tspeaker\na.mp4\t\n", "line 2: 'speaker' is empty"),
-        ("path\tsplit\na.mp4\t../x\n", "line 2: split"),
+        ("path\tsplit\na.mp4\t../x\n", "line 2: invalid split"),
         ("path\n", "no video was found"),
     ],
 )

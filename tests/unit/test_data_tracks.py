@@ -43,13 +43,13 @@ def test_red_stays_red() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_another_number_of_images_is_an_error(face: Image, count: int) -> None:
-    with pytest.raises(DataError, match="2 pictures instead of"):
+    with pytest.raises(DataError, match="2 images instead of"):
         decode_jpegs(encode_jpeg(face) * 2, count)
 
 
 def test_a_damaged_image_is_an_error(face: Image) -> None:
     whole = encode_jpeg(face)
-    with pytest.raises(DataError, match="picture 1"):
+    with pytest.raises(DataError, match="image 1"):
         decode_jpegs(whole + whole[:2] + b"\0" * 40 + whole[-2:], 2)
 
 
@@ -73,7 +73,7 @@ def test_a_track_ends_with_its_audio(speech: Path) -> None:
     total = -(-len(load_audio(speech)) // SAMPLES_PER_FRAME)
     long = track(total - 20, 60)
     shorter, audio = join_audio(long, hear(long, AudioCutter(speech)), 0)
-    assert len(shorter.images) == len(shorter.landmarks) == len(shorter.transforms) == 20
+    assert len(shorter.jpegs) == len(shorter.landmarks) == len(shorter.transforms) == 20
     assert len(audio.samples) == (20 + CONTEXT_FRAMES) * SAMPLES_PER_FRAME
 
 

@@ -171,4 +171,4 @@ def test_the_first_weights_that_can_paint_do_it(redubber: RedubEvaluator, drawn_
 
 def test_a_clip_with_too_few_wide_faces_is_damaged(task: RedubTask) -> None:
     with pytest.raises(DataError, match="29 faces"):
-        Filmed(task.filmed.track, task.filmed.images[1:])
+        Filmed(task.filmed.track, task.filmed.jpegs[1:])

@@ -136,7 +136,7 @@ def test_the_mouths_of_all_frames_are_in_the_part() -> None:
     [
         ("nowhere", "nowhere"),
         ("empty", "holds no warp_talker"),
-        ("sharpener.safetensors", "holds a sharpener, not a talker"),
+        ("sharpener.safetensors", "holds a sharpener, not a paper_talker"),
         ("both", "two talkers"),
         ("warp_talker.safetensors", "half of a talker"),
     ],

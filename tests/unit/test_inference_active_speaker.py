@@ -57,7 +57,7 @@ def test_where_the_audio_does_not_tell_the_largest_speaks_and_it_is_said() -> No
 def test_a_person_by_number_speaks_everywhere_and_nobody_else() -> None:
     seen = tracks(face(0, 0, 0), face(0, 1, 0.3), face(100, 1, 0.3), face(100, 0, 0.3))
     cast = assign_faces(seen, AUDIO, VIDEO, face_index=0)
-    assert cast.audio_tracks == [AUDIO, None, None, AUDIO]
+    assert cast.audio_files == [AUDIO, None, None, AUDIO]
     with pytest.raises(FaceError, match="no person 2: 2 were found"):
         assign_faces(seen, AUDIO, VIDEO, face_index=2)
 
@@ -65,7 +65,7 @@ def test_a_person_by_number_speaks_everywhere_and_nobody_else() -> None:
 def test_people_with_audio_of_their_own() -> None:
     seen = tracks(face(0, 0, 0), face(0, 1, 0), face(100, 2, 0))
     roles = [Assignment(Path("a.wav"), face=0), Assignment(Path("c.wav"), face=2)]
-    assert assign_faces(seen, AUDIO, VIDEO, roles=roles).audio_tracks == [Path("a.wav"), None, Path("c.wav")]
+    assert assign_faces(seen, AUDIO, VIDEO, roles=roles).audio_files == [Path("a.wav"), None, Path("c.wav")]
 
 
 def test_nobody_to_be_seen() -> None:

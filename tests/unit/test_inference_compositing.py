@@ -98,7 +98,9 @@ def test_equals_the_networks_own_image_at_its_own_size() -> None:
     masks = torch.softmax(torch.from_numpy(RANDOM.uniform(0, 3, (1, 6, 64, 96)).astype(np.float32)), 1)
     residual = torch.from_numpy(RANDOM.random((1, 3, 64, 96), dtype=np.float32))
     faces = torch.from_numpy(np.stack([each.image for each in stills])).permute(0, 3, 1, 2)[None].float() / 255
-    wanted = warp_decoder.compose(warp_decoder.WarpFields(flow, masks, residual), faces)[0].permute(1, 2, 0).numpy()
+    wanted = (
+        warp_decoder.compose_output(warp_decoder.WarpFields(flow, masks, residual), faces)[0].permute(1, 2, 0).numpy()
+    )
     ours = next(Composer(identity(stills)).frames(Fields(flow.numpy(), masks.numpy(), residual.numpy())))
     inside = np.s_[REGION_TOP + 16 : REGION_TOP + 54, REGION_LEFT + 16 : REGION_LEFT + 80]
     assert np.abs(ours[inside] - 255 * wanted[16:54, 16:80]).mean() < 1.5

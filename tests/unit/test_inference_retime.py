@@ -96,7 +96,7 @@ def test_what_is_kept_comes_back_and_what_is_damaged_does_not(tmp_path: Path) ->
         assert np.array_equal(a.landmarks, b.landmarks)
         assert np.array_equal(a.fits, b.fits)
     assert [len(person) for person in after.stills] == [1, 1]
-    assert np.array_equal(after.stills[1][0].frame, before.stills[1][0].frame)
+    assert np.array_equal(after.stills[1][0].jpeg, before.stills[1][0].jpeg)
     whole = path.read_bytes()
     for damaged in (whole[:-200], whole[: len(whole) // 2], b"", b"no archive"):
         path.write_bytes(damaged)

@@ -113,7 +113,7 @@ def test_an_edit_of_a_container_that_cannot_carry_credentials(pair, tmp_path) ->
 def test_any_change_is_noticed(signed, tmp_path, where) -> None:
     content = signed.read_bytes()
     at = {
-        "picture": content.rindex(b"mdat") + 200,
+        "image": content.rindex(b"mdat") + 200,
         "index": content.index(b"stts") + 9,
         "mark": content.index(b"Synthetic media"),
         "manifest": content.index(b"trainedAlgorithmicMedia"),

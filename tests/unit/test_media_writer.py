@@ -194,7 +194,7 @@ def test_audio_is_counted_like_read_audio(tmp_path, make_clip, chirp):
 
 def test_copied_audio_keeps_its_start(tmp_path, make_clip, chirp):
     pts = [1000 + 40 * k for k in range(50)]
-    options = {"sound": chirp(1.0, 48_000), "sound_start": 72_000, "sound_rate_hz": 48_000, "sound_codec": "aac"}
+    options = {"audio": chirp(1.0, 48_000), "audio_start": 72_000, "audio_rate_hz": 48_000, "audio_codec": "aac"}
     source = make_clip(tmp_path / "late.mp4", pts, Fraction(1, 1000), **options)
     path = write(tmp_path / "out.mp4", frames=50, audio_source=source)
     assert packets(path, "audio") == packets(source, "audio")

@@ -113,7 +113,7 @@ def test_a_store_that_is_damaged_while_training_is_named(store: Path) -> None:
 
 
 def test_no_store(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a whole sample store"):
+    with pytest.raises(DataError, match="not a complete sample store"):
         load_splits(tmp_path)
 
 

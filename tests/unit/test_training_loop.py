@@ -148,11 +148,11 @@ def test_the_discriminator_learns_beside_the_network_and_is_kept_apart(dist: Dis
     assert all(not torch.equal(tensor, before[name]) for name, tensor in task.discriminator.named_parameters())
     _, kept = read_weights(tmp_path / CHECKPOINT)
     for name, tensor in task.discriminator.state_dict().items():
-        np.testing.assert_array_equal(kept[f"critic.{name}"], tensor.numpy())
-    assert "optimiser.exp_avg.critic.bias" in kept
+        np.testing.assert_array_equal(kept[f"discriminator.{name}"], tensor.numpy())
+    assert "optimiser.exp_avg.discriminator.bias" in kept
     assert set(read_weights(best)[1]) == set(task.network.state_dict())
     train_task(Line(LineConfig()), tmp_path / "line", dist)
-    with pytest.raises(WeightsError, match="does not fit the critic"):
+    with pytest.raises(WeightsError, match="does not fit the discriminator"):
         train_task(Contested(LineConfig(steps=16)), tmp_path / "line", dist, resume=True)
 
 
@@ -252,7 +252,7 @@ def test_a_loss_that_is_no_number_ends_it_and_the_checkpoint_stays(dist: Distrib
             terms = super().terms(network, batch)
             return {**terms, "size": terms["size"] * (float("nan") if self.validations else 1.0)}
 
-    with pytest.raises(TrainingError, match=r"loss of stage line is nan at step 5 \(term size\).*--resume"):
+    with pytest.raises(TrainingError, match=r"loss of task line is nan at step 5 \(term size\).*--resume"):
         train_task(Bursts(LineConfig()), tmp_path, dist)
     assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
     train_task(Line(LineConfig()), tmp_path, dist, resume=True)
@@ -262,7 +262,7 @@ def test_a_loss_that_is_no_number_ends_it_and_the_checkpoint_stays(dist: Distrib
 def test_a_validation_that_is_no_number_ends_it(dist: Distributed, tmp_path: Path) -> None:
     task = Line(LineConfig())
     task.costs = [1.0, float("nan")]
-    with pytest.raises(TrainingError, match="validation of stage line gave nan at step 8"):
+    with pytest.raises(TrainingError, match="validation of task line gave nan at step 8"):
         train_task(task, tmp_path, dist)
     assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
 
@@ -278,9 +278,7 @@ def test_a_full_disk_is_a_reason_and_the_checkpoint_stays(
         return write(path, *rest)
 
     monkeypatch.setattr(state_module, "write_weights", full)
-    with pytest.raises(
-        OutputError, feature_matching=r"checkpoint.safetensors cannot be written: No space left.*--resume"
-    ):
+    with pytest.raises(OutputError, match=r"checkpoint.safetensors cannot be written: No space left.*--resume"):
         train_task(Line(LineConfig()), tmp_path, dist)
     assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
 

@@ -46,7 +46,9 @@ class Framer:
         if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
             raise ValueError(f"a chunk of audio is (n,) floating point, not {chunk.shape} {chunk.dtype}")
         if not np.isfinite(chunk).all():
-            raise MediaError("the audio holds samples that are not finite numbers", "export it again as 16-bit audio")
+            raise MediaError(
+                "the audio contains samples that are not finite numbers", "export it again as 16-bit audio"
+            )
         self._samples += len(chunk)
         return self._advance(chunk)
 

@@ -1,4 +1,4 @@
-"""``speech2vid app``: the page in the browser."""
+"""``speech2vid app``: the web page."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ NEEDED = ("gradio", "websockets")
 
 def app(
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 opens it to the network.")
+        str,
+        typer.Option("--host", metavar="ADDRESS", help="Address to listen on. 0.0.0.0 opens the page to the network."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 for any free one.")] = 7860,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on. 0 picks a free one.")
+    ] = 7860,
     max_upload_mb: Annotated[
-        float, typer.Option("--max-upload-mb", min=1, metavar="MB", help="Largest file that is taken.")
+        float, typer.Option("--max-upload-mb", min=1, metavar="MB", help="Maximum size of an uploaded file.")
     ] = 200,
     max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=1, metavar="S", help="Longest audio or video that is taken.")
+        float, typer.Option("--max-seconds", min=1, metavar="S", help="Maximum duration of an audio or video file.")
     ] = 300,
 ) -> None:
-    """Show a page in the browser: talk, redub, sync, and a face that speaks along with the microphone.
+    """Open a web page for talk, redub and sync, and for a face that speaks live into the microphone.
 
-    The page is for this machine alone unless --host says otherwise; it has no accounts and no encryption. Uploads and
-    results lie in a private folder, which is removed at the end.
+    Only this machine can reach the page unless you set --host. The page has no accounts and no encryption. Uploads and
+    results are kept in a private folder, which is deleted when the page stops. Needs the extra `app`.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -38,10 +41,10 @@ def app(
     from speech2vid.app.settings import Limits
 
     if host not in LOCAL:
-        note("the page has no accounts: whoever reaches this address can use it")
+        note("the page has no accounts: anyone who can reach this address can use it")
     serve(
         host,
         port,
         Limits(max_upload_mb=max_upload_mb, max_seconds=max_seconds, max_stored_mb=20 * max_upload_mb),
-        ready=lambda url: typer.echo(f"the page is at {url} (Ctrl-C ends it)"),
+        ready=lambda url: typer.echo(f"page: {url} (press Ctrl-C to stop)"),
     )

@@ -1,4 +1,4 @@
-"""``speech2vid demo``: the main job on bundled inputs."""
+"""``speech2vid demo``: ``talk`` on bundled inputs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ FACE, SPEECH = "astronaut.jpg", "demo_speech.wav"
 
 
 def demo(
-    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The video.")] = Path("talk.mp4"),
+    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="Output video.")] = Path("talk.mp4"),
     label: LabelFlag = False,
     sign_cert: SignCert = None,
     sign_key: SignKey = None,
     sign_alg: SignAlg = None,
 ) -> None:
-    """Make a talking-face video from a bundled photo and a bundled synthetic voice."""
+    """Generate a talking-face video from a bundled photo and a bundled synthetic voice."""
     from speech2vid.inference.talk import talk
 
     signer = signer_of(sign_cert, sign_key, sign_alg)
     assets = Path(str(resources.files("speech2vid") / "assets"))
     typer.echo(f"face:  {assets / FACE} (NASA portrait of Eileen Collins, public domain)")
-    typer.echo(f"sound: {assets / SPEECH} (a synthetic voice, made with eSpeak NG)")
+    typer.echo(f"audio: {assets / SPEECH} (synthetic voice, made with eSpeak NG)")
     with progress_bar(f"talk → {outfile.name}") as progress:
         result = talk(assets / FACE, assets / SPEECH, outfile, label=label, signer=signer, progress=progress)
     show(result, as_json=False)

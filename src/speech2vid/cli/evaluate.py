@@ -1,4 +1,4 @@
-"""``speech2vid evaluate``: how good are the weights, in numbers."""
+"""``speech2vid evaluate``: metrics of a set of weights."""
 
 from __future__ import annotations
 
@@ -14,44 +14,51 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A sample store, made by prepare.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Sample store created by `prepare`.")],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for metrics.json, table.md, report.html and clips.tsv.")
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="Output folder for metrics.json, table.md, report.html and clips.tsv."
+        ),
     ],
-    split: Annotated[str, typer.Option("--split", help="Which part of the store.")] = "val",
+    split: Annotated[str, typer.Option("--split", help="Split of the store to evaluate on.")] = "val",
     weights: Annotated[
         list[Path] | None,
         typer.Option(
             "--weights",
             metavar="DIR|FILE|package",
-            help="Weights to evaluate: a folder of weight files, a talker's weight file, or the package's own, which "
-            "is the default. Give it again to compare several.",
+            help="Weights to evaluate: a folder of weight files, a talker's weight file, or `package` for the bundled "
+            "weights (the default). Repeat to compare several.",
         ),
     ] = None,
     sharpener: Annotated[
         Path | None,
-        typer.Option("--sharpener", metavar="DIR|FILE", help="A sharpening network, tried behind each of the weights."),
+        typer.Option(
+            "--sharpener", metavar="DIR|FILE", help="Sharpener to apply to the output of each set of weights."
+        ),
     ] = None,
     stills: Annotated[
         Literal["5", "1", "both"],
-        typer.Option("--stills", help="From five stills of the speaker, from one in any mouth state, or each in turn."),
+        typer.Option("--stills", help="Generate from five stills of the speaker, from one, or from each in turn."),
     ] = "both",
     silence: Annotated[
         Literal["hold", "follow"],
-        typer.Option("--silence", help="What the mouth does where nobody speaks, as in talk."),
+        typer.Option("--silence", help="In silence, keep the mouth closed (hold) or follow all audio (follow)."),
     ] = "hold",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Chooses the stills and the other voices.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed for the choice of stills and of mismatched audio.")
+    ] = 0,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks run on.")
+        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Device that runs the networks.")
     ] = "auto",
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that work side by side.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Number of worker processes.")] = 1,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure weights on a sample store: generate every clip again and compare with the truth.
+    """Evaluate weights on a sample store: regenerate every clip and compare it with the real one.
 
-    Each clip of a second or more is made from stills of its speaker and its audio. Next to it stand the truth, the same
-    with the true mouth shapes, with another clip's audio, stills that do not move, and another person's video. A run
-    that was stopped carries on when it is started again.
+    Each clip of at least one second is generated from stills of its speaker and its audio. The report shows it next to
+    baselines: the real clip, the real mouth shapes, another clip's audio, static stills, and another person's video. An
+    interrupted run continues when you start it again.
     """
     from speech2vid.evaluation import evaluate as measure
 
@@ -83,4 +90,4 @@ def _show(evaluation: Evaluation, out: Path) -> None:
     for column, summary in evaluation.summaries.items():
         head, *lines = transposed(summary_table(summary, evaluation.settings["clips"]))
         print_table(COLUMN_TITLES[column], tuple(head), [tuple(line) for line in lines])
-    typer.echo(f"{evaluation.settings['clips']} clips; the report: {out / 'report.html'}")
+    typer.echo(f"{evaluation.settings['clips']} clips; report: {out / 'report.html'}")

@@ -11,13 +11,15 @@ from speech2vid.cli.train import require_extra
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for weight files and graphs.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder for weight files and graphs.")],
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", metavar="FILE|DIR", help="Weight files to export; the package's own by default."),
+        typer.Option(
+            "--weights", metavar="FILE|DIR", help="Weight file or folder to export (default: the bundled weights)."
+        ),
     ] = None,
 ) -> None:
-    """Write networks as ONNX graphs, which point into the weight files next to them. Needs the extra `train`."""
+    """Export networks as ONNX graphs that refer to the weight files next to them. Needs the extra `train`."""
     require_extra("export")
     from speech2vid.training.export import export as write
 

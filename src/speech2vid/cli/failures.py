@@ -1,4 +1,4 @@
-"""How a failure talks to a person: one line that says what and where, one that says what to do; never a traceback.
+"""Report failures: one line that says what went wrong and where, one that says what to do; never a traceback.
 
 Exit codes: 1 for a failure, 130 after Ctrl-C. Wrong usage (2) is reported by Typer.
 """
@@ -24,7 +24,7 @@ _interrupted = False
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C: noted, since a library that is interrupted may raise an error of its own instead of passing it on."""
+    """Record Ctrl-C: an interrupted library may raise an error of its own instead of passing KeyboardInterrupt on."""
     global _interrupted
     _interrupted = True
     raise KeyboardInterrupt
@@ -47,25 +47,25 @@ class ReportingGroup(TyperGroup):
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-    """Reason and hint for any exception, each one line."""
+    """Return the reason and the hint for any exception, each on one line."""
     if isinstance(error, Speech2VidError):
         reason, hint = error.message, error.hint
     elif isinstance(error, KeyboardInterrupt):
-        reason, hint = "stopped", "nothing half-written was left behind"
+        reason, hint = "interrupted", "no partial output was left behind"
     elif isinstance(error, MemoryError):
-        reason, hint = "not enough memory", "close other programs, or use a smaller picture or video"
+        reason, hint = "not enough memory", "close other programs, or use a smaller image or video"
     elif isinstance(error, OSError) and error.filename:
-        reason, hint = f"{error.filename}: {error.strerror}", "check the path, the permissions and the free space"
+        reason, hint = f"{error.filename}: {error.strerror}", "check the path, its permissions and the free disk space"
     elif isinstance(error, OSError) and error.strerror:
-        reason, hint = error.strerror, "check the permissions and the free space"
+        reason, hint = error.strerror, "check the permissions and the free disk space"
     else:
         reason = f"unexpected {type(error).__name__}: {error}"
-        hint = "this is a defect of speech2vid: run `speech2vid --debug …` again and report what it prints"
+        hint = "this is a bug in speech2vid: run the command again as `speech2vid --debug …` and report the output"
     return _one_line(reason), _one_line(hint)
 
 
 def report(message: str, hint: str = "") -> None:
-    """Print a reason, and a hint below it, on standard error."""
+    """Print a reason, and a hint below it, to standard error."""
     print(f"error: {message}", file=sys.stderr)
     if hint:
         print(f"hint: {hint}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``speech2vid info``: versions, devices, weights with their hashes, licences."""
+"""``speech2vid info``: versions, devices, weights with hashes, licences."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def info(as_json: JsonFlag = False) -> None:
 
 
 def collect() -> dict[str, Any]:
-    """Everything that ``info`` shows, as plain values."""
+    """Return everything that ``info`` shows, as JSON values."""
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -50,13 +50,13 @@ def collect() -> dict[str, Any]:
 
 
 def weight_files() -> list[Path]:
-    """The weight files shipped in the package, by name."""
+    """Return the bundled weight files, sorted by name."""
     folder = Path(str(resources.files("speech2vid") / "weights"))
     return sorted(path for path in folder.glob("*") if path.suffix in {".safetensors", ".onnx"})
 
 
 def describe_weights(path: Path) -> dict[str, Any]:
-    """Name, size and sha256 of a weight file, and what its header says of it."""
+    """Return the name, size and SHA-256 of a weight file, and the content of its header."""
     record = {"file": path.name, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     if path.suffix != ".safetensors":
         return record

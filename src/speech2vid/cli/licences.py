@@ -1,4 +1,4 @@
-"""What speech2vid is made of, and under which terms: shown by ``info`` and in docs/licences.md."""
+"""The parts of speech2vid and their licences, shown by ``info`` and in docs/licences.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Licence(NamedTuple):
-    """One part: what it is, its terms, and what they mean for a user."""
+    """One part: its name, its terms, and what they mean for a user."""
 
     part: str
     terms: str
@@ -14,21 +14,25 @@ class Licence(NamedTuple):
 
 
 LICENCES = (
-    Licence("speech2vid (code)", "MIT", "the program; not the weights"),
+    Licence("speech2vid (code)", "MIT", "the program, not the weights"),
     Licence(
         "speech2vid weights",
         "research use only",
-        "trained on video collections offered for research; see MODEL_CARD.md",
+        "trained on video collections offered for research only; see MODEL_CARD.md",
     ),
-    Licence("acoustic model inside the voice weights", "BSD-2-Clause", "CMU Sphinx en-us, Carnegie Mellon University"),
+    Licence(
+        "acoustic model inside the audio-to-mouth weights",
+        "BSD-2-Clause",
+        "CMU Sphinx en-us, Carnegie Mellon University",
+    ),
     Licence("assets/astronaut.jpg", "public domain", "NASA portrait of Eileen Collins; no endorsement is implied"),
     Licence("assets/demo_speech.wav", "CC0-1.0", "synthetic voice, made for this project with eSpeak NG"),
     Licence(
         "dlib 68-landmark model",
         "no commercial use",
-        "trained on iBUG 300-W, whose licence excludes commercial use; the landmarker is replaceable",
+        "trained on iBUG 300-W, whose licence excludes commercial use; the landmarker can be replaced",
     ),
-    Licence("dlib face-recognition model", "CC0-1.0", "public domain dedication by its author"),
+    Licence("dlib face-recognition model", "CC0-1.0", "dedicated to the public domain by its author"),
     Licence("dlib and its HOG face detector", "BSL-1.0", ""),
     Licence("ONNX Runtime", "MIT", ""),
     Licence("NumPy", "BSD-3-Clause", ""),
@@ -36,7 +40,7 @@ LICENCES = (
     Licence(
         "PyAV (wheel)",
         "BSD-3-Clause",
-        "bundles FFmpeg (LGPL-3.0) with x264 and x265 (GPL-2.0): whoever passes these libraries on follows the GPL",
+        "bundles FFmpeg (LGPL-3.0) with x264 and x265 (GPL-2.0): the GPL applies if you redistribute them",
     ),
     Licence("Pillow", "MIT-CMU", ""),
     Licence("safetensors", "Apache-2.0", ""),

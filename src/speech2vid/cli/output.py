@@ -1,4 +1,4 @@
-"""What a command prints: results on standard output, progress on standard error."""
+"""Printing: results go to standard output, progress and notes to standard error."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as a single JSON object.")]
 Advance = Callable[[int, int | None], None]  # (units done, units in all if known)
 
 
 def print_json(record: Mapping[str, Any]) -> None:
-    """Print ``record`` as one JSON object on standard output."""
+    """Print ``record`` as one JSON object to standard output."""
     typer.echo(json.dumps(record, ensure_ascii=False, default=str))
 
 
 def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table on standard output; long cells wrap."""
+    """Print a table to standard output; long cells wrap."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -33,7 +33,7 @@ def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, 
 
 @contextlib.contextmanager
 def progress_bar(title: str, unit: str = "frames") -> Iterator[Advance]:
-    """Show a bar with the speed and the time left on standard error, if that is a terminal.
+    """Show a progress bar with the remaining time on standard error, if that is a terminal.
 
     Yields:
         A function to call with the number of units done and, if known, their total.
@@ -53,5 +53,5 @@ def progress_bar(title: str, unit: str = "frames") -> Iterator[Advance]:
 
 
 def note(line: str) -> None:
-    """Print something the user should know on standard error."""
+    """Print a note for the user to standard error."""
     typer.echo(f"note: {line}", err=True)

@@ -11,7 +11,7 @@ from speech2vid.cli.failures import FAILED, SKIPPED_SOME
 from speech2vid.cli.failures import report as report_failure
 from speech2vid.cli.output import JsonFlag, note, print_json, print_table, progress_bar
 
-MOST_ROWS = 20  # of a table on the terminal
+MOST_ROWS = 20  # of a table in the terminal
 
 if TYPE_CHECKING:
     from speech2vid.data.report import PrepareReport
@@ -22,24 +22,31 @@ def prepare(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Video files, folders, globs in quotes, or a .tsv/.csv with columns path, speaker and split.",
+            help="Video files, folders, quoted glob patterns, or a .tsv/.csv with columns path, speaker and split.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the store. Run again to carry on.")],
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that work side by side.")] = 1,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder of the sample store. Run the command again to continue."),
+    ],
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Number of worker processes.")] = 1,
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option("--engine", help="Work in processes, or as Ray tasks (extra [ray]; RAY_ADDRESS names a cluster)."),
+        typer.Option(
+            "--engine", help="Run in local processes or as Ray tasks (extra `ray`; set RAY_ADDRESS to use a cluster)."
+        ),
     ] = "local",
     sync: Annotated[
         Literal["on", "off"],
-        typer.Option("--sync", help="Correct the audio's offset and find who speaks, or trust the sources."),
+        typer.Option(
+            "--sync", help="Correct the audio offset and detect the active speaker (on), or trust the sources (off)."
+        ),
     ] = "on",
     as_json: JsonFlag = False,
 ) -> None:
-    """Prepare raw video for training: shots, faces, who speaks, samples.
+    """Prepare raw video for training: detect shots, faces and active speakers, and write a sample store.
 
-    A file that cannot be used never stops the run: it is named, with its reason, and the exit code is 3.
+    An unusable file does not stop the run: it is reported with the reason, and the exit code is 3.
     """
     from speech2vid.data.prepare import prepare as work
 
@@ -53,7 +60,7 @@ def prepare(
     else:
         _show(report, out)
     if not report.tracks:
-        report_failure("nothing was kept", "the notes above say why; the faces must be frontal and speak")
+        report_failure("no usable tracks were found", "see the notes above; faces must be roughly frontal and speaking")
         raise typer.Exit(FAILED)
     if report.skipped:
         raise typer.Exit(SKIPPED_SOME)
@@ -61,17 +68,17 @@ def prepare(
 
 def _show(report: PrepareReport, out: Path) -> None:
     record = report.as_dict()
-    typer.echo(f"{out}: {record['tracks_kept']} tracks of {record['files_kept']} files out of {record['files_in']}")
-    typer.echo(f"{record['hours_kept']} hours kept of {record['hours_in']}")
+    typer.echo(f"{out}: {record['tracks_kept']} tracks from {record['files_kept']} of {record['files_in']} files")
+    typer.echo(f"{record['hours_kept']} of {record['hours_in']}")
     rows = [(split, *(str(value) for value in column.values())) for split, column in record["splits"].items()]
     print_table("Splits", ("split", "speakers", "tracks", "samples", "hours"), rows)
     dropped = [(reason, str(count)) for reason, count in record["tracks_dropped"].items()]
     if dropped:
-        print_table("Dropped", ("reason", "tracks"), dropped)
+        print_table("Rejected tracks", ("reason", "tracks"), dropped)
     moved = [tuple(str(value) for value in each.values()) for each in record["offsets"][:MOST_ROWS]]
     if moved:
         more = f", the first {MOST_ROWS} of {len(record['offsets'])}" if len(record["offsets"]) > MOST_ROWS else ""
-        print_table(f"Audio moved{more}", ("file", "frames late", "seconds late", "confidence"), moved)
+        print_table(f"Corrected audio offsets{more}", ("file", "frames late", "seconds late", "confidence"), moved)
     if report.frames:
         speeds = [(stage, f"{s:.1f}", f"{report.frames / s:.0f}") for stage, s in report.stage_s.items()]
-        print_table("Work of this run", ("stage", "seconds", "frames a second"), speeds)
+        print_table("Time spent", ("stage", "seconds", "frames per second"), speeds)

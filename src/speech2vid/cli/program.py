@@ -1,4 +1,4 @@
-"""The program: its commands, its global options, and the order in which they are shown."""
+"""The program: its commands in the order of --help, and its global options."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ COMMANDS = (demo, talk, redub, app, serve, prepare, validate, sync, train, evalu
 program = typer.Typer(
     name="speech2vid",
     cls=ReportingGroup,
-    help="A photo and a voice become a video of that face saying it.",
-    epilog="Exit codes: 0 done; 1 failed, with a reason; 2 wrong usage; 3 done, but some inputs were skipped.",
+    help="Turn a photo and a voice into a talking-face video, or give a video a new voice.",
+    epilog="Exit codes: 0 success; 1 failure, with a reason; 2 wrong usage; 3 success, but some inputs were skipped.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,7 +48,7 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", hidden=True, help="Show tracebacks and every log line.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", hidden=True, help="Show tracebacks and all log lines.")] = False,
 ) -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s: %(message)s")
 

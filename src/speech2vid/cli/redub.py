@@ -1,4 +1,4 @@
-"""``speech2vid redub``: a video and new audio → the video in which the mouth follows the new audio."""
+"""``speech2vid redub``: a video and new audio → the same video with the mouth following the new audio."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from speech2vid.cli.talk import Crf, Device, Weights, show
 
 
 def redub(
-    video: Annotated[Path, typer.Option("--video", metavar="FILE", help="The video to re-dub.")],
-    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What is said now: any file with audio.")],
-    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The new video: .mp4, .mov or .mkv.")],
+    video: Annotated[Path, typer.Option("--video", metavar="FILE", help="Video to re-dub.")],
+    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="New speech: any file with audio.")],
+    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="Output video: .mp4, .mov or .mkv.")],
     blend: Annotated[
         Literal["network", "poisson"],
-        typer.Option("--blend", help="How the new mouth is laid in: by the blending network or by Poisson editing."),
+        typer.Option(
+            "--blend", help="How to blend the new mouth into the frame: Poisson editing or the blending network."
+        ),
     ] = "poisson",
     region: Annotated[
-        Literal["lower", "face"], typer.Option("--region", help="What --blend poisson may change of the face.")
+        Literal["lower", "face"],
+        typer.Option("--region", help="Region that --blend poisson may change: the lower face or the whole face."),
     ] = "lower",
     length: Annotated[
         Literal["audio", "video", "shortest"],
         typer.Option(
             "--length",
             help="Output duration: audio, video or shortest. "
-            "Past its end the video's last moments are played back and forth.",
+            "If the audio is longer than the video, the last seconds of the video play back and forth.",
         ),
     ] = "audio",
     face_index: Annotated[
@@ -36,29 +39,33 @@ def redub(
         typer.Option(
             "--face-index",
             min=0,
-            help="The person who speaks, numbered from 0 by appearance and from left to right "
+            help="Person to re-dub, numbered from 0 in order of appearance, then left to right "
             "(default: detected from the audio).",
         ),
     ] = None,
     speakers: Annotated[
         Path | None,
         typer.Option(
-            "--speakers", metavar="MAP.toml", help="Which person says which recording; --audio is what is heard."
+            "--speakers",
+            metavar="MAP.toml",
+            help="TOML file that assigns a recording to each speaker; --audio is what is heard.",
         ),
     ] = None,
     preview: Annotated[
         Path | None,
-        typer.Option("--preview", metavar="PNG", help="Only one picture with its new mouth, beside the old one."),
+        typer.Option(
+            "--preview", metavar="PNG", help="Write a before-and-after image of a single frame instead of a video."
+        ),
     ] = None,
     silence: Annotated[
         Literal["hold", "follow"],
-        typer.Option("--silence", help="Where nobody speaks: hold the mouth closed, or follow all audio."),
+        typer.Option("--silence", help="In silence, keep the mouth closed (hold) or follow all audio (follow)."),
     ] = "hold",
     crf: Crf = 18,
     device: Device = "auto",
     weights: Weights = None,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither use nor keep what is found out about the video.")
+        bool, typer.Option("--no-cache", help="Do not read or write the cached analysis of the video.")
     ] = False,
     label: LabelFlag = False,
     sign_cert: SignCert = None,
@@ -66,10 +73,10 @@ def redub(
     sign_alg: SignAlg = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make the speaker of a video say another recording.
+    """Re-dub a video: make its speaker's mouth follow a new recording.
 
-    Only the lower face of who speaks is changed. Size, frame times, colours, subtitles and further audio tracks of the
-    video are kept; the new file carries a mark that it is synthetic. See docs/redub.md.
+    Only the lower face of the speaker changes. Frame size, frame times, colours, subtitles and additional audio tracks
+    are kept. The output is marked as synthetic. See docs/redub.md.
     """
     from speech2vid.inference.redub import redub as make
 

@@ -1,4 +1,4 @@
-"""``speech2vid serve``: the endpoint for programs."""
+"""``speech2vid serve``: the HTTP endpoint."""
 
 from __future__ import annotations
 
@@ -16,23 +16,28 @@ NEEDED = ("starlette", "uvicorn", "websockets", "python_multipart")
 
 def serve(
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 opens it to the network.")
+        str,
+        typer.Option(
+            "--host", metavar="ADDRESS", help="Address to listen on. 0.0.0.0 opens the endpoint to the network."
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 for any free one.")] = 7861,
-    streams: Annotated[int, typer.Option("--streams", min=1, help="Live streams at the same time.")] = 2,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on. 0 picks a free one.")
+    ] = 7861,
+    streams: Annotated[int, typer.Option("--streams", min=1, help="Maximum number of concurrent live streams.")] = 2,
     max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=1, metavar="S", help="Longest audio that POST /talk takes.")
+        float, typer.Option("--max-seconds", min=1, metavar="S", help="Maximum duration of the audio in POST /talk.")
     ] = 300,
     max_upload_mb: Annotated[
-        float, typer.Option("--max-upload-mb", min=1, metavar="MB", help="Largest request that POST /talk takes.")
+        float, typer.Option("--max-upload-mb", min=1, metavar="MB", help="Maximum size of a POST /talk request.")
     ] = 100,
     device: Device = "auto",
     weights: Weights = None,
 ) -> None:
-    """Serve programs: POST /talk makes a video, the WebSocket /live frames while the audio is coming in.
+    """Serve an HTTP endpoint: POST /talk returns a video, the WebSocket /live returns frames while audio arrives.
 
-    docs/endpoint.md describes both. For this machine alone unless --host says otherwise; there are no accounts and no
-    encryption. Needs the extra `serve`.
+    docs/endpoint.md describes both. Only this machine can reach the endpoint unless you set --host. The endpoint has no
+    accounts and no encryption. Needs the extra `serve`.
     """
     missing = [name.replace("_", "-") for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -44,12 +49,12 @@ def serve(
     from speech2vid.app.serving import serve as run
 
     if host not in LOCAL:
-        note("the endpoint has no accounts: whoever reaches this address can use it")
+        note("the endpoint has no accounts: anyone who can reach this address can use it")
     run(
         host,
         port,
         EndpointLimits(max_upload_mb=max_upload_mb, max_seconds=max_seconds, streams=streams),
         device=device,
         weights=weights,
-        ready=lambda url: typer.echo(f"the endpoint is at {url} (Ctrl-C ends it)"),
+        ready=lambda url: typer.echo(f"endpoint: {url} (press Ctrl-C to stop)"),
     )

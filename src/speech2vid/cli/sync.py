@@ -1,4 +1,4 @@
-"""``speech2vid sync``: by how much is the audio late, and the file without it."""
+"""``speech2vid sync``: measure and correct the offset between audio and video."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
 if TYPE_CHECKING:
     from speech2vid.faces import SyncMeasure
 
-AGREE_FRAMES = 1  # of 1/25 s: as near as a window can be expected to tell
+AGREE_FRAMES = 1  # of 1/25 s: the precision of one window
 
 
 def sync(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video of somebody who speaks.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video of a person speaking.")],
     fix: Annotated[
         Path | None,
         typer.Option(
-            "--fix", metavar="OUT.mp4", help="Write the video with its audio moved into place: .mp4, .mov or .mkv."
+            "--fix", metavar="OUT.mp4", help="Also write the video with the offset corrected: .mp4, .mov or .mkv."
         ),
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", metavar="DIR", help="Folder of weight files instead of the package's own."),
+        typer.Option("--weights", metavar="DIR", help="Folder of weight files (default: the bundled weights)."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure by how much the audio is later than the video, from the lips of those who speak.
+    """Measure how far the audio lags behind the video, from the lips of the speakers.
 
-    Counted in seconds and in the video's own frames; negative where the audio is early. With --fix nothing is encoded
-    again. Nothing is written when the measurement is not sure.
+    The offset is printed in seconds and in frames of the video; it is negative if the audio is early. --fix shifts the
+    audio without re-encoding anything, and writes nothing if the measurement is not confident.
     """
     from fractions import Fraction
 
@@ -45,7 +45,7 @@ def sync(
         measure = measure_sync(video, SyncNetworks(weights), progress)
     sure = measure.confidence >= CONFIDENT
     if not sure:
-        note(f"confidence {measure.confidence:.2f} is below {CONFIDENT}: the lips may not be those of the voice")
+        note(f"confidence {measure.confidence:.2f} is below {CONFIDENT}: the visible face may not be the one speaking")
     if as_json:
         print_json(record(measure, sure))
     else:
@@ -53,15 +53,16 @@ def sync(
     if fix is not None:
         if not sure:
             raise FaceError(
-                f"{fix} was not written: the offset of {video} is not sure", "the speaker's face must be seen"
+                f"{fix} was not written: the offset of {video} could not be measured with confidence",
+                "use a video in which the speaker's face is visible and roughly frontal",
             )
         shift_audio(video, fix, Fraction(-round(1000 * measure.offset_s), 1000))
         if not as_json:
-            typer.echo(f"{fix}: the audio moved by {-measure.offset_s:+.2f} s")
+            typer.echo(f"{fix}: audio shifted by {-measure.offset_s:+.2f} s")
 
 
 def record(measure: SyncMeasure, sure: bool) -> dict[str, Any]:
-    """The measurement as JSON values; the curve is over frames of 1/25 s."""
+    """Return the measurement as JSON values; the curve counts frames of 1/25 s."""
     from speech2vid.constants import FRAME_RATE_HZ
     from speech2vid.faces.sync import OFFSETS
 
@@ -92,8 +93,8 @@ def show(video: Path, measure: SyncMeasure) -> None:
     word = "later" if measure.offset_s > 0 else "earlier"
     if frames:
         plural = "frames" if frames > 1 else "frame"
-        typer.echo(f"{video}: the audio is {frames} {plural} ({abs(measure.offset_s):.2f} s) {word} than the picture")
+        typer.echo(f"{video}: the audio is {frames} {plural} ({abs(measure.offset_s):.2f} s) {word} than the video")
     else:
-        typer.echo(f"{video}: audio and picture are in step")
+        typer.echo(f"{video}: audio and video are in sync")
     agree = float((abs(measure.window_offsets - measure.offset_s * FRAME_RATE_HZ) <= AGREE_FRAMES).mean())
     typer.echo(f"confidence {measure.confidence:.2f}; {agree:.0%} of {len(measure.starts)} one-second windows agree")

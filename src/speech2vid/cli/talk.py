@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from speech2vid.inference.talk import TalkResult
     from speech2vid.inference.talkers.warp import TalkerNetworks
 
-Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of the video: 0 is lossless, 51 the worst.")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks run on.")]
+Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="H.264 quality: 0 is lossless, 51 is worst.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Device that runs the networks.")]
 AnyDevice = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
-    typer.Option("--device", help="What the networks run on; mps (Apple) needs --engine torch."),
+    typer.Option("--device", help="Device that runs the networks. mps (Apple) needs --engine torch."),
 ]
 Engine = Annotated[
     Literal["onnx", "torch"],
-    typer.Option("--engine", help="What runs the networks: ONNX Runtime, or PyTorch of the extra `train`."),
+    typer.Option("--engine", help="Runtime for the networks: ONNX Runtime, or PyTorch (extra `train`)."),
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="DIR", help="Folder of weight files instead of the package's own.")
+    Path | None, typer.Option("--weights", metavar="DIR", help="Folder of weight files (default: the bundled weights).")
 ]
 
 
@@ -36,23 +36,31 @@ def talk(
     face: Annotated[
         list[Path],
         typer.Option(
-            "--face", metavar="IMG|VIDEO", help="A photo; repeat it for up to five of the same person; or one video."
+            "--face",
+            metavar="IMG|VIDEO",
+            help="Photo of the face. Repeat for up to five photos of one person, or give one video.",
         ),
     ],
-    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="What the face says: any file with audio.")],
-    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="The video: .mp4, .mov or .mkv.")],
-    crop: Annotated[bool, typer.Option("--crop", help="The aligned face alone instead of the whole picture.")] = False,
+    audio: Annotated[Path, typer.Option("--audio", metavar="FILE", help="Speech: any file with audio.")],
+    outfile: Annotated[Path, typer.Option("--outfile", metavar="OUT.mp4", help="Output video: .mp4, .mov or .mkv.")],
+    crop: Annotated[
+        bool, typer.Option("--crop", help="Output only the aligned face instead of the whole image.")
+    ] = False,
     silence: Annotated[
         Literal["hold", "follow"],
-        typer.Option("--silence", help="Where nobody speaks: hold the mouth closed, or follow all audio."),
+        typer.Option("--silence", help="In silence, keep the mouth closed (hold) or follow all audio (follow)."),
     ] = "hold",
     face_index: Annotated[
         int | None,
-        typer.Option("--face-index", min=0, help="Which face, counted from the left from 0; else the largest."),
+        typer.Option(
+            "--face-index",
+            min=0,
+            help="Which face to animate, counted from the left, starting at 0 (default: the largest).",
+        ),
     ] = None,
     crf: Crf = 18,
     max_size_px: Annotated[
-        int, typer.Option("--max-size", min=64, metavar="PX", help="Longest side of the video.")
+        int, typer.Option("--max-size", min=64, metavar="PX", help="Maximum length of the longer side of the video.")
     ] = 1920,
     engine: Engine = "onnx",
     device: AnyDevice = "auto",
@@ -65,7 +73,7 @@ def talk(
 ) -> None:
     """Animate a face photo to speak an audio recording.
 
-    The video has 25 frames a second, the size of the first photo, the given audio, and a mark that it is synthetic.
+    The video has 25 frames per second and the size of the first photo. It is marked as synthetic.
     """
     from speech2vid.inference.talk import talk as make
 
@@ -93,9 +101,9 @@ def talk(
 
 
 def torch_networks(weights: Path | None, device: str) -> TalkerNetworks:
-    """The talker's networks on PyTorch."""
+    """Return the talker's networks on PyTorch."""
     if find_spec("torch") is None:
-        raise MissingExtraError("--engine torch needs torch", "install the extra: pip install 'speech2vid[train]'")
+        raise MissingExtraError("--engine torch needs PyTorch", "install the extra: pip install 'speech2vid[train]'")
     from speech2vid.inference.talkers.warp import TalkerNetworks
     from speech2vid.runtime.torch import torch_loader
 
@@ -103,7 +111,7 @@ def torch_networks(weights: Path | None, device: str) -> TalkerNetworks:
 
 
 def show(result: TalkResult | RedubResult, *, as_json: bool) -> None:
-    """Print what was made and how fast."""
+    """Print the notes, the output file and the speed."""
     for line in result.notes:
         note(line)
     if as_json:
@@ -112,4 +120,4 @@ def show(result: TalkResult | RedubResult, *, as_json: bool) -> None:
     spent = sum(result.stage_seconds.values()) or 1.0
     shares = ", ".join(f"{stage} {seconds / spent:.0%}" for stage, seconds in result.stage_seconds.items())
     typer.echo(f"{result.outfile}: {result.frames} frames, {result.seconds:.2f} s")
-    typer.echo(f"{result.fps_end_to_end:.1f} frames a second, everything included; work: {shares}")
+    typer.echo(f"{result.fps_end_to_end:.1f} frames per second end to end; time spent: {shares}")

@@ -26,33 +26,32 @@ def train(
         Literal["talker", "sharpener", "sync", "identity", "redubber"],
         typer.Argument(metavar="WHAT", help="What to train: talker, sharpener, sync, identity or redubber."),
     ],
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A sample store, made by prepare.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Sample store created by `prepare`.")],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for checkpoints, logs, pictures and the weights.")
+        Path,
+        typer.Option("--out", metavar="DIR", help="Output folder for checkpoints, logs, sample images and weights."),
     ],
     config: Annotated[
         str | None,
         typer.Option(
             "--config",
             metavar="NAME|FILE.toml",
-            help="talker: default (what is shipped), compact-upsample, content or paper (the paper's network), toy; "
-            "sharpener: sharpener; sync: sync, sync-contrastive; identity: identity; redubber: redubber (what is "
-            "shipped), compact-audio or paper (the paper's network), toy; or a file.",
+            help="Preset or TOML file. Presets for talker: default (the bundled network), compact-upsample, content, "
+            "paper (the paper's network), toy; sharpener: sharpener; sync: sync, sync-contrastive; identity: identity; "
+            "redubber: redubber (the bundled network), compact-audio, paper (the paper's network), toy.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Carry on where --out was stopped.")] = False,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="What the networks are trained on.")
-    ] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted training in --out.")] = False,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Device to train on.")] = "auto",
     stream: Annotated[
         bool,
-        typer.Option("--stream", help="Read faces from the store as needed, also where they would fit into memory."),
+        typer.Option("--stream", help="Read faces from the store on demand even if they would fit into memory."),
     ] = False,
 ) -> None:
     """Train networks on a sample store. Needs the extra `train`.
 
-    The weights that are best on the split val come into OUT/weights, ready for talk --weights. For several processes
-    or machines: torchrun --no-python --nproc-per-node N speech2vid train …
+    The weights with the best validation result are written to OUT/weights. To train in several processes or on several
+    machines: torchrun --no-python --nproc-per-node N speech2vid train …
     """
     require_extra("train")
     from speech2vid.training.config import load_config
@@ -74,7 +73,7 @@ def train(
 
 
 def require_extra(command: str) -> None:
-    """Raise MissingExtraError unless everything of the extra [train] is there."""
+    """Raise MissingExtraError unless all packages of the extra `train` are installed."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise MissingExtraError(

@@ -1,4 +1,4 @@
-"""``speech2vid validate``: is a sample store whole?"""
+"""``speech2vid validate``: check a sample store."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from speech2vid.cli.output import JsonFlag, print_json
 
 
 def validate(
-    store: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that prepare made.")],
+    store: Annotated[Path, typer.Argument(metavar="DIR", help="Sample store created by `prepare`.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Read every sample of a store: names, sizes, hashes, shapes, images. The first fault is named."""
+    """Check every sample of a store: names, sizes, hashes, shapes and images. Report the first fault."""
     from speech2vid.data.store import SampleStore
 
     opened = SampleStore(store)
@@ -23,4 +23,4 @@ def validate(
     if as_json:
         print_json({name: record[name] for name in ("tracks_kept", "hours_kept", "splits")})
     else:
-        typer.echo(f"{store}: whole; {record['tracks_kept']} tracks, {record['hours_kept']} hours")
+        typer.echo(f"{store}: valid; {record['tracks_kept']} tracks, {record['hours_kept']} hours")

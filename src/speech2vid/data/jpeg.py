@@ -45,13 +45,13 @@ def decode_jpegs(motion_jpeg: bytes, count: int, size_px: int = FACE_PX) -> Fram
     """
     jpegs = split_jpegs(motion_jpeg)
     if len(jpegs) != count:
-        raise DataError(f"{len(jpegs)} pictures instead of {count}")
+        raise DataError(f"{len(jpegs)} images instead of {count}")
     frames = np.empty((count, size_px, size_px, 3), np.uint8)
     for index, jpeg in enumerate(jpegs):
         try:
             frames[index] = decode_jpeg(jpeg, size_px)
         except DataError as error:
-            raise DataError(f"picture {index} is damaged") from error
+            raise DataError(f"image {index} is damaged") from error
     return frames
 
 
@@ -59,5 +59,5 @@ def decode_jpeg(jpeg: bytes, size_px: int) -> Image:
     """One JPEG → (size, size, 3) uint8 RGB. DataError where it is damaged or of another size."""
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None or image.shape != (size_px, size_px, 3):
-        raise DataError("a picture is damaged")
+        raise DataError("an image is damaged")
     return np.asarray(image, np.uint8)

@@ -90,7 +90,7 @@ def prepare(
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{out} cannot be made a folder: {error.strerror}", "choose another --out") from error
+        raise OutputError(f"the folder {out} cannot be created: {error.strerror}", "choose another --out") from error
     if finished is not None:
         _take_apart(finished, out, work)
     stage_s, frames = _work(identified, work, work_through_by(engine), jobs, sync, on_progress)
@@ -125,10 +125,10 @@ def _finished(out: Path) -> PrepareReport | None:
     try:
         report = PrepareReport.read(out)
     except DataError as error:
-        log.warning("%s; it is prepared from the beginning", error.message)
+        log.warning("%s; preparing the store from scratch", error.message)
         return None
     if report.format != FORMAT:
-        log.warning("%s is a store of format %s, not %s; it is prepared from the beginning", out, report.format, FORMAT)
+        log.warning("%s is a store of format %s, not %s; preparing it from scratch", out, report.format, FORMAT)
         return None
     whole = all(_size(out / shard.name) == shard.size_bytes for shard in report.shards)
     return report if whole else None
@@ -163,7 +163,7 @@ def _take_apart(report: PrepareReport, out: Path, work: Path) -> None:
                 outcome = replace(entry.outcome, embeddings=embeddings.get(entry.sha256, []))
                 write_outcome(work, entry.sha256, outcome)
     except DataError as error:
-        log.warning("%s; its files are prepared again", error.message)
+        log.warning("%s; preparing its files again", error.message)
     for name in (MANIFEST, REPORT, PAGE, FILES, *(shard.name for shard in report.shards)):
         (out / name).unlink(missing_ok=True)
 

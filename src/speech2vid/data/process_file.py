@@ -239,13 +239,15 @@ def usable_size(track: FaceTrack) -> float:
         Dropped: the track is too short, the face too small or turned too far.
     """
     if len(track) < MIN_TRACK_FRAMES:
-        raise Rejected(Reason.TOO_SHORT, f"a face for {len(track)} frames; {MIN_TRACK_FRAMES} are needed")
+        raise Rejected(
+            Reason.TOO_SHORT, f"the face is visible for {len(track)} frames; at least {MIN_TRACK_FRAMES} are required"
+        )
     face_px = face_size_px(track)
     if face_px < MIN_FACE_PX:
-        raise Rejected(Reason.TOO_SMALL, f"a face of {face_px:.0f} px; {MIN_FACE_PX} are needed")
+        raise Rejected(Reason.TOO_SMALL, f"the face is {face_px:.0f} px wide; at least {MIN_FACE_PX} px are required")
     turned = mean_turn(track)
     if turned > MAX_TURN:
-        raise Rejected(Reason.PROFILE, f"the head is turned by {turned:.2f}; up to {MAX_TURN} can be used")
+        raise Rejected(Reason.PROFILE, f"the head is turned by {turned:.2f}; the maximum is {MAX_TURN}")
     return face_px
 
 
@@ -272,7 +274,7 @@ def probe_source(path: Path) -> MediaInfo:
         raise Rejected(Reason.NO_AUDIO, "the file has no audio stream")
     if info.frame_rate_hz is not None and info.frame_rate_hz < MIN_RATE_HZ:
         rate_hz = float(info.frame_rate_hz)
-        raise Rejected(Reason.LOW_FRAME_RATE, f"{rate_hz:.3g} pictures a second; {MIN_RATE_HZ} are needed")
+        raise Rejected(Reason.LOW_FRAME_RATE, f"{rate_hz:.3g} frames per second; at least {MIN_RATE_HZ} are required")
     return info
 
 
@@ -288,7 +290,7 @@ def skip_blank(path: Path) -> None:
             return
         looked_at += 1
     if looked_at >= BLANK_KEYFRAMES:
-        raise Rejected(Reason.BLANK, f"every key frame is of one colour ({looked_at} of them)")
+        raise Rejected(Reason.BLANK, f"each of the {looked_at} key frames is a single colour")
 
 
 def describe(key: str, sha256: str, track: FaceTrack, audio: TrackAudio) -> TrackRecord:

@@ -119,7 +119,7 @@ class TrackRecord:
         sha256: of the source file.
         start_s: presentation time of the first frame in the source.
         face_px: median side of the source square that became the 112 px face: how much detail there was.
-        turn: mean sideways turn of the head, 0 frontal – 1.
+        turn: mean sideways head turn, 0 (frontal) – 1.
         sharpness: mean over the frames of ``frontend.sharpness``.
         opening_std: standard deviation of the lip opening, px of the aligned face.
         versions: of the format and of the programs that made it.

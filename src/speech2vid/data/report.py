@@ -52,7 +52,7 @@ class PrepareReport:
 
     @property
     def skipped(self) -> list[FileEntry]:
-        """Files of which nothing was kept."""
+        """Files without usable tracks."""
         return [entry for entry in self.files if not entry.outcome.tracks]
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,13 +117,14 @@ class PrepareReport:
             DataError: not a whole store, or one of another format.
         """
         if not (folder / MANIFEST).is_file():
-            raise DataError(f"{folder} is not a whole sample store: it has no {MANIFEST}", _hint(folder))
+            raise DataError(f"{folder} is not a complete sample store: it has no {MANIFEST}", _hint(folder))
         try:
             report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
             lacking = [] if report["format"] == FORMAT else READABLE.get(report["format"])
             if lacking is None:
                 raise DataError(
-                    f"{folder} is a sample store of format {report['format']}, not {FORMAT}", "prepare it again"
+                    f"{folder} is a sample store of format {report['format']}, not {FORMAT}",
+                    "prepare it again with this version",
                 )
             columns = [name for name in _TRACK_COLUMNS if name not in lacking]
             files = [_file_entry(row) for row in _rows(folder / FILES, _FILE_COLUMNS)]
@@ -156,7 +157,7 @@ def outcome_from_json(text: bytes) -> FileOutcome:
 
 
 def _hint(folder: Path) -> str:
-    return f"run `speech2vid prepare … --out {folder}`; what is done already is not done again"
+    return f"run `speech2vid prepare … --out {folder}`; finished files are not prepared again"
 
 
 def _track_row(entry: TrackEntry) -> list[str]:

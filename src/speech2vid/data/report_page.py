@@ -63,28 +63,28 @@ def report_page(report: PrepareReport, sheet: ContactSheet) -> bytes:
     tracks = report.tracks
     plots = (
         ("face size, source px", [track.face_px for track in tracks]),
-        ("turn of the head, 0 frontal – 1", [track.turn for track in tracks]),
-        ("length of track, s", [track.seconds for track in tracks]),
-        ("audio later than picture, s (corrected)", [track.offset_s for track in tracks]),
-        ("confidence that this face speaks", [track.confidence for track in tracks]),
+        ("head turn, 0 (frontal) – 1", [track.turn for track in tracks]),
+        ("track duration, s", [track.seconds for track in tracks]),
+        ("audio offset, s (corrected)", [track.offset_s for track in tracks]),
+        ("confidence that this person speaks", [track.confidence for track in tracks]),
     )
     splits = [(name, *column.values()) for name, column in record["splits"].items()]
     skipped = [(each["source"], each["reason"], each["detail"]) for each in record["skipped"]]
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>Sample store</title><style>{STYLE}</style>",
         "<h1>Sample store</h1>",
-        f"<p>{record['tracks_kept']} tracks of {record['files_kept']} files out of {record['files_in']}; "
-        f"{record['hours_kept']} hours kept of {record['hours_in']}.</p>",
+        f"<p>{record['tracks_kept']} tracks from {record['files_kept']} of {record['files_in']} files; "
+        f"{record['hours_kept']} of {record['hours_in']}.</p>",
         "<h2>Splits (Table 1)</h2>",
         _table(("split", "speakers", "tracks", "samples", "hours"), splits),
-        "<h2>Left out</h2>",
+        "<h2>Rejected</h2>",
         _table(("reason", "count"), list(record["tracks_dropped"].items())),
         "<h2>Tracks kept</h2>",
         *(_histogram(title, values) for title, values in plots if values),
         "<h2>Contact sheet</h2><div class=faces>",
         *(_contact(key, jpeg) for key, jpeg in sheet.faces),
         "</div>",
-        "<h2>Files of which nothing was kept</h2>",
+        "<h2>Files without usable tracks</h2>",
         _table(("file", "reason", "detail"), skipped[:SKIPPED_ROWS]),
         f"<p>… and {len(skipped) - SKIPPED_ROWS} more in files.tsv.</p>" if len(skipped) > SKIPPED_ROWS else "",
         "</html>\n",

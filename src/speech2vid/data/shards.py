@@ -45,7 +45,7 @@ TRANSFORMS = "transforms.npy"
 KEYS = {"audio_lead_frames": "sound_lead_frames"}  # field of a record → its key in format 3, where it differs
 FIELDS = {key: field for field, key in KEYS.items()}
 MEMBERS = (CONTEXT, FACES, RECORD, ALIGNED, AUDIO, SOURCE, TRANSFORMS)
-PREPARE_AGAIN = "prepare the store again; what is whole is kept"
+PREPARE_AGAIN = "run prepare on the store again; intact parts are kept"
 
 NO_FRAMES = np.empty((0, FACE_PX, FACE_PX, 3), np.uint8)
 NO_CONTEXT = np.empty((0, CONTEXT_FACE_PX, CONTEXT_FACE_PX, 3), np.uint8)
@@ -213,7 +213,9 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}", "check free space and permissions") from error
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}", "check the free disk space and the permissions"
+        ) from error
 
 
 def read_samples(path: Path, sha256: str | None = None) -> Iterator[tuple[str, Members]]:
@@ -241,9 +243,9 @@ def read_samples_at(path: Path, sha256: str | None = None) -> Iterator[tuple[str
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", PREPARE_AGAIN) from error
     except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path} is damaged or cut short: {error}", PREPARE_AGAIN) from error
+        raise DataError(f"{path} is damaged or truncated: {error}", PREPARE_AGAIN) from error
     if sha256 is not None and file.sha256.hexdigest() != sha256:
-        raise DataError(f"{path} is damaged: its content is not what was written", PREPARE_AGAIN)
+        raise DataError(f"{path} is damaged: its content does not match its checksum", PREPARE_AGAIN)
 
 
 def _grouped(archive: tarfile.TarFile) -> Iterator[tuple[str, Members, Places]]:

@@ -49,7 +49,7 @@ def expand(sources: Sequence[str | Path]) -> list[Source]:
     if not found:
         raise DataError(
             f"no video was found in {', '.join(map(str, sources))}",
-            f"name video files, a folder of them, a glob in quotes, or a manifest ({' or '.join(MANIFESTS)})",
+            f"give video files, a folder, a quoted glob pattern, or a manifest ({' or '.join(MANIFESTS)})",
         )
     return _with_splits(sorted(found.values(), key=lambda each: (each.name, str(each.path))))
 
@@ -70,7 +70,7 @@ def _files(folder: Path) -> Iterator[Path]:
     """All files below a folder; links to folders are not followed. What may not be opened is named in the log."""
 
     def unreadable(error: OSError) -> None:
-        log.warning("%s is left out: %s", error.filename, error.strerror)
+        log.warning("skipping %s: %s", error.filename, error.strerror)
 
     for place, _, names in os.walk(folder, onerror=unreadable):
         yield from (each for each in (Path(place, name) for name in names) if _is_file(each))
@@ -103,7 +103,7 @@ def _read_manifest(manifest: Path) -> list[Source]:
     if rows and "path" not in rows[0]:
         raise DataError(
             f"{manifest} has no column 'path', only {', '.join(map(repr, rows[0]))}",
-            "the first line names the columns: path, and if known speaker and split",
+            "the first line must name the columns: path and, if known, speaker and split",
         )
     sources = []
     for number, row in enumerate(rows, start=2):
@@ -112,7 +112,7 @@ def _read_manifest(manifest: Path) -> list[Source]:
                 raise DataError(f"{manifest}, line {number}: '{column}' is empty", "fill it in, or remove the column")
         split = row.get("split")
         if split is not None and not SPLIT_NAME.fullmatch(split):
-            raise DataError(f"{manifest}, line {number}: split {split!r}", "use letters, digits, - and _")
+            raise DataError(f"{manifest}, line {number}: invalid split {split!r}", "use letters, digits, - and _")
         name = Path(row["path"])
         speaker = row.get("speaker") or ""
         sources.append(Source(name.as_posix().lstrip("/"), manifest.parent / name, speaker, split))

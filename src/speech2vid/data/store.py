@@ -125,4 +125,6 @@ class SampleStore:
         if size_bytes is None:
             raise DataError(f"{path} is missing", PREPARE_AGAIN)
         if size_bytes != shard.size_bytes:
-            raise DataError(f"{path} has {size_bytes} bytes instead of {shard.size_bytes}: cut short?", PREPARE_AGAIN)
+            raise DataError(
+                f"{path} is damaged: it has {size_bytes} bytes instead of {shard.size_bytes}", PREPARE_AGAIN
+            )

@@ -61,7 +61,7 @@ class StoredFaces:
             raise DataError(f"{self.path} cannot be read: {error.strerror}", PREPARE_AGAIN) from error
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if len(data) == size else None
         if image is None or image.shape != self.shape[1:]:
-            raise DataError(f"{self.path} is damaged: face {number} of a track is no picture", PREPARE_AGAIN)
+            raise DataError(f"{self.path} is damaged: face {number} of a track is not an image", PREPARE_AGAIN)
         return np.asarray(image, np.uint8)
 
 
@@ -71,7 +71,7 @@ def stored_track(path: Path, members: Members, places: Places) -> Track:
     sizes = np.array([len(jpeg) for jpeg in split_jpegs(members[FACES])], np.int64)
     if len(sizes) != track.record.frames:
         raise DataError(
-            f"sample {track.record.key} is damaged: {len(sizes)} pictures instead of {track.record.frames}",
+            f"sample {track.record.key} is damaged: {len(sizes)} images instead of {track.record.frames}",
             PREPARE_AGAIN,
         )
     starts = places[FACES] + np.concatenate([[0], np.cumsum(sizes)[:-1]])

@@ -49,7 +49,7 @@ def scorer_for(sync: Sync) -> SyncScorer | None:
         WeightsError: its network is missing or damaged.
     """
     if sync not in SYNC_MODES:
-        raise ConfigError(f"sync cannot be {sync!r}", f"choose from: {', '.join(SYNC_MODES)}")
+        raise ConfigError(f"unknown value {sync!r} for sync", f"choose from: {', '.join(SYNC_MODES)}")
     return LipSync() if sync == "on" else None
 
 

@@ -67,9 +67,9 @@ def hear(track: FaceTrack, cutter: AudioCutter) -> TrackAudio:
     except MediaError as error:
         raise Rejected(Reason.NO_AUDIO, error.message) from error
     if len(audio.samples) <= audio.lead_frames * SAMPLES_PER_FRAME:
-        raise Rejected(Reason.NO_AUDIO, "the audio ends before the face is seen")
+        raise Rejected(Reason.NO_AUDIO, "the audio ends before the face appears")
     if not audio.samples.any():
-        raise Rejected(Reason.SILENT, "the audio is digital silence while the face is seen")
+        raise Rejected(Reason.SILENT, "the audio is digital silence while the face is visible")
     return audio
 
 
@@ -85,13 +85,16 @@ def join_audio(track: FaceTrack, audio: TrackAudio, offset_s: float) -> tuple[Fa
     begin = audio.lead_frames + frames  # frame of the audio that goes with the first image
     first, last = max(0, -begin), min(len(track), there - begin)
     if last <= first:
-        raise Rejected(Reason.NO_AUDIO, "the audio ends before the face is seen")
+        raise Rejected(Reason.NO_AUDIO, "the audio ends before the face appears")
     if last - first < MIN_TRACK_FRAMES:
-        raise Rejected(Reason.TOO_SHORT, f"a face with audio for {last - first} frames; {MIN_TRACK_FRAMES} are needed")
+        raise Rejected(
+            Reason.TOO_SHORT,
+            f"the face is visible with audio for {last - first} frames; at least {MIN_TRACK_FRAMES} are required",
+        )
     begin += first
     lead = min(CONTEXT_FRAMES, begin)
     stop = min(there, begin + last - first + CONTEXT_FRAMES)
     samples = samples[(begin - lead) * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME]
     if not samples[lead * SAMPLES_PER_FRAME : (lead + last - first) * SAMPLES_PER_FRAME].any():
-        raise Rejected(Reason.SILENT, "the audio is digital silence while the face is seen")
+        raise Rejected(Reason.SILENT, "the audio is digital silence while the face is visible")
     return track.between(first, last), TrackAudio(samples, lead)

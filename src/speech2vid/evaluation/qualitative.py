@@ -1,4 +1,4 @@
-"""Images and videos of the report, as the paper's Figs. 7, 8, 11, 12 and 16, from the clips evaluated."""
+"""Images and videos of the report, after the paper's Figs. 11, 12 and 16, from the clips evaluated."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class GridRow:
 
 @dataclass(frozen=True)
 class Grid:
-    """Identities by recordings (Fig. 7).
+    """Identities by recordings: each row one person, each column one recording.
 
     Attributes:
         header: (n, 112, 112, 3) the true frames of the sounds.

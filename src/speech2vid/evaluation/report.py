@@ -55,12 +55,12 @@ SILENCE_TITLES = {
 SHARES = ("gain_over_other_audio", "gain_over_best_still", "retrieval_accuracy", "retrieval_accuracy_windows")
 FINE = ("lmd_mouth_nme", "lmd_face_nme", "sync_confidence", "identity_similarity", "ssim")  # three decimals
 NOTES = (
-    "Figures: value [95 % interval, bootstrap over clips] (mean over speakers), and n where fewer clips than all have "
-    f"one. {LOWER} lower is better, {HIGHER} higher is better, {NEAR_1} as in the truth. Landmarks of generated and of "
-    "true frames are measured with the same tool on the 112 px aligned face; the ground truth's correlation is with "
-    "the landmarks found in the source video, and so the most that this measuring can show. Retrieval, confidence, "
-    "distance and offset are those of our own sync network over ±15 frames, windows of 25: not comparable with "
-    f"SyncNet's. Chance of retrieval is {100 * RETRIEVAL_CHANCE:.1f} %."
+    "Each figure: value [95 % interval, bootstrap over clips] (mean over speakers); n is given if clips lack a "
+    f"value. {LOWER}: lower is better; {HIGHER}: higher is better; {NEAR_1}: best at the real value. Landmarks "
+    "of generated and real frames are measured by the same landmarker on the 112 px face; the real video's own "
+    "correlation is with the landmarks of the source video, and is the upper limit of this measurement. Retrieval, "
+    "confidence, distance and offset come from our own sync network over ±15 frames in windows of 25, and are not "
+    f"comparable with SyncNet's. Chance level of retrieval: {100 * RETRIEVAL_CHANCE:.1f} %."
 )
 
 LISTED = 6  # of a long setting, in the tables

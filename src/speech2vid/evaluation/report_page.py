@@ -31,9 +31,9 @@ GAP_PX = 8
 TITLE_PX = 220  # left of a strip
 
 REDUB_NOTES = (
-    "As the paper's Fig. 16: the beginning of a filmed clip says another person's audio, whose own face stands on top. "
-    "The mouth shapes come from the voice network, and everything is done as redub does it; only the way in which the "
-    "painted mouth is laid into the filmed face differs: as it is, by Poisson editing, by the blending network."
+    "As in the paper's Fig. 16: the beginning of a real clip, re-dubbed with another person's audio; that person's own "
+    "face is shown on top. Mouth motion comes from the audio-to-mouth network and all steps are as in redub; the rows "
+    "differ only in how the generated mouth is blended into the face: pasted, Poisson editing, blending network."
 )
 
 STYLE = """
@@ -65,7 +65,7 @@ def page(
         parts += ["<h2>Videos</h2>", *map(_video, examples)]
         parts += ["<h2>Weights, number of stills, sharpening</h2>"]
         parts += [
-            _paragraph("As the paper's Figs. 8, 11 and 12: the same moments of a clip, made in each way evaluated.")
+            _paragraph("As in the paper's Figs. 11 and 12: the same frames of a clip, generated in each way evaluated.")
         ]
         parts += map(_strips, examples)
     if grid is not None:
@@ -141,8 +141,8 @@ def _grid(grid: Grid) -> str:
     header = line(None, grid.header)
     between = np.full((GAP_PX, header.shape[1], 3), 255, np.uint8)
     caption = (
-        "As the paper's Fig. 7: on top the true frames of other people's clips, lips farthest open and, turn about, "
-        "closed; on the left the photos; in the middle each person saying that audio at that moment."
+        "Top row: real frames of other people's clips, lips wide open and closed in turn. Left column: the photos. "
+        "Every other cell: that person speaking that clip's audio, at the same frame."
     )
     return _figure(_image(np.vstack([header, between, *(line(row.photo, row.frames) for row in grid.rows)])), caption)
 

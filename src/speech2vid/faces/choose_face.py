@@ -12,7 +12,7 @@ from speech2vid.types import Face, Image
 
 ALIKE = 0.7  # a second face of this share of the largest one's area could be meant just as well
 MOST_TURNED = 0.6  # beyond it the landmarks of the far side of the face are guesses
-LOOK = "give a picture in which the face looks at the camera, upright, at least 80 pixels wide"
+LOOK = "use an image in which the face looks at the camera, upright and at least 80 pixels wide"
 
 
 def faces_from_left(image: Image) -> list[Face]:
@@ -38,8 +38,8 @@ def choose_face(image: Image, where: Path | str, face_index: int | None = None) 
     if face_index is not None:
         if not 0 <= face_index < len(from_left):
             raise FaceError(
-                f"{where} has no face {face_index}: {len(from_left)} found",
-                f"--face-index is 0 to {len(from_left) - 1}, from the left",
+                f"{where} has no face {face_index}; faces found: {len(from_left)}",
+                f"--face-index counts from 0 to {len(from_left) - 1}, from the left",
             )
         chosen = from_left[face_index]
     else:
@@ -49,8 +49,8 @@ def choose_face(image: Image, where: Path | str, face_index: int | None = None) 
         if len(alike) > 1:
             indices = ", ".join(str(from_left.index(face)) for face in alike)
             raise FaceError(
-                f"{where} shows {len(alike)} faces of nearly equal size",
-                f"say which with --face-index, counted from the left: {indices}",
+                f"{where} shows {len(alike)} faces of about the same size",
+                f"choose one with --face-index, counted from the left: {indices}",
             )
     if turn(chosen.landmarks) > MOST_TURNED:
         raise FaceError(f"the face in {where} is turned too far to the side", LOOK)

@@ -267,8 +267,10 @@ def measure_sync(
     measure = measure_tracks(tracks, probe(video).frame_rate_hz or Fraction(FRAME_RATE_HZ))
     if measure is None:
         seconds = CONTEXT_FRAMES / FRAME_RATE_HZ
-        hint = f"it takes {seconds:.0f} s of one frontal face with audio, and {MAX_OFFSET_FRAMES} frames on either side"
-        raise FaceError(f"no face in {video} is seen long enough to tell the offset of its audio", hint)
+        hint = (
+            f"{seconds:.0f} s of one frontal face with audio are needed, plus {MAX_OFFSET_FRAMES} frames on either side"
+        )
+        raise FaceError(f"no face in {video} is visible long enough to measure the audio offset", hint)
     return measure
 
 

@@ -43,9 +43,9 @@ def sentences(found: job_functions.SyncFound) -> list[str]:
     if frames:
         word = "later" if found.offset_frames > 0 else "earlier"
         length = f"{frames} frame{'s' if frames > 1 else ''} ({frames / FRAME_RATE_HZ:.2f} s)"
-        lines = [f"The audio is {length} {word} than the picture."]
+        lines = [f"The audio is {length} {word} than the video."]
     else:
-        lines = ["Audio and picture are in step."]
+        lines = ["Audio and video are in step."]
     lines.append(f"Confidence {found.confidence:.2f}; {found.agree:.0%} of the one-second windows agree.")
     if not found.sure:
         lines.append("This is not sure: the lips may not be those of the voice. The video was left as it is.")

@@ -29,5 +29,5 @@ def work_through_by(engine: Engine) -> WorkThrough:
         ConfigError: no such engine.
     """
     if engine not in ENGINES:
-        raise ConfigError(f"engine cannot be {engine!r}", f"choose from: {', '.join(ENGINES)}")
+        raise ConfigError(f"unknown engine {engine!r}", f"choose from: {', '.join(ENGINES)}")
     return ray.work_through if engine == "ray" else local.work_through

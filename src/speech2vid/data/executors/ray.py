@@ -64,7 +64,7 @@ def _start(jobs: int) -> Any:
         import ray
     except ImportError as error:
         raise MissingExtraError(
-            "the engine 'ray' needs Ray, which is not installed", "install the extra: pip install 'speech2vid[ray]'"
+            "the engine 'ray' requires Ray, which is not installed", "install the extra: pip install 'speech2vid[ray]'"
         ) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # as our own processes; with Ray's 15, others' work starves ours
@@ -75,7 +75,7 @@ def _start(jobs: int) -> Any:
         else:
             ray.init(num_cpus=jobs, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"Ray does not start: {str(error).splitlines()[0]}", "check RAY_ADDRESS") from error
+        raise ConfigError(f"Ray failed to start: {str(error).splitlines()[0]}", "check RAY_ADDRESS") from error
     return ray
 
 
