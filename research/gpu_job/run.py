@@ -36,6 +36,7 @@ from speech2vid.files import atomic_write
 from speech2vid.models.audio_to_mouth import AudioToMouth
 from speech2vid.models.audio_trunk import AudioTrunk, AudioTrunkConfig
 from speech2vid.models.face_recognition import FaceRecognition
+from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
 from speech2vid.models.network import Graph, Network
 from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
 from speech2vid.models.sync import SyncNetwork
@@ -93,7 +94,6 @@ class Results:
 def run(given: argparse.Namespace) -> None:
     """Do the job. Speech2VidError: the data cannot be read, or the training diverged; the last checkpoint is whole."""
     device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     torch.manual_seed(given.seed)
     index, splits = read_splits(given.data, (TRAIN, VAL))
@@ -115,7 +115,17 @@ def run(given: argparse.Namespace) -> None:
     if (given.data / FACE_NETWORK).is_file():
         colours, layers = read_face_network(given.data / FACE_NETWORK)
         face_network = FaceRecognition(torch.from_numpy(colours), layers).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    measure_generation(talker, given.generation_s, say)
+    chosen = {field.name: getattr(given, field.name) for field in fields(Recipe) if hasattr(given, field.name)}
+    recipe = Recipe(**{name: value for name, value in chosen.items() if value is not None})
+    box = index["mouth_box"]
+    untrained = MouthLandmarkNetwork(given.landmark_width).to(device).eval().requires_grad_(False)
+    trial = TalkerTraining(copy.deepcopy(talker), train, replace(recipe, people=2), box, untrained, face_network)
+    rehearse(trial, val, box, results)
+    torch.backends.cudnn.benchmark = True
+    try:
+        measure_generation(talker, given.generation_s, say)
+    except Exception as error:  # figures only: the training does not need them
+        say(f"the speed of generation cannot be measured: {type(error).__name__}: {str(error)[:300]}")
 
     landmark_network = train_landmarks(
         train, val, Budget(given.landmarks_s, given.steps), given.small_batch, given.landmark_width, say
@@ -127,16 +137,22 @@ def run(given: argparse.Namespace) -> None:
     train_audio(train, val, trunk, index["motion"]["deviations"], budget, 2 * given.small_batch, say)
     talker.audio_encoder.load_state_dict(trunk.encoder.state_dict())
 
-    chosen = {field.name: getattr(given, field.name) for field in fields(Recipe) if hasattr(given, field.name)}
-    recipe = Recipe(**{name: value for name, value in chosen.items() if value is not None})
-
     def training(recipe: Recipe, compiled: bool = False, trial: bool = True) -> TalkerTraining:
         network = copy.deepcopy(talker) if trial else talker
-        return TalkerTraining(network, train, recipe, index["mouth_box"], landmark_network, face_network, compiled)
+        return TalkerTraining(network, train, recipe, box, landmark_network, face_network, compiled)
 
     people, compiled = warm_up(training, recipe, given, say)
     recipe = replace(recipe, people=people)
-    train_talker(training(recipe, compiled, trial=False), val, index["mouth_box"], given, results)
+    train_talker(training(recipe, compiled, trial=False), val, box, given, results)
+
+
+def rehearse(trial: TalkerTraining, val: Tracks, box: Sequence[int], results: Results) -> None:
+    """Make one update with every loss, validate and write a checkpoint: a fault in them shows before the training."""
+    trial.update(1.0)
+    terms = trial.mean_terms()
+    measures, sheet = validate(trial.ema, val, box, trial.face_network)
+    results.checkpoint(trial.ema, measures, [0.0, 0, 0, *terms.values()], sheet)
+    results.say("rehearsed: an update, a validation, a checkpoint of untrained weights")
 
 
 def warm_up(
