@@ -22,9 +22,11 @@ import onnxruntime
 import setting
 
 from speech2vid.constants import MFCC_PER_FRAME
-from speech2vid.inference.identity import Identity, make_identity
+from speech2vid.inference.identity import make_identity
 from speech2vid.inference.mouth_motion import CHUNK_FRAMES
-from speech2vid.inference.talkers.warp import BATCH, TalkerNetworks
+from speech2vid.inference.talk import BATCH
+from speech2vid.inference.talkers.base import load_talker
+from speech2vid.inference.talkers.warp import WarpIdentity
 
 ROUNDS = 15
 CODE = "import json, sys, compute_floor; print(json.dumps(compute_floor.one_run(int(sys.argv[1]), sys.argv[2])))"
@@ -41,14 +43,15 @@ def measure(device: str = "auto") -> dict[str, Any]:
 
 def one_run(threads: int, device: str) -> dict[str, Any]:
     """In this process, whose matrix products run on as many threads; 0 for all cores."""
-    networks = TalkerNetworks(device=device, threads=threads)
+    networks = load_talker(device=device, threads=threads)
     with tempfile.TemporaryDirectory() as folder:
         identity = make_identity([setting.make_photo(Path(folder) / "photo.png", 720)], networks)
     window = int(networks.audio_to_mouth.header.config["window_rows"])
     rows = np.zeros((1, window + MFCC_PER_FRAME * (CHUNK_FRAMES - 1), 89), np.float32)
-    targets = np.repeat(identity.rest[None], BATCH, axis=0) + np.linspace(-2, 2, BATCH, dtype=np.float32)[:, None, None]
+    moved_px = np.linspace(-2, 2, BATCH, dtype=np.float32)
+    targets = identity.neutral_mouth + moved_px[:, None, None]
     runs = {
-        "frames": (lambda: networks.frames(identity.features, identity.mouths, targets), BATCH),
+        "frames": (lambda: networks.fields(identity.features, identity.mouths, targets), BATCH),
         "audio_to_mouth": (lambda: networks.audio_to_mouth({"logmel": rows}), CHUNK_FRAMES),
     }
     counts = {
@@ -78,7 +81,7 @@ def one_run(threads: int, device: str) -> dict[str, Any]:
     return result
 
 
-def frames_inputs(identity: Identity, targets: np.ndarray) -> dict[str, np.ndarray]:
+def frames_inputs(identity: WarpIdentity, targets: np.ndarray) -> dict[str, np.ndarray]:
     return {**identity.features, "mouths": identity.mouths[None], "targets": targets}
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,16 +36,20 @@ from speech2vid.constants import CONTEXT_FACE_PX, MOUTH_POINTS
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.evaluation.protocol import still_of_context
-from speech2vid.evaluation.redubbing import Blend, paste
 from speech2vid.evaluation.statistics import mean_estimate
 from speech2vid.faces import Still, lip_opening
 from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import identity_of
 from speech2vid.inference.occlusion import PART, Floats, hide, mouth_areas
 from speech2vid.inference.redubbers.poisson import PoissonBlender
-from speech2vid.inference.redubbers.warp import NetworkBlender
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.redubbers.warp import NetworkBlender, Paste
+from speech2vid.inference.talkers.base import load_talker
+from speech2vid.inference.talkers.warp import WarpNetworks
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.weights import weight_set
 from speech2vid.types import Frames, Image, Points
+
+Blend = Callable[[Frames, Frames, Points, Points], Frames]  # as ``inference.redubbers.warp.Blender``
 
 APART = 5  # frames
 OPEN_QUANTILE = 0.9
@@ -72,7 +76,7 @@ def shapes(track: Track, targets: range, kind: str) -> Points:
     return track.landmarks[first : first + len(targets), MOUTH_POINTS].copy()
 
 
-def painted(track: Track, targets: range, mouths: Points, kind: str, networks: TalkerNetworks) -> Frames:
+def painted(track: Track, targets: range, mouths: Points, kind: str, networks: WarpNetworks) -> Frames:
     """The target frames with new mouths."""
     openings = lip_opening(track.landmarks)
     generated: list[Image] = []
@@ -90,7 +94,7 @@ def painted(track: Track, targets: range, mouths: Points, kind: str, networks: T
             stills = stills_of(track, [int(rising[int(q * (len(rising) - 1))]) for q in (0.1, 0.3, 0.5, 0.7, 0.9)])
             canvas = stills[STILLS // 2]
         identity = replace(identity_of(canvas, stills, networks), canvas=track.context[target])
-        fields = networks.frames(identity.features, identity.mouths, mouth[None])
+        fields = networks.fields(identity.features, identity.mouths, mouth[None])
         generated += Composer(identity).frames(fields)
     return np.stack(generated)
 
@@ -180,10 +184,10 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="rows of: source hidden, each method, truth")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
-    networks = TalkerNetworks(None, "cpu", options.threads)
-    blender = NetworkBlender(options.weights, "cpu", options.threads)
+    networks = load_talker(device="cpu", threads=options.threads)
+    blender = NetworkBlender(weight_set(options.weights).path("warp_redubber"), graph_loader("cpu", options.threads))
     methods: dict[str, Blend] = {
-        "paste": paste,
+        "paste": Paste().blend,
         "clone": seamless,
         "Poisson": PoissonBlender("lower").blend,
         "network": blender.blend,

@@ -21,11 +21,12 @@ from speech2vid.data.store import SampleStore
 from speech2vid.evaluation.metrics import Scorers, Truth, embed_still, evaluate_frames
 from speech2vid.evaluation.mouth_metrics import measure_landmarks, mouth_boxes
 from speech2vid.evaluation.protocol import five_stills, stills_at
-from speech2vid.evaluation.sharpening import mouth_part, sharpened, sharpened_part
+from speech2vid.evaluation.sharpening import mouth_part
 from speech2vid.evaluation.statistics import mean_estimate
 from speech2vid.evaluation.summary import summarise
 from speech2vid.evaluation.weights import load_generator, load_sharpener
 from speech2vid.files import atomic_write
+from speech2vid.inference.sharpening import sharpened, sharpened_part
 from speech2vid.training.dataset import VAL
 
 METRICS = {"sharpness_ratio": 2, "embedding_distance": 3, "identity_distance": 3, "mse": 0, "mouth_error": 2, "ssim": 3}

@@ -34,11 +34,11 @@ from speech2vid.data.store import SampleStore
 from speech2vid.errors import ConfigError, DataError, Speech2VidError
 from speech2vid.evaluation.metrics import Scorers, Truth, embed_still, evaluate_frames
 from speech2vid.evaluation.protocol import Trial, five_stills, plan_trials, stills_at
-from speech2vid.evaluation.sharpening import sharpened
 from speech2vid.evaluation.statistics import Estimate, mean_estimate
 from speech2vid.evaluation.summary import summarise
 from speech2vid.evaluation.weights import load_generator, load_sharpener
 from speech2vid.files import atomic_write
+from speech2vid.inference.sharpening import sharpened
 from speech2vid.training.config import TrainConfig
 from speech2vid.training.dataset import TRAIN, VAL, TrackSet
 from speech2vid.training.distributed import Distributed, start_distributed

@@ -118,6 +118,37 @@ def drawn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def paper_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of weights as the paper's trainings leave them, drawn at random: ``talker``, ``redubber``, ``sharpener``.
+
+    The faces are far enough from grey to tell sounds apart; the sharpener adds something.
+    """
+    import torch
+
+    from speech2vid.models.paper_redubber import PaperRedubber, RedubberConfig
+    from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
+    from speech2vid.models.sharpener import Sharpener, SharpenerConfig
+    from speech2vid.runtime.torch import save
+    from speech2vid.training.export import export_graphs
+
+    folder = tmp_path_factory.mktemp("paper_weights")
+    torch.manual_seed(0)
+    talker = PaperTalker(PaperTalkerConfig(size="small")).eval()
+    redubber = PaperRedubber(RedubberConfig("audio", "compact", 1)).eval()
+    sharpener = Sharpener(SharpenerConfig(layers=3, channels=4)).eval()
+    with torch.no_grad():
+        talker.face_decoder.conv9[1].weight.mul_(30)
+        redubber.decoder.picture.weight.mul_(10)
+        sharpener.residual.weight.normal_(std=0.1)
+    for network in (talker, redubber, sharpener):
+        path = folder / network.architecture.removeprefix("paper_") / f"{network.architecture}.safetensors"
+        path.parent.mkdir()
+        save(network, path)
+        export_graphs(path, type(network))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def face_clip(photo: Path, speech: Path) -> Callable[..., Path]:
     """Write a small video of a face that drifts, with audio: ``face_clip(path, frames=30)``."""
     import cv2

@@ -34,7 +34,18 @@ class Page:
 
     def generated(self) -> list[Path]:
         """Files of jobs, done or not."""
-        return [path for path in (self.storage / "made").rglob("*") if path.is_file()]
+        files = (path for path in (self.storage / "made").rglob("*") if path.is_file())
+        return [path for path in files if "uploads" not in path.parts]
+
+    def workers(self) -> list[int]:
+        """Its worker processes, from Linux's own list."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                if parent == self.process.pid and b"spawn_main" in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+        return found
 
     def stop(self) -> int:
         if self.process.poll() is None:
@@ -47,17 +58,17 @@ import contextlib
 from speech2vid.app.settings import Limits
 from speech2vid.app.server import serve
 with contextlib.suppress(KeyboardInterrupt):
-    serve("127.0.0.1", 0, Limits({limits}), ready=lambda url: print(url, flush=True))
+    serve("127.0.0.1", 0, Limits({limits}), page=True, {options}, ready=lambda url: print(url, flush=True))
 """
 
 
 @contextlib.contextmanager
-def running_page(folder: Path, limits: str = "") -> Iterator[Page]:
+def running_page(folder: Path, limits: str = "", options: str = "endpoint=False") -> Iterator[Page]:
     """Serve the page on a free port, with temporary files in ``folder``."""
     log = folder / "page.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVE.format(limits=limits)],
+            [sys.executable, "-c", SERVE.format(limits=limits, options=options)],
             env={**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -74,9 +85,9 @@ def running_page(folder: Path, limits: str = "") -> Iterator[Page]:
 
 
 @contextlib.contextmanager
-def flawless_page(folder: Path, limits: str = "") -> Iterator[Page]:
+def flawless_page(folder: Path, limits: str = "", options: str = "endpoint=False") -> Iterator[Page]:
     """The same; in the end it has nothing to report, and has removed every file."""
-    with running_page(folder, limits) as page:
+    with running_page(folder, limits, options) as page:
         yield page
     assert not list(folder.glob("speech2vid-app-*"))
     assert "Traceback" not in (folder / "page.log").read_text()
@@ -128,8 +139,8 @@ class Browser:
 
 
 def talk(photo: str | None, audio: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
-    """What the tab Talk sends: photo, more photos, audio, face, faces found, crop, silence, label, consent."""
-    return (file(photo), None, file(audio), None, None, True, "Keep the mouth closed", False, agreed)
+    """What the tab Talk sends: photo, face, faces found, audio, more photos, crop, silence, label, consent."""
+    return (file(photo), None, None, file(audio), None, True, "Keep the mouth closed", False, agreed)
 
 
 def last(messages: list[dict[str, Any]]) -> list[Any]:

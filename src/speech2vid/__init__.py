@@ -22,36 +22,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from speech2vid.errors import Speech2VidError
-    from speech2vid.inference.identity import Identity, make_identity
+    from speech2vid.inference.identity import make_identity
+    from speech2vid.inference.options import RedubOptions, TalkOptions
     from speech2vid.inference.redub import RedubResult, redub
     from speech2vid.inference.stream import TalkStream
     from speech2vid.inference.talk import TalkResult, talk
-    from speech2vid.inference.talkers.warp import TalkerNetworks
+    from speech2vid.inference.talkers.base import Identity, Talker, load_talker
     from speech2vid.media.credentials import Signer
 
 __version__ = "0.1.0"
 __all__ = [
     "Identity",
+    "RedubOptions",
     "RedubResult",
     "Signer",
     "Speech2VidError",
+    "TalkOptions",
     "TalkResult",
     "TalkStream",
-    "TalkerNetworks",
+    "Talker",
     "__version__",
+    "load_talker",
     "make_identity",
     "redub",
     "talk",
 ]
 
 _HOMES = {
-    "Identity": "inference.identity",
+    "Identity": "inference.talkers.base",
+    "RedubOptions": "inference.options",
     "RedubResult": "inference.redub",
     "Signer": "media.credentials",
     "Speech2VidError": "errors",
+    "TalkOptions": "inference.options",
     "TalkResult": "inference.talk",
     "TalkStream": "inference.stream",
-    "TalkerNetworks": "inference.talkers.warp",
+    "Talker": "inference.talkers.base",
+    "load_talker": "inference.talkers.base",
     "make_identity": "inference.identity",
     "redub": "inference.redub",
     "talk": "inference.talk",

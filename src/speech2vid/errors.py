@@ -53,3 +53,18 @@ class MissingExtraError(Speech2VidError):
 
 class TrainingError(Speech2VidError):
     """A training cannot go on."""
+
+
+class TrainingStopped(TrainingError):
+    """A training was stopped by a signal, with its checkpoint saved.
+
+    Args:
+        signal: number of the signal; the command line exits with 128 + this number.
+    """
+
+    def __init__(self, message: str, hint: str, signal: int) -> None:
+        super().__init__(message, hint)
+        self.signal = signal
+
+    def __reduce__(self) -> tuple[type[TrainingStopped], tuple[str, str, int]]:  # type: ignore[override]
+        return type(self), (self.message, self.hint, self.signal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -50,3 +52,9 @@ def compose(outer: Affine, inner: Affine) -> Affine:
 def transform_points(transform: Affine, points: NDArray[np.floating]) -> Points:
     """Apply an affine transform to (..., 2) points."""
     return (np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
+
+
+def smoothstep(values: NDArray[Any]) -> NDArray[Any]:
+    """Return 0 up to 0, 1 from 1 on, and in between 3 x² − 2 x³, in the type of the values."""
+    x = np.clip(values, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x))

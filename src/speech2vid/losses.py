@@ -32,14 +32,20 @@ def weighted_l1(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return ((predicted - target).abs() * weight).sum() / weight.sum()
 
 
-def gradient_l1(predicted: Tensor, target: Tensor) -> Tensor:
-    """L1 between the differences of neighbouring pixels: edges must be as steep and lie where the target's are.
+def gradient_l1(predicted: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the L1 between the differences of neighbouring pixels: edges as steep as the target's, and in their place.
 
     Mean over the horizontal differences plus mean over the vertical ones. Both (N, C, H, W).
+
+    Args:
+        weight: (N, 1, H, W), of the pixel on the left or above; 1 by default.
     """
     _same_shape(predicted, target)
     error = predicted - target
-    return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    across, down = error.diff(dim=-1), error.diff(dim=-2)
+    if weight is not None:
+        across, down = across * weight[..., :-1], down * weight[..., :-1, :]
+    return across.abs().mean() + down.abs().mean()
 
 
 def hinge(target_scores: Tensor, generated_scores: Tensor) -> Tensor:

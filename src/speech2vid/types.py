@@ -13,6 +13,7 @@ Image = NDArray[np.uint8]  # (H, W, 3) RGB, 0–255
 Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB, 0–255
 Points = NDArray[np.float32]  # (..., 2) x, y in pixels; pixel centres at whole numbers
 Affine = NDArray[np.float64]  # (2, 3) maps source pixels to destination pixels
+Floats = NDArray[np.float32]  # any shape
 Waveform = NDArray[np.float32]  # (N,) mono, -1–1, at SAMPLE_RATE_HZ unless said otherwise
 
 

@@ -115,7 +115,7 @@ def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
     assert not radio["visible"], "one person is no choice"
     assert not message["visible"]
     options = ["As long as the shorter", "Follow all audio", "By Poisson blending", "Lower half of the face"]
-    messages = browser.run("redub", pages.file(video), pages.file(audio), None, None, *options, True)
+    messages = browser.run("redub", pages.file(video), None, None, pages.file(audio), *options, True)
     assert "Making the video: " in json.dumps(messages)
     assert "Looking at the video: " not in json.dumps(messages)
     status = pages.last(messages)[0]
@@ -156,7 +156,7 @@ def test_what_is_missing_is_said(pages: ModuleType, browser: Any, photo: Path, s
 def test_a_audio_that_is_too_long_is_refused(pages: ModuleType, browser: Any, photo: Path, speech: Path) -> None:
     messages = browser.run("talk", *pages.talk(*browser.upload(photo, speech)))
     no_leak(json.dumps(messages))
-    assert "Demo_speech.wav is too long: 9 s, and this page takes up to 3 s." in pages.last(messages)[0]
+    assert "Demo_speech.wav is too long: 9 s, and this server takes up to 3 s." in pages.last(messages)[0]
 
 
 def test_a_header_that_lies_about_the_length_gains_nothing(
@@ -315,6 +315,48 @@ def test_cancel_stops_the_work_and_removes_what_was_begun(
     assert set(page.generated()) == before
 
 
+def test_a_crash_costs_one_job_and_the_page_goes_on(
+    pages: ModuleType, page: Any, browser: Any, photo: Path, three_seconds: Path, short_speech: Path
+) -> None:
+    """Two visitors: the job of one is killed, that of the other follows."""
+    before = set(page.generated())
+    messages = begin(pages, browser, photo, three_seconds)
+    other = pages.Browser(page)
+    assert other.join("talk", *pages.talk(*other.upload(photo, short_speech))).status_code == 200
+    for pid in page.workers():
+        os.kill(pid, signal.SIGSEGV)
+    status, *_, make, cancel = pages.last(list(messages))
+    no_leak(json.dumps(status))
+    assert "ended unexpectedly (SIGSEGV)" in status
+    assert make["interactive"]
+    assert not cancel["interactive"]
+    assert "1.2 s of video" in pages.last(list(other.messages()))[0]
+    other.close()
+    assert len(set(page.generated()) - before) == 1
+
+
+def test_page_and_endpoint_share_one_queue(
+    pages: ModuleType, photo: Path, three_seconds: Path, short_speech: Path, tmp_path: Path
+) -> None:
+    with pages.flawless_page(tmp_path, LIMITS, 'endpoint=True, token="secret"') as page:
+        mine = {"Authorization": "Bearer secret"}
+        with pages.httpx.Client(base_url=f"{page.url}/api", headers=mine, timeout=60) as client:
+            visitor = pages.Browser(page)
+            messages = begin(pages, visitor, photo, three_seconds)
+            files = {"face": photo.read_bytes(), "audio": short_speech.read_bytes()}
+            job = client.post("/talk?wait=false", files=files)
+            assert job.status_code == 202, job.text
+            assert job.headers["location"] == f"/api/jobs/{job.json()['id']}"
+            assert job.json()["before"] == 1
+            assert "s of video" in pages.last(list(messages))[0]
+            assert pages.eventually(lambda: client.get(f"/jobs/{job.json()['id']}").json()["state"] == "done", 120)
+            assert client.get(f"/jobs/{job.json()['id']}/result").headers["content-type"] == "video/mp4"
+            assert client.get("/metrics", headers={"Authorization": "Bearer wrong"}).status_code == 401
+            assert client.get("/docs").status_code == 200
+            assert visitor.client.get("/docs").status_code == 404, "the page's own routes stay closed"
+            visitor.close()
+
+
 def test_a_client_that_vanishes_takes_its_work_along(
     pages: ModuleType, page: Any, photo: Path, three_seconds: Path, short_speech: Path
 ) -> None:
@@ -365,7 +407,7 @@ def test_a_hundred_at_once(pages: ModuleType, page: Any, photo: Path, short_spee
     with ThreadPoolExecutor(100) as crowd:
         answers = list(crowd.map(visit, range(100)))
     generated = [answer for answer in answers if "1.2 s of video" in answer]
-    busy = [answer for answer in answers if "The page is busy" in answer]
+    busy = [answer for answer in answers if "The server is busy" in answer]
     assert len(generated) >= 4
     assert len(generated) + len(busy) == 100
     no_leak("".join(answers))

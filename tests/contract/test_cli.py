@@ -101,7 +101,7 @@ def test_info_json_names_versions_weights_and_licences(speech2vid) -> None:
     assert record["packages"]["numpy"][0].isdigit()
     assert "CPU" in record["devices"]["onnx"]
     shown = {weights["file"]: weights["sha256"] for weights in record["weights"]}
-    assert shown == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in weight_files()}
+    assert shown == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for _, path in weight_files()}
     assert any("300-W" in entry["note"] for entry in record["licences"])
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from speech2vid.cli.info import weight_files
 from speech2vid.cli.program import program
 from speech2vid.cli.talk import talk as command
+from speech2vid.inference.options import TalkOptions
 from speech2vid.inference.talk import talk as function
 from speech2vid.media import probe
 
@@ -44,11 +46,12 @@ def test_the_package_has_weights() -> None:
 
 def test_command_and_function_have_the_same_parameters() -> None:
     skin, work = inspect.signature(command).parameters, inspect.signature(function).parameters
-    # Three words of a command line are one Signer; the engine's name is a set of loaded networks
-    only_skin = {"as_json", "sign_cert", "sign_key", "sign_alg", "engine"}
-    assert set(skin) - only_skin == set(work) - {"progress", "signer", "networks"}
-    for name in set(skin) - only_skin:
-        assert skin[name].default == work[name].default, name
+    options = {each.name: each.default for each in fields(TalkOptions)}
+    only_skin = {"as_json", "sign_cert", "sign_key", "sign_alg"}  # three words of a command line are one Signer
+    assert set(skin) - only_skin - set(options) == set(work) - {"progress", "signer", "talker", "options", "settings"}
+    assert set(options) <= set(skin)
+    for name, default in options.items():
+        assert skin[name].default == default, name
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,14 @@ from speech2vid.constants import SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.errors import ConfigError, DataError, OutputError, WeightsError
 from speech2vid.evaluation import Evaluation, evaluate, evaluate_tracks
-from speech2vid.evaluation.generation import WarpGenerator, WarpSpeaker
+from speech2vid.evaluation.generation import Generator, TalkerSpeaker
 from speech2vid.evaluation.metrics import Scorers
 from speech2vid.evaluation.mouth_metrics import measure_landmarks
 from speech2vid.evaluation.perceptual import PerceptualMetric
 from speech2vid.evaluation.runner import Runner
 from speech2vid.faces import Still, align, box_of_landmarks, detect_faces, landmarks
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.talkers.base import load_talker
+from speech2vid.inference.talkers.warp import WarpNetworks
 from speech2vid.media import load_audio, load_photo
 from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
 from speech2vid.runtime.torch import save
@@ -43,12 +44,12 @@ def one_box() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def networks(drawn_weights: Path) -> TalkerNetworks:
-    return TalkerNetworks(drawn_weights, threads=1)
+def networks(drawn_weights: Path) -> WarpNetworks:
+    return load_talker(drawn_weights, threads=1)
 
 
 @pytest.fixture(scope="module")
-def tracks(drawn_tracks, networks: TalkerNetworks, photo: Path, speech: Path) -> list[Track]:
+def tracks(drawn_tracks, networks: WarpNetworks, photo: Path, speech: Path) -> list[Track]:
     """Two people, two clips each: the demo's photo and its mirror image, with mouths that follow the weights' rule."""
     (template,) = drawn_tracks(1, 1, frames=FRAMES)
     audio = load_audio(speech)
@@ -57,7 +58,7 @@ def tracks(drawn_tracks, networks: TalkerNetworks, photo: Path, speech: Path) ->
     for person, image in (("ann", load_photo(photo)), ("bea", load_photo(photo)[:, ::-1].copy())):
         face = align(image, detect_faces(image)[0].landmarks)
         still = Still(face.image, replace(face, transform=np.eye(2, 3)), 0.0, 0.0)
-        speaker = WarpSpeaker([still], networks)
+        speaker = TalkerSpeaker([still], networks)
         for number in range(2):
             key = f"{person}-{number}"
             start = (20 + FRAMES * len(generated)) * SAMPLES_PER_FRAME
@@ -71,10 +72,10 @@ def tracks(drawn_tracks, networks: TalkerNetworks, photo: Path, speech: Path) ->
 
 
 @pytest.fixture(scope="module")
-def runner(networks: TalkerNetworks) -> Runner:
+def runner(networks: WarpNetworks) -> Runner:
     judge = PerceptualMetric.where_possible()
     assert judge is not None
-    return Runner((WarpGenerator(networks),), Scorers(embed=judge.embed))  # fast; the clips are too short for sync
+    return Runner((Generator(networks),), Scorers(embed=judge.embed))  # fast; the clips are too short for sync
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_stages_are_timed(generated: tuple[Path, PrepareReport]) -> None:
         "shots",
         "faces",
         "registration",
-        "sound",
+        "audio",
         "sync",
         "speaker",
         "store",
@@ -344,7 +344,7 @@ def test_splits_never_share_a_speaker(generated: tuple[Path, PrepareReport]) -> 
 
 def test_without_images_the_rest_is_the_same(generated: tuple[Path, PrepareReport]) -> None:
     store = SampleStore(generated[0])
-    for full, bare in zip(store.tracks("train"), store.tracks("train", images=False), strict=True):
+    for full, bare in zip(store.tracks("train"), store.tracks("train", jpegs=False), strict=True):
         assert bare.frames.shape == (0, 112, 112, 3)
         assert bare.record == full.record
         assert (bare.landmarks == full.landmarks).all()

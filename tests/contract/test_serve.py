@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import tempfile
 import threading
 import time
 import wave
@@ -26,7 +25,8 @@ pytest.importorskip("websockets")
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from speech2vid.app.api import EndpointLimits, create
+from speech2vid.app.server import Server, endpoint_app
+from speech2vid.app.settings import Limits
 from speech2vid.inference import TalkStream
 
 
@@ -60,21 +60,21 @@ def wav_of(pcm: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def client(drawn_weights: Path) -> Iterator[TestClient]:
-    limits = EndpointLimits(max_upload_mb=1, max_seconds=3, streams=1)
-    app = create(limits, weights=drawn_weights, hosts=("testserver",))
-    with TestClient(app, raise_server_exceptions=False) as client:
+def server(drawn_weights: Path) -> Server:
+    return Server(Limits(max_upload_mb=1, max_seconds=3, streams=1), weights=drawn_weights)
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[TestClient]:
+    with TestClient(endpoint_app(server, hosts=("testserver",)), raise_server_exceptions=False) as client:
         yield client
 
 
 @pytest.fixture
-def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Temporary files go here; none may be left."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert not list(folder.iterdir())
+def nothing_left(server: Server) -> Iterator[Path]:
+    """The folder of the server's jobs; nothing may be left in it."""
+    yield server.storage.root / "made"
+    assert not [path for path in server.storage.root.rglob("*") if path.is_file() and path.name != ".lock"]
 
 
 def post(client: TestClient, photo: Path, audio: bytes, **fields: str) -> Any:
@@ -99,7 +99,7 @@ def test_post_gives_a_marked_video(
 @pytest.mark.parametrize(
     ("change", "status", "says"),
     [
-        ({"audio": b"RIFF, but no audio"}, 422, "the audio"),
+        ({"audio": b"RIFF, but no audio"}, 422, "the audio file"),
         ({"face": b"no picture"}, 422, "the face"),
         ({"silence": "loud"}, 422, "silence cannot be 'loud'"),
         ({"quality": "3"}, 422, "no setting 'quality'"),
@@ -135,7 +135,8 @@ def test_a_face_must_be_there(client: TestClient, wav: bytes, tmp_path: Path, no
 
 def test_too_long_a_audio_is_stopped(client: TestClient, small_photo: Path, pcm: bytes, nothing_left: Path) -> None:
     answer = post(client, small_photo, wav_of(pcm * 4))
-    assert (answer.status_code, answer.json()["error"]) == (413, "the audio is longer than 3 s")
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "the audio file is too long: 5 s, and this server takes up to 3 s"
 
 
 def test_only_from_here(client: TestClient) -> None:
@@ -183,8 +184,8 @@ def test_live_gives_the_images_of_the_stream(
         (['{"quality": true}'], "quality cannot be"),
         (["{}", "{}"], "the second message is not binary"),
         (["{}", b"no picture"], "the photo is not a picture"),
-        (["{}", None, b"\0\0\0"], "a message of 3 bytes is no audio"),
-        (["{}", None, bytes(64_002)], "a message of 64002 bytes is no audio"),
+        (["{}", None, b"\0\0\0"], "a message of 3 bytes is not audio"),
+        (["{}", None, bytes(64_002)], "a message of 64002 bytes is not audio"),
         (["{}", None, "stop"], "not a JSON object"),
         (["{}", None, '{"type": "stop"}'], "not understood"),
     ],
@@ -221,16 +222,17 @@ def test_one_stream_at_a_time_here(client: TestClient, small_photo: Path, nothin
         assert "not a JSON object" in third.receive_json()["message"]
 
 
-def test_work_stops_for_who_hangs_up(small_photo: Path, drawn_weights: Path, pcm: bytes, nothing_left: Path) -> None:
+def test_work_stops_for_who_hangs_up(small_photo: Path, drawn_weights: Path, pcm: bytes) -> None:
     """On a real server: a request for ten minutes of video, broken off; the next one is answered soon."""
     import http.client
     import socket
 
     import uvicorn
 
-    app = create(EndpointLimits(max_seconds=1e6), weights=drawn_weights)
+    ours = Server(Limits(max_seconds=1e6), weights=drawn_weights)
+    jobs = ours.storage.root / "made"
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(endpoint_app(ours), log_level="error", access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -243,13 +245,13 @@ def test_work_stops_for_who_hangs_up(small_photo: Path, drawn_weights: Path, pcm
         connection = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1])
         connection.request("POST", "/talk", body, {"Content-Type": "multipart/form-data; boundary=cut"})
         deadline = time.monotonic() + 60
-        while not list(nothing_left.glob("*/.talk*")) and time.monotonic() < deadline:
+        while not list(jobs.rglob(".talk*")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert list(nothing_left.glob("*/.talk*")), "the work has begun"
+        assert list(jobs.rglob(".talk*")), "the work has begun"
         connection.close()
-        while list(nothing_left.iterdir()) and time.monotonic() < deadline:
+        while list(jobs.glob("*/*/*")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert not list(nothing_left.iterdir())
+        assert not list(jobs.glob("*/*/*"))
         assert time.monotonic() < deadline
     finally:
         server.should_exit = True

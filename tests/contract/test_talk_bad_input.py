@@ -180,17 +180,17 @@ def test_ctrl_c_midway(folder: Path, tmp_path: Path, photo: Path, drawn_weights:
 def test_a_failing_network_midway(
     folder: Path, tmp_path: Path, photo: Path, drawn_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from speech2vid.inference.talkers.warp import TalkerNetworks
+    from speech2vid.inference.talkers.warp import WarpNetworks
 
-    frames, calls = TalkerNetworks.frames, []
+    generate, calls = WarpNetworks.generate, []
 
-    def fail_later(self: TalkerNetworks, *arguments: object) -> object:
+    def fail_later(self: WarpNetworks, *arguments: object) -> object:
         calls.append(1)
         if len(calls) == 3:
             raise MemoryError
-        return frames(self, *arguments)  # type: ignore[arg-type]
+        return generate(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(TalkerNetworks, "frames", fail_later)
+    monkeypatch.setattr(WarpNetworks, "generate", fail_later)
     threads = threading.active_count()
     words = ["--face", photo, "--audio", tone(tmp_path / "t.wav", 4), "--outfile", folder / "a.mp4"]
     result = CliRunner().invoke(program, ["talk", *map(str, words), "--weights", str(drawn_weights)])
@@ -210,7 +210,7 @@ def test_short_and_silent_audio_work(
 ) -> None:
     outfile = tmp_path / "a.mp4"
     result = talk(photo, tone(tmp_path / "t.wav", seconds, level), outfile, weights=drawn_weights)
-    assert result.frames == round(seconds * 25)
+    assert result.frames == int(seconds * 25 + 0.5)
     assert abs(probe(outfile).duration_s - seconds) <= 0.04 + 1e-6
     assert [("mouth stays closed" in note) for note in result.notes] == ([True] if noted else [])
 

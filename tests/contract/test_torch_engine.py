@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from speech2vid import load_talker, make_identity
 from speech2vid.cli.program import program
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError
-from speech2vid.inference import TalkerNetworks, generate_frames, make_identity
-from speech2vid.inference.mouth_motion import MouthMotionStream, predict_mouth_motion
+from speech2vid.inference.audio_stream import drive_of
+from speech2vid.inference.mouth_motion import MouthMotionStream
+from speech2vid.inference.talk import generate_frames
 from speech2vid.media import load_audio, probe
 from speech2vid.runtime.torch import torch_loader
 
@@ -20,10 +22,10 @@ from speech2vid.runtime.torch import torch_loader
 def test_both_engines_give_the_same_fields_and_images(photo: Path, speech: Path) -> None:
     audio = load_audio(speech)[:SAMPLE_RATE_HZ]
     generated = []
-    for networks in (TalkerNetworks(threads=1), TalkerNetworks(load=torch_loader("cpu"))):
+    for networks in (load_talker(threads=1), load_talker(engine="torch", device="cpu")):
         identity = make_identity([photo], networks, max_size_px=256)
-        motions = np.concatenate(list(predict_mouth_motion([audio], MouthMotionStream(networks.audio_to_mouth))))
-        fields = networks.frames(identity.features, identity.mouths, np.float32(identity.rest + motions))
+        motions = np.concatenate(list(drive_of([audio], MouthMotionStream(networks.audio_to_mouth))))
+        fields = networks.fields(identity.features, identity.mouths, np.float32(identity.neutral_mouth + motions))
         images = np.stack(list(generate_frames(identity, networks, [motions])))
         generated.append((motions, fields, images, networks.hashes))
     (ours, our_fields, our_images, our_hashes), (theirs, their_fields, their_images, their_hashes) = generated
@@ -50,5 +52,5 @@ def test_a_device_that_is_not_there() -> None:
             torch_loader("mps")
     with pytest.raises(ConfigError, match="no device 'tpu'"):
         torch_loader("tpu")
-    with pytest.raises(ConfigError, match="no device 'mps' for ONNX Runtime"):
-        TalkerNetworks(device="mps")
+    with pytest.raises(ConfigError, match="no device 'mps'"):
+        load_talker(device="mps")

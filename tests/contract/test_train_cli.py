@@ -1,7 +1,9 @@
-"""``train`` and ``export`` as a person runs them: help without torch, one-line reasons, exit codes."""
+"""The commands ``train`` and ``export``: help without torch, one-line errors, exit codes, signals, progress."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,13 +61,15 @@ def test_only_what_can_be_trained(speech2vid, tmp_path: Path) -> None:
         (["--config", "papper"], "there is no config papper"),
         (["--config", "toy"], "not a complete sample store"),
         (["--config", "toy", "--resume"], "holds no training to resume"),
+        (["--config", "toy", "--set", "warp_talker.stesp=2"], "has no setting 'stesp'"),
+        (["--config", "toy", "--set", "sync.steps=2"], "the config does not train sync"),
     ],
 )
 def test_a_reason_in_one_line(speech2vid, tmp_path: Path, options: list[str], reason: str) -> None:
     result = speech2vid("train", "talker", "--data", tmp_path / "none", "--out", tmp_path / "out", *options)
     assert result.returncode == 1
     assert result.stdout == ""
-    lines = result.stderr.splitlines()
+    lines = [line for line in result.stderr.splitlines() if "train → " not in line]  # progress of a slow machine
     assert reason in lines[0]
     assert lines[1].startswith("hint: ")
     assert len(lines) == 2
@@ -114,7 +118,7 @@ def checkpoint_file(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
     """All of it at toy size: a store becomes weights that talk; a training is not overwritten; one stopped goes on."""
-    from speech2vid.inference.talkers.warp import TalkerNetworks
+    from speech2vid.inference.talkers.base import load_talker
 
     store, out = drawn_store(tmp_path / "store"), tmp_path / "out"
     arguments = ("train", "talker", "--data", store, "--out", out, "--config", "toy", "--device", "cpu")
@@ -124,7 +128,7 @@ def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path],
     exported = {"warp_talker.safetensors", "warp_talker.frames.onnx"}
     exported |= {"audio_to_mouth.safetensors", "audio_to_mouth.mouth_motion.onnx"}
     assert exported <= generated
-    networks = TalkerNetworks(out / "weights", "cpu")
+    networks = load_talker(out / "weights", device="cpu")
     assert networks.audio_to_mouth.header.data.startswith("6 tracks of 3 speakers")
     assert "opening_correlation" in networks.audio_to_mouth.header.metrics
 
@@ -153,3 +157,45 @@ def test_the_papers_own_network_trains(speech2vid, drawn_store: Callable[[Path],
     assert result.returncode == 0, result.stderr
     names = {path.name for path in (out / "weights").iterdir()}
     assert names == {"paper_talker.safetensors", "paper_talker.identity.onnx", "paper_talker.frames.onnx"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_a_checkpoint(number: int, drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
+    store, out = drawn_store(tmp_path / "store"), tmp_path / "out"
+    words = ["train", "talker", "--data", store, "--out", out, "--config", "toy", "--device", "cpu"]
+    words += ["--set", "mouth_landmarks.steps=100000", "--set", "mouth_landmarks.validate_every=100000"]
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import speech2vid.cli.output as output; output.LOG_EVERY_S = 0.2\n"
+        "from speech2vid.cli import main; main()"
+    )
+    losses = out / "mouth_landmarks" / "losses.tsv"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:  # progress of a run without a terminal
+            lines.append(line)
+            if " steps, about " in line:
+                process.send_signal(number)
+                break
+        _, errors = process.communicate(timeout=120)
+    assert any("train → " in line and ": mouth_landmarks: " in line and " of 100,000 steps" in line for line in lines)
+    assert process.returncode == 128 + number, errors
+    assert "error: training of mouth_landmarks stopped at step" in errors
+    assert "hint: resume with the same command and --resume" in errors
+    assert (out / "mouth_landmarks" / "checkpoint.safetensors").is_file()
+    assert losses.is_file()
+
+
+@pytest.mark.slow
+def test_overrides_reach_the_training(speech2vid, drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
+    store, out = drawn_store(tmp_path / "store"), tmp_path / "out"
+    words = ["train", "sharpener", "--data", store, "--out", out, "--device", "cpu", "--set", "sharpener.steps=3"]
+    words += ["--set", "sharpener.network.channels=8", "--set", "sharpener.network.layers=3"]
+    result = speech2vid(*words, timeout_s=300)
+    assert result.returncode == 0, result.stderr
+    assert len((out / "sharpener" / "losses.tsv").read_text().splitlines()) == 1 + 3

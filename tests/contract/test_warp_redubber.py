@@ -18,7 +18,9 @@ from speech2vid.inference.redubbers.warp import NetworkBlender, network_inputs
 from speech2vid.media import load_photo
 from speech2vid.models.paper_redubber import PaperRedubber, RedubberConfig
 from speech2vid.models.warp_redubber import INPUTS, WarpRedubber, blend
+from speech2vid.runtime.engine import graph_loader
 from speech2vid.runtime.torch import load, save
+from speech2vid.runtime.weights import weight_set
 from speech2vid.training.export import export_graphs
 from speech2vid.types import Frames, Points
 
@@ -62,9 +64,13 @@ def case(photo: Path) -> Case:
     return source, painted, landmarks, targets
 
 
+def opened(folder: Path) -> NetworkBlender:
+    return NetworkBlender(folder / "warp_redubber.safetensors", graph_loader("cpu", 1))
+
+
 def test_it_gives_what_the_torch_network_gives(folder: Path, case: Case) -> None:
     source, painted, landmarks, targets = case
-    generated = NetworkBlender(folder, "cpu").blend(*case)
+    generated = opened(folder).blend(*case)
     network, _ = load(folder / "warp_redubber.safetensors", WarpRedubber)
     hidden = hide(landmarks, targets)
     colours = median_colours(source, landmarks, hidden)
@@ -85,7 +91,7 @@ def test_it_gives_what_the_torch_network_gives(folder: Path, case: Case) -> None
 def test_outside_it_is_the_source(folder: Path, case: Case) -> None:
     source, _, landmarks, targets = case
     kept = [array.copy() for array in case]
-    generated = NetworkBlender(folder, "cpu").blend(*case)
+    generated = opened(folder).blend(*case)
     assert all((a == b).all() for a, b in zip(kept, case, strict=True))  # nothing of the caller's is written to
     outside = np.ones(generated.shape[:3], bool)
     outside[PART[:-1]] = hide(landmarks, targets).area == 0
@@ -94,7 +100,7 @@ def test_outside_it_is_the_source(folder: Path, case: Case) -> None:
 
 
 def test_a_face_comes_out_the_same_in_any_company(folder: Path, case: Case) -> None:
-    blender = NetworkBlender(folder, "cpu", threads=1)
+    blender = opened(folder)
     together = blender.blend(*case)
     alone = np.concatenate([blender.blend(*(array[i : i + 1] for array in case)) for i in range(3)])
     assert np.abs(together[:3].astype(int) - alone).max() <= 1
@@ -107,32 +113,36 @@ def test_the_true_mouth_is_not_looked_at(folder: Path, case: Case) -> None:
     area = hide(landmarks, targets)
     inside = area.region == 1
     other[PART][inside] = 255 - other[PART][inside]
-    blender = NetworkBlender(folder, "cpu")
+    blender = opened(folder)
     generated, again = blender.blend(*case)[PART], blender.blend(other, painted, landmarks, targets)[PART]
     assert (generated[inside] == again[inside]).all()
 
 
 def test_wrong_shapes_and_files_are_named(folder: Path, case: Case, tmp_path: Path) -> None:
-    blender = NetworkBlender(folder, "cpu")
+    blender = opened(folder)
     with pytest.raises(ValueError, match=r"targets must have shape \(19, 20, 2\), not \(19, 68, 2\)"):
         blender.blend(case[0], case[1], case[2], case[2])
     with pytest.raises(WeightsError, match="does not exist"):
-        NetworkBlender(tmp_path, "cpu")
+        opened(tmp_path)
     save(PaperRedubber(RedubberConfig("audio", "compact", 1)).eval(), tmp_path / "warp_redubber.safetensors", half=True)
     export_graphs(tmp_path / "warp_redubber.safetensors", PaperRedubber)
     with pytest.raises(WeightsError, match="blends no painted faces"):
-        NetworkBlender(tmp_path, "cpu")
+        opened(tmp_path)
 
 
 def test_the_shipped_network_leaves_a_face_that_fits_as_it_is(case: Case) -> None:
     """Painted with its own mouth, asked for its own shape: hidden and given back, it is the same to the eye."""
     source, _, landmarks, _ = (array[:2] for array in case)
-    generated = NetworkBlender(device="cpu").blend(source, source, landmarks, landmarks[:, MOUTH_POINTS])
+    generated = NetworkBlender(weight_set().path("warp_redubber")).blend(
+        source, source, landmarks, landmarks[:, MOUTH_POINTS]
+    )
     region = hide(landmarks, landmarks[:, MOUTH_POINTS]).region[..., None]
     apart = np.abs(generated[PART].astype(np.float32) - source[PART])
     assert (apart * region).sum() / (3 * region.sum()) < 6
     tinted = source.copy()
     tinted[PART] = np.rint(source[PART] + 25 * (region > 0)).clip(0, 255)
-    fixed = NetworkBlender(device="cpu").blend(source, tinted, landmarks, landmarks[:, MOUTH_POINTS])
+    fixed = NetworkBlender(weight_set().path("warp_redubber")).blend(
+        source, tinted, landmarks, landmarks[:, MOUTH_POINTS]
+    )
     left = np.abs(fixed[PART].astype(np.float32) - source[PART])
     assert (left * region).sum() / (3 * region.sum()) < 12  # the wrong light is noticed: more than half of it goes

@@ -44,7 +44,7 @@ def inputs(tmp_path_factory, samples, photo, face_clip) -> dict[str, Path]:
     with VideoWriter(folder / "no face.mp4", 96, 64, audio_source=_wav(folder, samples)) as writer:
         for _ in range(12):
             writer.write(np.full((64, 96, 3), 90, np.uint8))
-    face_clip(folder / "no sound.mp4", frames=8, audio=None)
+    face_clip(folder / "no audio.mp4", frames=8, audio=None)
     paths = {path.name.split(".")[0]: path for path in folder.iterdir() if path.name != "a.wav"}
     return {**paths, "missing": folder / "missing.mp4", "device": Path("/dev/zero")}
 

@@ -30,10 +30,11 @@ import uvicorn
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from speech2vid.app.api import EndpointLimits, create
+from speech2vid.app.server import Server, endpoint_app
+from speech2vid.app.settings import Limits
 from speech2vid.media import read_synthetic_metadata
 
-LIMITS = EndpointLimits(max_upload_mb=1, max_seconds=5)
+LIMITS = Limits(max_upload_mb=1, max_seconds=5)
 SHORT_S = 0.3
 
 
@@ -53,10 +54,31 @@ def good(photo: Path, cut_speech: Callable[..., Path], tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="module")
-def client(drawn_weights: Path) -> Iterator[TestClient]:
-    app = create(LIMITS, weights=drawn_weights)
-    with TestClient(app, raise_server_exceptions=False) as client:
+def server(drawn_weights: Path) -> Server:
+    return Server(LIMITS, weights=drawn_weights)
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[TestClient]:
+    with TestClient(endpoint_app(server), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def nothing_left(server: Server, clean_temp: Path) -> Iterator[None]:
+    """No file of a job is left with the server, nor in the system's temporary folder."""
+    yield
+    assert not [path for path in server.storage.root.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def jobs_in(folder: Path) -> list[Path]:
+    """Folders of the jobs of the server whose temporary folder this is."""
+    return list(folder.glob("speech2vid-app-*/made/*/*/*"))
+
+
+def at_work(folder: Path) -> list[Path]:
+    """Videos that are being written."""
+    return list(folder.glob("speech2vid-app-*/made/*/*/*/.talk*"))
 
 
 def png_of(width: int, height: int) -> bytes:
@@ -104,7 +126,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_form_is_refused_in_words(
-    what: str, client: TestClient, good: dict[str, bytes], clean_temp: Path
+    what: str, client: TestClient, good: dict[str, bytes], nothing_left: None
 ) -> None:
     form = HOSTILE[what]
     answer = client.post("/talk", files=form.files(good), data=form.fields)
@@ -114,7 +136,9 @@ def test_a_hostile_form_is_refused_in_words(
 @pytest.mark.parametrize(
     "name", ["../../../../evil.png", "/etc/passwd", "-i.png", "a\0b", "ä" * 300, "|id", "%03d", "."]
 )
-def test_a_name_is_only_a_name(name: str, client: TestClient, good: dict[str, bytes], clean_temp: Path) -> None:
+def test_a_name_is_only_a_name(
+    name: str, client: TestClient, good: dict[str, bytes], clean_temp: Path, nothing_left: None
+) -> None:
     """Names of uploads go nowhere: a bad photo is refused for its content, whatever it is called."""
     answer = client.post("/talk", files=Form({"face": b"no picture"}, name=name).files(good))
     is_refusal(answer)
@@ -132,16 +156,16 @@ def test_a_name_is_only_a_name(name: str, client: TestClient, good: dict[str, by
             b"--x\r\nContent-Disposition: form-data; name=photo; filename=a\r\n\r\nhal",
         ),
         ("multipart/form-data; boundary=x", b"\xff" * 5000),
-        ("application/x-www-form-urlencoded", b"photo=x&sound=y&" + b"a=b&" * 5000),
+        ("application/x-www-form-urlencoded", b"face=x&audio=y&" + b"a=b&" * 5000),
     ],
     ids=["json", "no boundary", "empty", "cut short", "no form", "many fields"],
 )
-def test_what_is_no_form_is_refused_in_words(client: TestClient, kind: str, body: bytes, clean_temp: Path) -> None:
+def test_what_is_no_form_is_refused_in_words(client: TestClient, kind: str, body: bytes, nothing_left: None) -> None:
     is_refusal(client.post("/talk", content=body, headers={"content-type": kind}))
 
 
 @pytest.mark.parametrize("seed", [*range(4), *(pytest.param(n, marks=pytest.mark.slow) for n in range(4, 60))])
-def test_damaged_files(seed: int, client: TestClient, good: dict[str, bytes], clean_temp: Path) -> None:
+def test_damaged_files(seed: int, client: TestClient, good: dict[str, bytes], nothing_left: None) -> None:
     name = ("face", "audio")[seed % 2]
     answer = client.post("/talk", files=Form({name: damaged(good[name], seed)}).files(good))
     if answer.status_code != 200:  # the damage may not matter
@@ -163,7 +187,7 @@ def is_refusal(answer: httpx.Response) -> None:
     [["{" * 100_000], ['{"quality": NaN}'], ['{"max_size_px": 1e999}'], ["{}", png_of(60_000, 60_000)], ["{}", b""]],
     ids=["deep", "no number", "endless", "large", "empty"],
 )
-def test_live_refuses_in_words(client: TestClient, messages: list[str | bytes], clean_temp: Path) -> None:
+def test_live_refuses_in_words(client: TestClient, messages: list[str | bytes], nothing_left: None) -> None:
     with client.websocket_connect("/live") as connection:
         for message in messages:
             (connection.send_text if isinstance(message, str) else connection.send_bytes)(message)  # type: ignore[operator]
@@ -174,10 +198,11 @@ def test_live_refuses_in_words(client: TestClient, messages: list[str | bytes], 
 
 
 @contextmanager
-def running(limits: EndpointLimits, weights: Path) -> Iterator[int]:
+def running(limits: Limits, weights: Path) -> Iterator[int]:
     """A real server in a thread; gives its port."""
+    app = endpoint_app(Server(limits, weights=weights))
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create(limits, weights=weights), log_level="critical", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -218,34 +243,34 @@ def is_well(port: int) -> bool:
 
 def test_clients_that_vanish(drawn_weights: Path, good: dict[str, bytes], clean_temp: Path) -> None:
     """Midway in the upload, in the work, while they wait for their turn, in the answer: each makes room."""
-    limits = EndpointLimits(max_seconds=1e6, max_upload_mb=20, waiting=1)
+    limits = Limits(max_seconds=1e6, max_upload_mb=20, waiting=1)
     long, short = (body_of(good["face"], good[name]) for name in ("long", "audio"))
     with running(limits, drawn_weights) as port:
         uploading = begin(port, long, 0.5)
-        assert eventually(lambda: list(clean_temp.iterdir()))
+        assert eventually(lambda: jobs_in(clean_temp))
         uploading.close()
-        assert eventually(lambda: not list(clean_temp.iterdir()))
+        assert eventually(lambda: not jobs_in(clean_temp))
 
         working = begin(port, long)
-        assert eventually(lambda: list(clean_temp.glob("*/.talk*")))
+        assert eventually(lambda: at_work(clean_temp))
         for _ in range(3):  # one may wait: each makes room for the following one
             waiting = begin(port, short)
-            assert eventually(lambda: len(list(clean_temp.glob("*/sound"))) == 2)
+            assert eventually(lambda: len(jobs_in(clean_temp)) == 2)
             waiting.close()
-            assert eventually(lambda: len(list(clean_temp.iterdir())) == 1)
+            assert eventually(lambda: len(jobs_in(clean_temp)) == 1)
         working.close()
-        assert eventually(lambda: not list(clean_temp.iterdir()))
+        assert eventually(lambda: not jobs_in(clean_temp))
 
         reading = begin(port, short)
         assert reading.getresponse().read(100)
         reading.close()
-        assert eventually(lambda: not list(clean_temp.iterdir()))
+        assert eventually(lambda: not jobs_in(clean_temp))
         assert is_well(port)
 
 
 def test_clients_that_stay_silent(drawn_weights: Path, good: dict[str, bytes], clean_temp: Path) -> None:
     """Half a request and no more: it is given up, and does not keep others out."""
-    limits = EndpointLimits(waiting=1, pause_s=0.5)
+    limits = Limits(waiting=1, pause_s=0.5)
     body = body_of(good["face"], good["audio"])
     with running(limits, drawn_weights) as port:
         silent = [begin(port, body, 0.5) for _ in range(2)]
@@ -263,7 +288,7 @@ def test_a_crowd(drawn_weights: Path, good: dict[str, bytes], clean_temp: Path) 
         answer = httpx.post(f"http://127.0.0.1:{port}/talk", files=files, timeout=120)
         return answer.status_code, answer.headers.get("retry-after", "")
 
-    with running(EndpointLimits(waiting=2), drawn_weights) as port, ThreadPoolExecutor(24) as crowd:
+    with running(Limits(waiting=2), drawn_weights) as port, ThreadPoolExecutor(24) as crowd:
         answers = list(crowd.map(post, range(24)))
         assert is_well(port)
     assert set(answers) <= {(200, ""), (503, "30")}
@@ -293,7 +318,7 @@ def test_a_full_disk(
                 (tmp_path / "a.mp4").write_bytes(answer.content)
                 assert read_synthetic_metadata(tmp_path / "a.mp4") is not None
         assert httpx.get(f"{url}/health").status_code == 200
-        assert eventually(lambda: not list(clean_temp.iterdir()))
+        assert eventually(lambda: not jobs_in(clean_temp))
 
 
 @pytest.mark.slow
@@ -313,7 +338,7 @@ def test_the_end_of_the_server(
             assert json.loads(client.recv())["type"] == "ready"
         elif moment != "idle":
             client = begin(int(url.rsplit(":", 1)[1]), body, 0.5 if moment == "upload" else 1.0)
-            assert eventually(lambda: list(clean_temp.glob("*/.talk*" if moment == "work" else "*")))
+            assert eventually(lambda: at_work(clean_temp) if moment == "work" else jobs_in(clean_temp))
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == (143 if number == signal.SIGTERM else 130), errors

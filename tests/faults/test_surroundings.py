@@ -18,9 +18,9 @@ USE_EVERYTHING = """
 import speech2vid.inference.redub, speech2vid.media, speech2vid.faces
 from importlib import resources
 from pathlib import Path
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.talkers.base import load_talker
 import c2pa
-TalkerNetworks(Path(str(resources.files("speech2vid") / "weights")))
+load_talker(Path(str(resources.files("speech2vid") / "weights")))
 """
 
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium was found:
 
 @pytest.fixture(scope="module")
 def page(pages: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with pages.flawless_page(tmp_path_factory.mktemp("page"), "max_upload_mb=20, max_seconds=60, jobs=2") as running:
+    with pages.flawless_page(tmp_path_factory.mktemp("page"), "max_upload_mb=20, max_seconds=60, workers=2") as running:
         yield running
 
 

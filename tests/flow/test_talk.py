@@ -19,8 +19,9 @@ from speech2vid.audio.vad import waveform_activity
 from speech2vid.cli.program import program
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.faces import aligned_track, choose_face, lip_opening
-from speech2vid.inference.mouth_motion import MouthMotionStream, predict_mouth_motion
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.audio_stream import drive_of
+from speech2vid.inference.mouth_motion import MouthMotionStream
+from speech2vid.inference.talkers.base import load_talker
 from speech2vid.media import VideoReader, load_audio, load_photo, probe, read_synthetic_metadata
 
 
@@ -83,8 +84,8 @@ def test_the_mouth_moves_with_the_audio_and_rests_in_silence(
     start = choose_face(images[0], "made").box
     opening = lip_opening(np.stack([tracked.aligned.landmarks for tracked in aligned_track(images, start)]))
     waveform = load_audio(audio)
-    stream = MouthMotionStream(TalkerNetworks(drawn_weights).voice)
-    requested = np.concatenate(list(predict_mouth_motion([waveform], stream)))[:, 18, 1]  # the inner lower lip
+    stream = MouthMotionStream(load_talker(drawn_weights).voice)
+    requested = np.concatenate(list(drive_of([waveform], stream)))[:, 18, 1]  # the inner lower lip
     assert np.corrcoef(opening, requested)[0, 1] > 0.8
     silent = waveform_activity(waveform)[: len(opening)] == 0
     assert silent[70:80].all()

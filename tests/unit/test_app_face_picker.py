@@ -13,10 +13,12 @@ pytest.importorskip("gradio", reason="the extra `app` is not installed")
 import cv2
 import PIL.Image
 
-from speech2vid.app import job_functions
+from speech2vid.app.job_functions import KNOWN, JobFunctions
 from speech2vid.errors import FaceError, MediaError
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.media import RawVideoReader, VideoWriter, load_photo
+
+FUNCTIONS = JobFunctions(max_seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_who_appears_later_is_shown_and_has_the_number_of_the_run(
     late_guest: Path, short_speech: Path, tmp_path: Path
 ) -> None:
     kept, told = tmp_path / "kept", Told()
-    found = job_functions.look(tmp_path, told, video=late_guest, kept=kept, max_seconds=60)
+    found = FUNCTIONS.people(tmp_path, told, video=late_guest, kept=kept)
     assert len(found.boxes) == 2
     assert told.said[-1] == (36, 36, "Looking at the video")
     with PIL.Image.open(found.preview) as photo:
@@ -67,11 +69,9 @@ def test_who_appears_later_is_shown_and_has_the_number_of_the_run(
     assert places[0] > 200 > places[-1], "the guest appears later, and so is the second, though at the left"
 
     told = Told()
-    generated = job_functions.redub(
-        tmp_path, told, video=late_guest, audio=short_speech, kept=kept, max_seconds=60, face_index=1, crf=4
-    )
+    generated = FUNCTIONS.redub(tmp_path, told, video=late_guest, audio=short_speech, kept=kept, face_index=1, crf=4)
     assert {doing for _, _, doing in told.said} == {"Making the video"}, "nothing is looked at twice"
-    assert job_functions.KNOWN in generated.notes
+    assert KNOWN in generated.notes
     pairs = zip(RawVideoReader(late_guest), RawVideoReader(generated.file), strict=False)
     changed = [abs(a.planes[0].astype(int) - b.planes[0]) for a, b in pairs]
     guest = max(change[100:160, 40:130].mean() for change in changed[18:])
@@ -82,12 +82,10 @@ def test_who_appears_later_is_shown_and_has_the_number_of_the_run(
 
 def test_a_run_looks_for_itself_where_nobody_has(late_guest: Path, short_speech: Path, tmp_path: Path) -> None:
     told = Told()
-    generated = job_functions.redub(
-        tmp_path, told, video=late_guest, audio=short_speech, kept=tmp_path / "kept", max_seconds=60, face_index=1
-    )
+    generated = FUNCTIONS.redub(tmp_path, told, video=late_guest, audio=short_speech, face_index=1)
     doing = list(dict.fromkeys(doing for _, _, doing in told.said))
     assert doing == ["Looking at the video", "Making the video"]
-    assert job_functions.KNOWN not in generated.notes
+    assert KNOWN not in generated.notes
 
 
 def test_nobody_and_too_long_are_said_at_once(late_guest: Path, tmp_path: Path) -> None:
@@ -95,6 +93,6 @@ def test_nobody_and_too_long_are_said_at_once(late_guest: Path, tmp_path: Path) 
         for level in range(60, 66):
             writer.write(np.full((120, 160, 3), level, np.uint8))
     with pytest.raises(FaceError, match="no face was found in"):
-        job_functions.look(tmp_path, Told(), video=tmp_path / "grey.mp4", kept=tmp_path / "kept", max_seconds=60)
+        FUNCTIONS.people(tmp_path, Told(), video=tmp_path / "grey.mp4")
     with pytest.raises(MediaError, match="is too long"):
-        job_functions.look(tmp_path, Told(), video=late_guest, kept=tmp_path / "kept", max_seconds=1)
+        JobFunctions(max_seconds=1).people(tmp_path, Told(), video=late_guest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from speech2vid.app.storage import Storage, remove_abandoned
+from speech2vid.app.storage import Storage, Visitor, remove_abandoned
 
 
 @pytest.fixture
@@ -24,11 +26,11 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 
 
 def upload(storage: Storage, owner: str, name: str = "me.jpg") -> Path:
+    """As Gradio saves a file: the same content in the same place."""
     path = storage.root / "abc123" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"x")
-    storage.record_upload(owner, path)
-    return path
+    return storage.take_upload(owner, path)
 
 
 def make_old(path: Path) -> None:
@@ -44,9 +46,9 @@ def test_uploads_and_results_belong_to_their_owner(storage: Storage) -> None:
     example.write_bytes(b"x")
     storage.publish_existing()
     mine = upload(storage, "ann")
-    with storage.job("ann", "tab") as folder:
-        result = folder / "talk.mp4"
-        result.write_bytes(b"x")
+    folder = storage.new_folder(Visitor("ann", "tab"))
+    result = folder / "talk.mp4"
+    result.write_bytes(b"x")
     assert storage.may_read("bob", example)
     for path in (mine, result):
         assert storage.may_read("ann", path)
@@ -59,23 +61,18 @@ def test_uploads_and_results_belong_to_their_owner(storage: Storage) -> None:
     assert not storage.may_read("ann", Path("/etc/passwd"))
 
 
-def test_the_same_file_of_two_people_stays_until_both_have_gone(storage: Storage) -> None:
-    path = upload(storage, "ann")
-    storage.record_upload("bob", path)
-    storage.forget_owner("ann")
-    assert not storage.may_read("ann", path)
-    assert storage.may_read("bob", path)
-    assert path.exists()
-    storage.forget_owner("bob")
-    assert not path.parent.exists()
-
-
-def test_a_job_that_fails_leaves_nothing(storage: Storage) -> None:
-    job = storage.job("ann", "tab")
-    folder = job.__enter__()
-    (folder / "half.mp4").write_bytes(b"x")
-    assert not job.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert not folder.exists()
+def test_the_same_file_of_two_visitors_is_one_of_each(storage: Storage) -> None:
+    ann, bob = Visitor("ann", "tab"), Visitor("bob", "tab")
+    saved = storage.root / "abc123" / "me.jpg"
+    anns, bobs = upload(storage, "ann"), upload(storage, "bob")
+    assert not storage.may_read("ann", bobs)
+    assert not storage.may_read("ann", saved)
+    for visitor in (ann, bob):
+        storage.open(visitor)
+    storage.leave(ann)
+    storage.tidy(grace_s=0, keep_s=60)
+    assert not anns.exists()
+    assert storage.may_read("bob", bobs)
 
 
 def test_age_removes_all_but_examples_and_running_jobs(storage: Storage) -> None:
@@ -86,27 +83,48 @@ def test_age_removes_all_but_examples_and_running_jobs(storage: Storage) -> None
     old, young = upload(storage, "ann", "old.jpg"), upload(storage, "ann", "young.jpg")
     broken_off = storage.root / "tmpupload"
     broken_off.write_bytes(b"x")
-    with storage.job("ann", "tab") as done:
-        pass
-    with storage.job("ann", "tab") as running:
-        for path in (example, example.parent, old, broken_off, done, running):
-            make_old(path)
-        storage.remove_old(60)
-        assert running.exists()
+    done, running = (storage.new_folder(Visitor("ann", "tab")) for _ in range(2))
+    saved = storage.root / "abc123"
+    for path in (example, example.parent, old.parent, broken_off, saved, done, running):
+        make_old(path)
+    storage.tidy(grace_s=60, keep_s=60, busy={running})
+    assert running.exists()
     assert not done.exists()
     assert not old.exists()
     assert not broken_off.exists()
+    assert not saved.exists()
     assert not storage.may_read("ann", old)
     assert young.exists()
     assert example.exists()
 
 
 def test_a_closed_tab_loses_its_results_only(storage: Storage) -> None:
-    with storage.job("ann", "one") as first, storage.job("ann", "two") as second:
-        pass
-    storage.forget_tab("ann", "one")
+    first, second = (storage.new_folder(Visitor("ann", tab)) for tab in ("one", "two"))
+    for tab in ("one", "two"):
+        storage.open(Visitor("ann", tab))
+    storage.leave(Visitor("ann", "one"))
+    storage.tidy(grace_s=0, keep_s=60)
     assert not first.exists()
     assert second.exists()
+
+
+def test_files_of_a_closed_page_go_after_a_grace_period(storage: Storage) -> None:
+    mine = upload(storage, "ann")
+    one, two = Visitor("ann", "one"), Visitor("ann", "two")
+    first, second = storage.new_folder(one), storage.new_folder(two)
+    storage.open(one)
+    storage.open(two)
+    storage.leave(one)
+    storage.tidy(grace_s=60, keep_s=60)
+    assert first.exists()
+    storage.tidy(grace_s=0, keep_s=60)
+    assert not first.exists()
+    assert second.exists()
+    assert mine.exists()
+    storage.leave(two)
+    storage.tidy(grace_s=0, keep_s=60)
+    assert not second.exists()
+    assert not mine.exists()
 
 
 def test_what_a_killed_page_left_is_removed_and_a_running_one_is_not(tmp_path: Path) -> None:
@@ -130,17 +148,18 @@ def test_folders_that_vanish_meanwhile_disturb_nobody(storage: Storage) -> None:
 
     def come_and_go() -> None:
         while not over.is_set():
-            with storage.job("ann", "tab") as folder:
+            with contextlib.suppress(OSError):
+                folder = storage.new_folder(Visitor("ann", "tab"))
                 (folder / "given").mkdir()
                 (folder / "x").write_bytes(b"x")
-            storage.forget_owner("ann")
+            shutil.rmtree(storage.root / "made", ignore_errors=True)
 
     thread = threading.Thread(target=come_and_go)
     thread.start()
     try:
         for _ in range(300):
             storage.stored_bytes()
-            storage.remove_old(60)
+            storage.tidy(60, 60)
     finally:
         over.set()
         thread.join()

@@ -55,7 +55,7 @@ def test_names_of_files_are_text_and_not_markup() -> None:
 
 def found(offset: int, *, sure: bool = True, fixed: Path | None = None) -> SyncFound:
     curve = tuple((step, 0.5 - 0.01 * abs(step - offset)) for step in range(-15, 16))
-    return SyncFound(offset, 0.4, sure, curve, 0.9, fixed)
+    return SyncFound(offset, 0.4, sure, curve, 0.9, fixed, {})
 
 
 def test_the_offset_in_words() -> None:

@@ -1,27 +1,27 @@
-"""Work in processes: results, failures, crashes, stops; nothing is left running."""
+"""Workers and their queue: results, failures, crashes, order, cancelling; nothing is left running."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import AsyncGenerator, Iterator
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from speech2vid.app.jobs import Done, JobQueue, Running, State, Visitor
+from speech2vid.app.jobs import Cancelled, Done, Failed, JobQueue, JobTimeout, QueuedJob, QueueFull, Running, Waiting
 from speech2vid.app.settings import Limits
-from speech2vid.app.storage import Storage
-from speech2vid.app.workers import Crashed, Job, Stopped, WorkerPool
+from speech2vid.app.workers import Job, JobFailed, WorkerDied, WorkerPool
 from speech2vid.errors import MediaError
 
 TASKS = """
-import os, tempfile, time
+import os, signal, tempfile, time
 from speech2vid.errors import MediaError
 
-def add(folder, progress, *, numbers):
+def add(folder, progress, numbers=()):
     progress(1, 2, "adding")
     return sum(numbers), tempfile.gettempdir(), os.getpid()
 
@@ -31,45 +31,65 @@ def fail(folder, progress):
 def break_down(folder, progress):
     return 1 / 0
 
-def die(folder, progress):
-    os._exit(9)
+def crash(folder, progress):
+    os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(600)
 
 def sleep(folder, progress):
     (folder / "pid").write_text(str(os.getpid()))
-    for second in range(600):
-        progress(second, 600)
+    for second in range(6000):
+        progress(os.getpid(), None)
         time.sleep(0.2)
+
+def run(job, folder, progress):
+    return globals()[job.verb](folder, progress, **job.options)
 """
 
 
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A module that the processes can import as well."""
-    (tmp_path / "page_tasks.py").write_text(TASKS)
+    """A module that the workers can import as well."""
+    (tmp_path / "app_tasks.py").write_text(TASKS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    import page_tasks
+    import app_tasks
 
-    return page_tasks
+    return app_tasks
 
 
 @pytest.fixture
-def pool() -> Iterator[WorkerPool]:
-    pool = WorkerPool(job_s=60, unheard_s=60)
-    yield pool
-    pool.close()
-    assert pool.running == 0
+def with_queue(tasks: Any) -> Callable[..., Any]:
+    """Call an async test with a queue; at its end no process is left."""
+
+    @asynccontextmanager
+    async def opened(limits: Limits) -> AsyncIterator[JobQueue]:
+        pool = WorkerPool(tasks.run, size=limits.workers)
+        queue = JobQueue(pool, limits)
+        try:
+            yield queue
+        finally:
+            queue.close()
+            pool.close()
+            while queue.jobs:
+                await asyncio.sleep(0.01)
+
+    def call(test: Callable[[JobQueue], Awaitable[None]], **limits: Any) -> None:
+        async def run() -> None:
+            async with opened(Limits(**limits)) as queue:
+                await test(queue)
+
+        asyncio.run(run())
+
+    return call
 
 
-def end_of(job: Job) -> Any:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if (result := job.result()) is not None:
-            return result
-        time.sleep(0.02)
-    raise TimeoutError
+def folder_in(parent: Path, name: str) -> Path:
+    folder = parent / name
+    (folder / "given").mkdir(parents=True)
+    (folder / "given" / "me.jpg").touch()
+    return folder
 
 
-def gone(pid: int) -> bool:
+def is_gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -77,80 +97,155 @@ def gone(pid: int) -> bool:
     return False
 
 
-def begun(job: Job, folder: Path) -> int:
-    """The process of a job that sleeps."""
-    end = time.monotonic() + 60
-    while not (folder / "pid").exists() or not (folder / "pid").read_text():
-        assert time.monotonic() < end
-        job.result()
-        time.sleep(0.02)
-    return int((folder / "pid").read_text())
+async def pid_of(job: QueuedJob) -> int:
+    """The worker of a job that sleeps, as soon as it reports."""
+    async for state in job.states():
+        if isinstance(state, Running) and state.done:
+            return state.done
+    raise AssertionError(job.end)
 
 
-def test_a_process_serves_again_after_a_result_and_after_a_failure(
-    pool: WorkerPool, tasks: Any, tmp_path: Path
+def test_a_worker_stays_for_the_next_job_after_a_result_and_after_a_failure(
+    with_queue: Callable[..., Any], tmp_path: Path
 ) -> None:
-    job = pool.start(tasks.add, tmp_path, numbers=[1, 2])
-    total, temporary, pid = end_of(job)
-    assert (total, temporary) == (3, str(tmp_path))  # whatever it writes by the way lies in the job's folder
-    assert (job.done, job.total, job.doing) == (1, 2, "adding")
-    with pytest.raises(MediaError) as failure:
-        end_of(pool.start(tasks.fail, tmp_path))
-    assert (failure.value.message, failure.value.hint) == ("me.jpg is empty", "copy it again")
-    with pytest.raises(Crashed, match="ZeroDivisionError"):
-        end_of(pool.start(tasks.break_down, tmp_path))
-    assert end_of(pool.start(tasks.add, tmp_path, numbers=[4]))[2] == pid
-    job.stop()  # too late: does nothing
-    assert not gone(pid)
+    async def test(queue: JobQueue) -> None:
+        folder = folder_in(tmp_path, "a")
+        job = queue.submit(Job("add", options={"numbers": [1, 2]}), folder)
+        total, temporary, pid = await job.result()
+        assert (total, temporary) == (3, str(folder))  # whatever it writes by the way lies in the job's folder
+        assert job.running == Running(1, 2, None, "adding")
+        assert folder.exists()
+        assert not (folder / "given").exists(), "inputs are removed"
+
+        failed = queue.submit(Job("fail"), folder_in(tmp_path, "b"))
+        with pytest.raises(MediaError) as failure:
+            await failed.result()
+        assert (failure.value.message, failure.value.hint) == ("me.jpg is empty", "copy it again")
+        assert not failed.folder.exists()
+        with pytest.raises(JobFailed, match="ZeroDivisionError"):
+            await queue.submit(Job("break_down"), folder_in(tmp_path, "c")).result()
+        assert (await queue.submit(Job("add"), folder_in(tmp_path, "d")).result())[2] == pid
+        job.cancel()  # too late: does nothing
+        assert isinstance(job.end, Done)
+        assert queue.pool.crashes == 0
+
+    with_queue(test)
 
 
-def test_a_process_that_dies_costs_its_job_alone(pool: WorkerPool, tasks: Any, tmp_path: Path) -> None:
-    with pytest.raises(Crashed):
-        end_of(pool.start(tasks.die, tmp_path))
-    assert end_of(pool.start(tasks.add, tmp_path, numbers=[5]))[0] == 5
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_crash_costs_one_job(with_queue: Callable[..., Any], tmp_path: Path, number: signal.Signals) -> None:
+    async def test(queue: JobQueue) -> None:
+        if number == signal.SIGSEGV:
+            job = queue.submit(Job("crash"), folder_in(tmp_path, "a"))
+        else:
+            job = queue.submit(Job("sleep"), folder_in(tmp_path, "a"))
+            os.kill(await pid_of(job), number)
+        following = queue.submit(Job("add", options={"numbers": [5]}), folder_in(tmp_path, "b"))
+        with pytest.raises(WorkerDied, match=number.name):
+            await job.result()
+        assert not job.folder.exists()
+        assert (await following.result())[0] == 5
+        assert queue.pool.crashes == 1
+
+    with_queue(test)
 
 
-def test_stop_ends_the_process(pool: WorkerPool, tasks: Any, tmp_path: Path) -> None:
-    job = pool.start(tasks.sleep, tmp_path)
-    pid = begun(job, tmp_path)
-    job.stop()
-    assert gone(pid)
-    with pytest.raises(Stopped):
-        job.result()
+def test_a_worker_that_dies_between_two_jobs_costs_none(with_queue: Callable[..., Any], tmp_path: Path) -> None:
+    async def test(queue: JobQueue) -> None:
+        pid = (await queue.submit(Job("add"), folder_in(tmp_path, "a")).result())[2]
+        os.kill(pid, signal.SIGKILL)
+        assert (await queue.submit(Job("add"), folder_in(tmp_path, "b")).result())[2] != pid
+
+    with_queue(test)
 
 
-@pytest.mark.parametrize("limits", [{"job_s": 0.5, "unheard_s": 60}, {"job_s": 60, "unheard_s": 0.5}])
-def test_a_job_without_end_or_without_listener_is_stopped(tasks: Any, tmp_path: Path, limits: dict[str, float]) -> None:
-    pool = WorkerPool(**limits, watch_every_s=0.05)
-    job = pool.start(tasks.sleep, tmp_path)
-    deadline = time.monotonic() + 30
-    while pool.running and time.monotonic() < deadline:
-        time.sleep(0.05)
-    with pytest.raises(Stopped):
-        job.result()
-    pool.close()
+def test_cancel_ends_the_process_and_removes_the_files(with_queue: Callable[..., Any], tmp_path: Path) -> None:
+    async def test(queue: JobQueue) -> None:
+        job = queue.submit(Job("sleep"), folder_in(tmp_path, "a"))
+        pid = await pid_of(job)
+        job.cancel()
+        assert [state async for state in job.states()] == [Cancelled()]
+        assert is_gone(pid)
+        assert not job.folder.exists()
+        assert (await queue.submit(Job("add"), folder_in(tmp_path, "b")).result())[0] == 0
+
+    with_queue(test)
 
 
-def test_a_later_job_of_the_same_name_takes_the_place_of_the_earlier_one(tasks: Any, tmp_path: Path) -> None:
-    """A visitor has put another video in: nobody waits for what was begun on the first."""
-    job_queue = JobQueue(Storage(tmp_path), WorkerPool(job_s=60, unheard_s=60), Limits())
-    visitor, begun = Visitor("ann", "tab"), asyncio.Event()
+def test_jobs_run_in_the_order_of_their_submission(with_queue: Callable[..., Any], tmp_path: Path) -> None:
+    async def test(queue: JobQueue) -> None:
+        ended: list[str] = []
+        queue.ended = lambda job: ended.append(job.folder.name)
+        first = queue.submit(Job("sleep"), folder_in(tmp_path, "first"))
+        await pid_of(first)
+        second, third, fourth = (queue.submit(Job("add"), folder_in(tmp_path, name)) for name in ("b", "c", "d"))
+        assert [job.state for job in (second, third, fourth)] == [Waiting(1), Waiting(2), Waiting(3)]
+        with pytest.raises(QueueFull, match="3 jobs are waiting already"):
+            queue.submit(Job("add"), folder_in(tmp_path, "e"))
+        quick = queue.submit(Job("add"), folder_in(tmp_path, "quick"), quick=True)
+        await quick.result()  # while the first still runs
+        third.cancel()
+        await third.wait()
+        assert [job.state for job in (second, fourth)] == [Waiting(1), Waiting(2)]
+        first.cancel()
+        await fourth.wait()
+        assert ended == ["quick", "c", "first", "b", "d"]
 
-    async def watch(states: AsyncGenerator[State, None]) -> list[State]:
-        seen = []
-        async for state in states:
-            seen.append(state)
-            if isinstance(state, Running):
-                begun.set()
-        return seen
+    with_queue(test, waiting=3)
 
-    async def both() -> tuple[list[State], list[State]]:
-        first = asyncio.create_task(watch(job_queue.serve(visitor, tasks.sleep, {}, name="look")))
-        await begun.wait()
-        second = await watch(job_queue.serve(visitor, tasks.add, {}, name="look", numbers=[1]))
-        return await first, second
 
-    first, second = asyncio.run(both())
-    assert {type(state) for state in first} == {Running}, "and nothing is said of it"
-    assert isinstance(second[-1], Done)
-    job_queue.close()
+def test_several_workers_run_as_many_jobs(with_queue: Callable[..., Any], tmp_path: Path) -> None:
+    async def test(queue: JobQueue) -> None:
+        jobs = [queue.submit(Job("sleep"), folder_in(tmp_path, str(number))) for number in range(3)]
+        pids = {await pid_of(job) for job in jobs[:2]}
+        assert len(pids) == 2
+        assert jobs[2].state == Waiting(1)
+
+    with_queue(test, workers=2)
+
+
+def test_uploads_keep_their_place_in_the_queue(with_queue: Callable[..., Any], tmp_path: Path) -> None:
+    async def test(queue: JobQueue) -> None:
+        with queue.upload(), queue.upload(), pytest.raises(QueueFull), queue.upload():
+            pass
+        await queue.submit(Job("add"), folder_in(tmp_path, "a")).result()
+
+    with_queue(test, waiting=1)
+
+
+def test_a_later_job_of_the_same_name_replaces_the_earlier_one(with_queue: Callable[..., Any], tmp_path: Path) -> None:
+    async def test(queue: JobQueue) -> None:
+        first = queue.submit(Job("sleep"), folder_in(tmp_path, "a"), owner="ann", name="look")
+        other = queue.submit(Job("add"), folder_in(tmp_path, "b"), owner="bob", name="look")
+        await pid_of(first)
+        second = queue.submit(Job("add"), folder_in(tmp_path, "c"), owner="ann", name="look")
+        assert first.end == Cancelled(replaced=True)
+        await second.result()
+        assert isinstance(other.end, Done)
+
+    with_queue(test)
+
+
+def test_a_job_that_takes_too_long_is_stopped(with_queue: Callable[..., Any], tmp_path: Path) -> None:
+    async def test(queue: JobQueue) -> None:
+        job = queue.submit(Job("sleep"), folder_in(tmp_path, "a"))
+        with pytest.raises(JobTimeout, match=r"longer than 0\.2 s"):
+            await job.result()
+        assert isinstance(job.end, Failed)
+
+    with_queue(test, job_s=0.2)
+
+
+def test_a_job_that_nobody_looks_at_is_stopped(with_queue: Callable[..., Any], tmp_path: Path) -> None:
+    async def test(queue: JobQueue) -> None:
+        unattended = queue.submit(Job("sleep"), folder_in(tmp_path, "a"), attended=True)
+        later = queue.submit(Job("sleep"), folder_in(tmp_path, "b"))  # its client comes back for it
+        await pid_of(unattended)
+        for _ in range(10):
+            queue.cancel_unattended(every_s=1)
+        assert unattended.end is None
+        queue.cancel_unattended(every_s=1)
+        assert unattended.end == Cancelled()
+        assert later.end is None
+
+    with_queue(test)

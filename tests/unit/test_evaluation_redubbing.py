@@ -13,27 +13,29 @@ from speech2vid.constants import SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import DataError
-from speech2vid.evaluation.generation import Generator, WarpGenerator, track_motion
+from speech2vid.evaluation.generation import Generator, track_drive
 from speech2vid.evaluation.metrics import Scorers
 from speech2vid.evaluation.qualitative import RedubTask, redub_tasks, show_redub
 from speech2vid.evaluation.redubbing import (
     NETWORK,
-    NO_PAINTER,
     PASTE,
     POISSON,
     Filmed,
     RedubEvaluator,
     open_redubber,
-    paste,
 )
 from speech2vid.evaluation.report_page import page
 from speech2vid.evaluation.runner import Runner
+from speech2vid.evaluation.weights import load_generator
 from speech2vid.faces.align import context_from_face
 from speech2vid.geometry import transform_points
 from speech2vid.inference.redubbers.poisson import PoissonBlender
-from speech2vid.inference.redubbers.warp import NetworkBlender
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.redubbers.warp import NetworkBlender, PaintedRedubber, Paste
+from speech2vid.inference.talkers.base import load_talker
+from speech2vid.inference.talkers.warp import WarpNetworks
 from speech2vid.media import load_audio
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.weights import weight_set
 from speech2vid.types import Frames
 
 FRAMES = 30
@@ -41,14 +43,19 @@ FRAMES = 30
 
 @pytest.fixture(scope="module")
 def redubber(drawn_weights: Path) -> RedubEvaluator:
-    """The drawn talker, the package's blending network."""
-    blends = {PASTE: paste, POISSON: PoissonBlender().blend, NETWORK: NetworkBlender(None, "cpu", 1).blend}
-    return RedubEvaluator("drawn", TalkerNetworks(drawn_weights, threads=1), "hold", blends)
+    """The drawn talker, the default set's blending network."""
+    talker = load_talker(drawn_weights, threads=1)
+    assert isinstance(talker, WarpNetworks)
+    network = NetworkBlender(weight_set().path("warp_redubber"), graph_loader("cpu", 1))
+    blenders = {PASTE: Paste(), POISSON: PoissonBlender(), NETWORK: network}
+    redubbers = {title: PaintedRedubber(talker, blender) for title, blender in blenders.items()}
+    return RedubEvaluator("drawn", "hold", redubbers)
 
 
 @pytest.fixture(scope="module")
-def runner(redubber: RedubEvaluator) -> Runner:
-    return Runner((WarpGenerator(redubber.networks),), Scorers(embed=lambda face, landmarks: np.zeros(128)), redubber)
+def runner(redubber: RedubEvaluator, drawn_weights: Path) -> Runner:
+    talker = load_talker(drawn_weights, threads=1)
+    return Runner((Generator(talker),), Scorers(embed=lambda face, landmarks: np.zeros(128)), redubber)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +115,7 @@ def test_the_mouth_follows_the_new_audio_and_not_its_own(
     hushed: dict[str, Frames],
     title: str,
 ) -> None:
-    wanted = track_motion(voice, redubber.networks, "hold")[:, 18, 1]
+    wanted = track_drive(voice, redubber.redubbers[title].audio_stream("hold"))[:, 18, 1]
     filmed = _lower_lips(task.filmed, task.filmed.faces(FRAMES))
     generated, rest = (_lower_lips(task.filmed, each[title]) for each in (spoken, hushed))
     assert np.corrcoef(generated, wanted)[0, 1] > 0.9
@@ -146,27 +153,23 @@ def test_a_store_without_wide_faces_is_named(drawn_store: Callable[..., Path], r
     assert f"<h2>Re-dubbing</h2>\n<p>{note}</p>" in page({"clips": 0}, {}, redub_note=note)
 
 
-def test_weights_that_cannot_paint_are_told(store: SampleStore, runner: Runner) -> None:
-    class Other:
-        name = "paper"
+def test_methods_follow_from_the_weights(drawn_weights: Path, store: SampleStore, runner: Runner) -> None:
+    found = open_redubber(load_generator(), None, "cpu")
+    assert (found.name, list(found.redubbers), found.lacking) == ("default", [PASTE, POISSON, NETWORK], "")
+    drawn = open_redubber(load_generator(drawn_weights), drawn_weights, "cpu")
+    assert list(drawn.redubbers) == [PASTE, POISSON, NETWORK]  # the network comes from the default set
+    tasks, note = redub_tasks(store.load("val"), replace(runner, redubber=None), store, "val")
+    assert (tasks, note) == ([], "Re-dubbing is not shown.")
 
-    others: list[Generator] = [Other()]  # type: ignore[list-item]
-    assert open_redubber(others, [None]) is None
-    assert redub_tasks(store.load("val"), replace(runner, redubber=None), store, "val") == ([], NO_PAINTER)
 
-
-def test_the_first_weights_that_can_paint_do_it(redubber: RedubEvaluator, drawn_weights: Path) -> None:
-    class Other:
-        name = "paper"
-
-    generators: list[Generator] = [Other(), WarpGenerator(redubber.networks, name="ours")]  # type: ignore[list-item]
-    found = open_redubber(generators, [drawn_weights, None], "cpu", 1)
-    assert found is not None
-    assert (found.name, list(found.blends), found.lacking) == ("ours", [PASTE, POISSON, NETWORK], "")
-    without = open_redubber(generators[1:], [drawn_weights], "cpu", 1)
-    assert without is not None
-    assert list(without.blends) == [PASTE, POISSON]
-    assert "redubber" in without.lacking
+def test_a_talker_of_whole_faces_is_poisson_blended_alone(paper_weights: Path, task: RedubTask, voice: Track) -> None:
+    found = open_redubber(load_generator(paper_weights / "talker"), paper_weights / "talker", "cpu")
+    assert list(found.redubbers) == [POISSON]
+    assert "no re-dubbing network for the paper talker" in found.lacking
+    source = task.filmed.faces(FRAMES)
+    (generated,) = found.redub(task.filmed, voice, FRAMES).values()
+    np.testing.assert_array_equal(generated[:, :90], source[:, :90])
+    assert np.abs(generated.astype(int) - source).max() > 30
 
 
 def test_a_clip_with_too_few_wide_faces_is_damaged(task: RedubTask) -> None:

@@ -11,14 +11,16 @@ import torch
 
 from speech2vid.data.records import Track
 from speech2vid.errors import WeightsError
-from speech2vid.evaluation.generation import MotionSpeaker, framed
+from speech2vid.evaluation.generation import MotionSpeaker
 from speech2vid.evaluation.protocol import five_stills, stills_at
-from speech2vid.evaluation.sharpening import SharpenedGenerator, mouth_part, sharpened, sharpened_part
+from speech2vid.evaluation.sharpening import SharpenedGenerator, mouth_part
 from speech2vid.evaluation.weights import fingerprint_of, load_generator, load_sharpener
-from speech2vid.evaluation.window_talker import TorchTalker, WindowGenerator
+from speech2vid.inference.sharpening import sharpened, sharpened_part
+from speech2vid.inference.talkers.paper import framed
 from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
 from speech2vid.models.sharpener import Sharpener, SharpenerConfig
 from speech2vid.runtime.torch import save
+from speech2vid.runtime.weights import SHIPPED_SETS, weight_set
 from speech2vid.training.export import export_graphs
 from speech2vid.types import FaceBox
 
@@ -65,13 +67,6 @@ def test_both_engines_say_the_same_in_the_frame_of_the_face(folder: Path, track:
     assert np.abs(onnx[0].astype(int) - onnx[-1]).max() > 0  # the audio is heard
 
 
-def test_the_network_in_training_stays_in_training(track: Track) -> None:
-    network = PaperTalker(PaperTalkerConfig(size="compact", identity_images=1)).train()
-    frames = WindowGenerator(TorchTalker(network)).speaker(stills_at(track, five_stills(track))).says(track)
-    assert frames.shape == track.frames.shape
-    assert network.training
-
-
 def test_a_face_lies_where_the_target_was_cut_out() -> None:
     faces = np.random.default_rng(0).random((2, 3, 109, 109)).astype(np.float32)
     frames = framed(faces)
@@ -84,7 +79,7 @@ def test_a_face_lies_where_the_target_was_cut_out() -> None:
 
 def test_the_warp_talker_of_the_package_is_found_and_can_be_told_shapes(track: Track) -> None:
     generator = load_generator(threads=1)
-    assert generator.name == "package"
+    assert generator.name == "default"
     speaker = generator.speaker(stills_at(track, five_stills(track)))
     assert isinstance(speaker, MotionSpeaker)
     assert speaker.says(track).shape == track.frames.shape
@@ -134,27 +129,35 @@ def test_the_mouths_of_all_frames_are_in_the_part() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("nowhere", "nowhere"),
-        ("empty", "holds no warp_talker"),
-        ("sharpener.safetensors", "holds a sharpener, not a paper_talker"),
+        ("nowhere", "does not exist"),
+        ("empty", "holds no weight file: nothing that evaluate runs"),
+        ("sharpener.safetensors", "holds sharpener: nothing that evaluate runs"),
         ("both", "two talkers"),
-        ("warp_talker.safetensors", "half of a talker"),
+        ("paper", "the weight set 'paper' is not part of this installation"),
     ],
 )
-def test_what_is_no_talker_is_refused_by_name(
-    folder: Path, drawn_weights: Path, tmp_path: Path, name: str, reason: str
+def test_weights_without_a_talker_are_refused_by_name(
+    folder: Path, drawn_weights: Path, tmp_path: Path, name: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(SHIPPED_SETS, "paper", "nowhere")
     (tmp_path / "empty").mkdir()
     (tmp_path / "both").mkdir()
-    warp = (drawn_weights / "warp_talker.safetensors").read_bytes()
-    for place in (tmp_path / "both" / "warp_talker.safetensors", tmp_path / "warp_talker.safetensors"):
-        place.write_bytes(warp)
-    (tmp_path / "both" / "paper_talker.safetensors").write_bytes(
-        (folder / "weights" / "paper_talker.safetensors").read_bytes()
-    )
+    for source in (drawn_weights / "warp_talker.safetensors", folder / "weights" / "paper_talker.safetensors"):
+        (tmp_path / "both" / source.name).write_bytes(source.read_bytes())
     (tmp_path / "sharpener.safetensors").write_bytes((folder / "sharpener.safetensors").read_bytes())
     with pytest.raises(WeightsError, match=reason):
-        load_generator(tmp_path / name)
+        load_generator(name if name == "paper" else tmp_path / name)
+
+
+def test_half_a_talker_is_completed_from_the_default_set(drawn_weights: Path, tmp_path: Path) -> None:
+    for path in drawn_weights.glob("warp_talker*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    hashes = load_generator(tmp_path).talker.hashes
+    assert hashes["warp_talker"] == load_generator(drawn_weights).talker.hashes["warp_talker"]
+    assert hashes["audio_to_mouth"] == load_generator().talker.hashes["audio_to_mouth"]
+    found = weight_set(tmp_path)
+    assert found.borrowed(list(hashes)) == ["audio_to_mouth"]
+    assert (found.origin("warp_talker"), found.origin("sync")) == (str(tmp_path), "default")
 
 
 def test_other_weights_have_another_fingerprint(folder: Path) -> None:

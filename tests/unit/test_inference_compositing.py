@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from speech2vid.constants import FACE_PX, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.faces import Still
 from speech2vid.faces.align import align, canonical_points
 from speech2vid.geometry import invert, transform_points
-from speech2vid.inference.compositing import Composer, blend_mask, colour_share
-from speech2vid.inference.identity import Identity
-from speech2vid.inference.talkers.warp import REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH, Fields
+from speech2vid.inference.compositing import Composer, blend_mask, colour_share, face_mask
+from speech2vid.inference.talkers.base import AlignedFaces, Identity, WarpFields
 from speech2vid.models import warp_decoder
 from speech2vid.types import Affine, Image
 
@@ -47,14 +47,13 @@ def still(image: Image, transform: Affine) -> Still:
 
 
 def identity(stills: list[Still]) -> Identity:
-    mouths = np.zeros((5, 20, 2), np.float32)
-    return Identity(stills[0].image, stills[0].transform, tuple(stills), mouths, mouths[0], {})
+    return Identity(stills[0].image, stills[0].transform, tuple(stills))
 
 
-def fields(flow: np.ndarray | float = 0.0, weights: tuple[float, ...] = (1, 0, 0, 0, 0, 0)) -> Fields:
+def fields(flow: np.ndarray | float = 0.0, weights: tuple[float, ...] = (1, 0, 0, 0, 0, 0)) -> WarpFields:
     masks = np.broadcast_to(np.array(weights, np.float32)[None, :, None, None], (1, 6, 64, 96)).copy()
     whole = np.broadcast_to(np.asarray(flow, np.float32), (1, 5, 2, 32, 48)).copy()
-    return Fields(whole, masks, np.full((1, 3, 64, 96), 0.25, np.float32))
+    return WarpFields(whole, masks, np.full((1, 3, 64, 96), 0.25, np.float32))
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, -2.0])
@@ -101,7 +100,7 @@ def test_equals_the_networks_own_image_at_its_own_size() -> None:
     wanted = (
         warp_decoder.compose_output(warp_decoder.WarpFields(flow, masks, residual), faces)[0].permute(1, 2, 0).numpy()
     )
-    ours = next(Composer(identity(stills)).frames(Fields(flow.numpy(), masks.numpy(), residual.numpy())))
+    ours = next(Composer(identity(stills)).frames(WarpFields(flow.numpy(), masks.numpy(), residual.numpy())))
     inside = np.s_[REGION_TOP + 16 : REGION_TOP + 54, REGION_LEFT + 16 : REGION_LEFT + 80]
     assert np.abs(ours[inside] - 255 * wanted[16:54, 16:80]).mean() < 1.5
 
@@ -148,3 +147,34 @@ def test_a_greyscale_face_gets_no_coloured_mouth() -> None:
     assert colour_share(grey) == 0
     skin = np.broadcast_to(np.array([200, 150, 120], np.uint8), (8, 8, 3))
     assert colour_share(skin) == 1
+
+
+def test_an_aligned_face_is_placed_back_where_it_was_taken_from() -> None:
+    photo = still(texture(400, 480), placed(2.0, 0.2, 120, 90))
+    faces = np.stack([photo.aligned.image, 255 - photo.aligned.image])
+    same, inverted = Composer(identity([photo] * 5)).frames(AlignedFaces(faces))
+    assert np.abs(same.astype(int) - photo.image).mean() < 12  # only as blurred as 112 px are
+    centre = transform_points(invert(photo.transform), np.array([56.0, 60.0])).round().astype(int)
+    x, y = centre.tolist()
+    patch = np.s_[y - 8 : y + 9, x - 8 : x + 9]
+    assert np.abs(inverted[patch].astype(int) - (255 - same[patch].astype(int))).max() <= 1
+    points = np.argwhere((inverted != photo.image).any(axis=2))[:, ::-1]
+    aligned = transform_points(photo.transform, points)
+    assert aligned.min() > 0
+    assert aligned.max() < FACE_PX
+
+
+def test_a_face_mask_is_whole_within_the_face_and_fades_to_nothing() -> None:
+    mask, points = face_mask(), canonical_points()
+    mouth = points[48:68].round().astype(int)
+    assert mask[mouth[:, 1], mouth[:, 0]].min() > 0.95
+    assert mask[0].max() == mask[-1].max() == mask[:, 0].max() == mask[:, -1].max() == 0
+
+
+def test_on_an_aligned_canvas_a_generated_face_takes_all_of_it() -> None:
+    photo = still(texture(112, 112), np.eye(2, 3))
+    faces = RANDOM.integers(0, 256, (2, 112, 112, 3), np.uint8)
+    whole = Identity(photo.image, np.eye(2, 3), (photo,) * 5, crop=True)
+    np.testing.assert_array_equal(list(Composer(whole).frames(AlignedFaces(faces))), faces)
+    with pytest.raises(ValueError, match="faces must be"):
+        AlignedFaces(faces[:, :100])

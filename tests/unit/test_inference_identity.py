@@ -13,20 +13,21 @@ from speech2vid.constants import FACE_PX, MOUTH_POINTS, TARGET_PX
 from speech2vid.errors import ConfigError, FaceError, MediaError
 from speech2vid.faces import choose_face, lip_opening, still_of_photo, stills_of_video
 from speech2vid.geometry import transform_points
-from speech2vid.inference.identity import Identity, estimate_neutral_mouth, make_identity, spread
+from speech2vid.inference.identity import make_identity
 from speech2vid.inference.talk import generate_frames
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.talkers.base import load_talker, spread
+from speech2vid.inference.talkers.warp import WarpIdentity, WarpNetworks, estimate_neutral_mouth
 from speech2vid.media import VideoWriter, load_photo
 from speech2vid.types import Image
 
 
 @pytest.fixture(scope="module")
-def networks(drawn_weights: Path) -> TalkerNetworks:
-    return TalkerNetworks(drawn_weights, threads=1)
+def networks(drawn_weights: Path) -> WarpNetworks:
+    return load_talker(drawn_weights, threads=1)
 
 
 @pytest.fixture(scope="module")
-def identity(photo: Path, networks: TalkerNetworks) -> Identity:
+def identity(photo: Path, networks: WarpNetworks) -> WarpIdentity:
     return make_identity([photo], networks)
 
 
@@ -35,7 +36,7 @@ def save(image: Image, path: Path) -> Path:
     return path
 
 
-def opened(identity: Identity, networks: TalkerNetworks, amounts: list[float]) -> list[Image]:
+def opened(identity: WarpIdentity, networks: WarpNetworks, amounts: list[float]) -> list[Image]:
     """Pictures of the person with the lower lip this many aligned pixels lower."""
     down = np.zeros((len(amounts), 20, 2), np.float32)
     down[:, [5, 6, 7, 8, 9, 10, 11, 17, 18, 19], 1] = np.array(amounts)[:, None]
@@ -70,7 +71,7 @@ def test_rest_of_five_stills_is_halfway_to_their_mean_mouth_less_that_of_speech(
     np.testing.assert_allclose(neutral_mouth, (landmarks[:, 48:68].mean(axis=0) - speech) / 2, rtol=1e-4)
 
 
-def test_one_photo(identity: Identity, photo: Path) -> None:
+def test_one_photo(identity: WarpIdentity, photo: Path) -> None:
     assert np.array_equal(identity.canvas, load_photo(photo))
     assert len({id(still) for still in identity.stills}) == 1
     landmarks = identity.stills[0].aligned.landmarks
@@ -79,7 +80,7 @@ def test_one_photo(identity: Identity, photo: Path) -> None:
 
 
 def test_several_photos_are_ordered_by_opening_and_the_first_is_the_canvas(
-    identity: Identity, networks: TalkerNetworks, tmp_path: Path
+    identity: WarpIdentity, networks: WarpNetworks, tmp_path: Path
 ) -> None:
     images = opened(identity, networks, [6.0, 0.0, 3.0])
     paths = [save(image, tmp_path / f"{i}.png") for i, image in enumerate(images)]
@@ -91,7 +92,7 @@ def test_several_photos_are_ordered_by_opening_and_the_first_is_the_canvas(
     assert len({id(still) for still in several.stills}) == 3
 
 
-def test_colours_of_other_stills_are_those_of_the_canvas(photo: Path, networks: TalkerNetworks, tmp_path: Path) -> None:
+def test_colours_of_other_stills_are_those_of_the_canvas(photo: Path, networks: WarpNetworks, tmp_path: Path) -> None:
     warm = (load_photo(photo) * np.array([0.95, 0.85, 0.75])).astype(np.uint8)
     both = make_identity([photo, save(warm, tmp_path / "warm.png")], networks)
     one, other = {id(still): still for still in both.stills}.values()
@@ -102,7 +103,7 @@ def test_colours_of_other_stills_are_those_of_the_canvas(photo: Path, networks: 
 
 
 def test_crop_is_the_aligned_face_at_the_photos_density(
-    identity: Identity, photo: Path, networks: TalkerNetworks
+    identity: WarpIdentity, photo: Path, networks: WarpNetworks
 ) -> None:
     cropped = make_identity([photo], networks, crop=True)
     height, width = cropped.canvas.shape[:2]
@@ -116,7 +117,7 @@ def test_crop_is_the_aligned_face_at_the_photos_density(
 
 
 def test_large_photos_are_made_smaller(
-    identity: Identity, photo: Path, networks: TalkerNetworks, tmp_path: Path
+    identity: WarpIdentity, photo: Path, networks: WarpNetworks, tmp_path: Path
 ) -> None:
     large = cv2.resize(load_photo(photo), (2000, 2000), interpolation=cv2.INTER_CUBIC)
     path = save(np.asarray(large, np.uint8), tmp_path / "large.png")
@@ -128,7 +129,7 @@ def test_large_photos_are_made_smaller(
 
 
 def test_a_video_gives_its_percentiles_and_its_most_closed_frame(
-    identity: Identity, networks: TalkerNetworks, tmp_path: Path
+    identity: WarpIdentity, networks: WarpNetworks, tmp_path: Path
 ) -> None:
     path = tmp_path / "talking.mp4"
     amounts = [4 - 4 * np.cos(0.35 * index) for index in range(1, 51)]
@@ -154,7 +155,7 @@ def test_a_video_gives_its_percentiles_and_its_most_closed_frame(
     assert make_identity([path], networks).canvas.shape == (512, 512, 3)
 
 
-def test_wrong_inputs(photo: Path, speech: Path, networks: TalkerNetworks, tmp_path: Path) -> None:
+def test_wrong_inputs(photo: Path, speech: Path, networks: WarpNetworks, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="6 faces were given"):
         make_identity([photo] * 6, networks)
     with pytest.raises(ConfigError, match="0 faces were given"):

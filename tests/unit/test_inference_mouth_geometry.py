@@ -7,7 +7,7 @@ import pytest
 
 from speech2vid.constants import FACE_PX, LANDMARKS, MOUTH_COUNT, MOUTH_POINTS
 from speech2vid.faces.align import canonical_points
-from speech2vid.inference.mouth_geometry import FacePlan, at_times, plan_face, smoothed
+from speech2vid.inference.mouth_geometry import FacePlan, NeutralMouth, at_times, plan_face, smoothed
 
 REST_WEIGHT = np.zeros((2 * MOUTH_COUNT, 2 * LANDMARKS + 1), np.float32)  # the closed mouth is the frame's own
 for _coordinate in range(2 * MOUTH_COUNT):
@@ -25,7 +25,7 @@ def head(frames: int = 50, rate_hz: float = 25.0, size: float = 2.0) -> tuple[np
 
 def plan(points: np.ndarray, times_s: np.ndarray, **ends: bool) -> FacePlan:
     ends = {"fade_in": False, "fade_out": False} | ends
-    return plan_face(points, times_s, np.zeros((20, 2), np.float32), REST_WEIGHT, **ends)
+    return plan_face(points, times_s, NeutralMouth(REST_WEIGHT, np.zeros((20, 2), np.float32)), **ends)
 
 
 def test_smoothing_has_no_lag_at_any_rate() -> None:

@@ -10,8 +10,10 @@ import pytest
 from speech2vid.audio.logmel import LogMelStream
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError
-from speech2vid.inference.mouth_motion import CHUNK_FRAMES, MouthMotionStream, batches, predict_mouth_motion
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.audio_stream import batches, drive_of
+from speech2vid.inference.mouth_motion import CHUNK_FRAMES, MouthMotionStream
+from speech2vid.inference.talkers.base import load_talker
+from speech2vid.inference.talkers.warp import WarpNetworks
 from speech2vid.media import load_audio
 from speech2vid.types import Waveform
 
@@ -19,8 +21,8 @@ RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def networks(drawn_weights: Path) -> TalkerNetworks:
-    return TalkerNetworks(drawn_weights, threads=1)
+def networks(drawn_weights: Path) -> WarpNetworks:
+    return load_talker(drawn_weights, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -31,30 +33,28 @@ def audio_to_mouth(speech: Path) -> Waveform:
     return audio
 
 
-def motions(networks: TalkerNetworks, chunks: list[Waveform], **options: str) -> np.ndarray:
+def motions(networks: WarpNetworks, chunks: list[Waveform], **options: str) -> np.ndarray:
     stream = MouthMotionStream(networks.audio_to_mouth, **options)
     return np.concatenate([*(stream.push(chunk) for chunk in chunks), stream.flush()])
 
 
 @pytest.mark.parametrize("samples", [321, 640, 1600, 16000, 16319, 16320, 72000, 70000])
-def test_one_movement_for_each_frame(networks: TalkerNetworks, samples: int) -> None:
+def test_one_movement_for_each_frame(networks: WarpNetworks, samples: int) -> None:
     noise = RANDOM.normal(0, 0.1, samples).astype(np.float32)
-    assert motions(networks, [noise]).shape == (round(samples / SAMPLE_RATE_HZ * 25), 20, 2)
+    assert motions(networks, [noise]).shape == (int(samples / SAMPLE_RATE_HZ * 25 + 0.5), 20, 2)
 
 
-def test_the_same_however_the_audio_is_cut(networks: TalkerNetworks, audio_to_mouth: Waveform) -> None:
+def test_the_same_however_the_audio_is_cut(networks: WarpNetworks, audio_to_mouth: Waveform) -> None:
     whole = motions(networks, [audio_to_mouth])
     assert len(whole) > CHUNK_FRAMES
     for size in (137, 4096, 30_000):
         cut = motions(networks, [audio_to_mouth[i : i + size] for i in range(0, len(audio_to_mouth), size)])
         np.testing.assert_allclose(cut, whole, atol=1e-4)
-    blocks = list(
-        predict_mouth_motion([audio_to_mouth[:100], audio_to_mouth[100:]], MouthMotionStream(networks.audio_to_mouth))
-    )
+    blocks = list(drive_of([audio_to_mouth[:100], audio_to_mouth[100:]], MouthMotionStream(networks.audio_to_mouth)))
     np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-4)
 
 
-def test_each_movement_is_of_the_window_round_its_frame(networks: TalkerNetworks, audio_to_mouth: Waveform) -> None:
+def test_each_movement_is_of_the_window_round_its_frame(networks: WarpNetworks, audio_to_mouth: Waveform) -> None:
     ours = motions(networks, [audio_to_mouth], silence="follow")
     stream = LogMelStream()
     rows = np.concatenate([stream.push(audio_to_mouth), stream.flush()])
@@ -66,26 +66,26 @@ def test_each_movement_is_of_the_window_round_its_frame(networks: TalkerNetworks
     )
 
 
-def test_the_mouth_rests_in_silence_and_moves_in_speech(networks: TalkerNetworks, audio_to_mouth: Waveform) -> None:
+def test_the_mouth_rests_in_silence_and_moves_in_speech(networks: WarpNetworks, audio_to_mouth: Waveform) -> None:
     moved = np.abs(motions(networks, [audio_to_mouth])).max(axis=(1, 2))
     assert moved[60:65].max() == 0
     assert moved[:45].max() > 2
 
 
-def test_follow_does_not_hold_the_mouth(networks: TalkerNetworks) -> None:
+def test_follow_does_not_hold_the_mouth(networks: WarpNetworks) -> None:
     faint = RANDOM.normal(0, 10 ** (-45 / 20), SAMPLE_RATE_HZ).astype(np.float32)
     held, free = (motions(networks, [faint], silence=policy) for policy in ("hold", "follow"))
     assert np.abs(held).max() == 0
     assert np.abs(free).max() > 0
 
 
-def test_digital_silence_is_known_as_such(networks: TalkerNetworks) -> None:
+def test_digital_silence_is_known_as_such(networks: WarpNetworks) -> None:
     stream = MouthMotionStream(networks.audio_to_mouth)
-    moved = np.concatenate(list(predict_mouth_motion([np.zeros(SAMPLE_RATE_HZ, np.float32)], stream)))
+    moved = np.concatenate(list(drive_of([np.zeros(SAMPLE_RATE_HZ, np.float32)], stream)))
     assert (stream.spoken_frames, len(moved), np.abs(moved).max()) == (0, 25, 0)
 
 
-def test_unknown_policy(networks: TalkerNetworks) -> None:
+def test_unknown_policy(networks: WarpNetworks) -> None:
     with pytest.raises(ConfigError, match="silence cannot be 'loud'"):
         MouthMotionStream(networks.audio_to_mouth, "loud")  # type: ignore[arg-type]
 
@@ -93,7 +93,7 @@ def test_unknown_policy(networks: TalkerNetworks) -> None:
 def test_too_short_a_audio_is_refused(tmp_path: Path) -> None:
     import wave
 
-    from speech2vid.inference.mouth_motion import speech_of
+    from speech2vid.inference.audio_stream import speech_of
 
     path = tmp_path / "click.wav"
     with wave.open(str(path), "wb") as file:

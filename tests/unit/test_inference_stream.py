@@ -9,22 +9,23 @@ import numpy as np
 import pytest
 
 import speech2vid
+from speech2vid import Identity, Talker, TalkStream, load_talker, make_identity
 from speech2vid.constants import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from speech2vid.errors import MediaError
-from speech2vid.inference import Identity, TalkerNetworks, TalkStream, generate_frames, make_identity
-from speech2vid.inference.mouth_motion import MouthMotionStream, predict_mouth_motion
+from speech2vid.inference.audio_stream import drive_of
+from speech2vid.inference.talk import generate_frames
 from speech2vid.media import load_audio
 from speech2vid.types import Waveform
 
 
-@pytest.fixture(scope="module")
-def networks(drawn_weights: Path) -> TalkerNetworks:
-    return TalkerNetworks(drawn_weights, threads=1)
+@pytest.fixture(scope="module", params=["warp", "paper"])
+def talker(request: pytest.FixtureRequest, drawn_weights: Path, paper_weights: Path) -> Talker:
+    return load_talker({"warp": drawn_weights, "paper": paper_weights / "talker"}[request.param], threads=1)
 
 
 @pytest.fixture(scope="module")
-def identity(networks: TalkerNetworks, photo: Path) -> Identity:
-    return make_identity([photo], networks, crop=True)
+def identity(talker: Talker, photo: Path) -> Identity:
+    return make_identity([photo], talker, crop=True)
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +34,14 @@ def audio_to_mouth(speech: Path) -> Waveform:
 
 
 @pytest.fixture(scope="module")
-def whole(networks: TalkerNetworks, identity: Identity, audio_to_mouth: Waveform) -> np.ndarray:
+def whole(talker: Talker, identity: Identity, audio_to_mouth: Waveform) -> np.ndarray:
     """The pictures that ``talk`` makes."""
-    return np.stack(
-        list(
-            generate_frames(
-                identity, networks, predict_mouth_motion([audio_to_mouth], MouthMotionStream(networks.audio_to_mouth))
-            )
-        )
-    )
+    return np.stack(list(generate_frames(identity, talker, drive_of([audio_to_mouth], talker.audio_stream()))))
 
 
 @pytest.mark.parametrize(("size", "block_frames"), [(137, 1), (640, 1), (1000, 3), (1600, 5), (12_345, 1), (99_999, 1)])
 def test_the_frames_of_talk_however_the_audio_is_cut(
-    networks: TalkerNetworks,
+    talker: Talker,
     identity: Identity,
     audio_to_mouth: Waveform,
     whole: np.ndarray,
@@ -55,7 +50,7 @@ def test_the_frames_of_talk_however_the_audio_is_cut(
 ) -> None:
     assert len(whole) == 51
     assert np.abs(np.diff(whole.astype(int), axis=0)).max() > 30  # the mouth moves
-    stream = TalkStream(identity, networks, block_frames=block_frames)
+    stream = TalkStream(identity, talker, block_frames=block_frames)
     for _ in range(2):  # and again, after a flush
         frames = [p for at in range(0, len(audio_to_mouth), size) for p in stream.push(audio_to_mouth[at : at + size])]
         assert stream.frames == len(frames)
@@ -70,9 +65,9 @@ def test_the_frames_of_talk_however_the_audio_is_cut(
 
 @pytest.mark.parametrize("block_frames", [1, 12])
 def test_a_frame_comes_when_promised_and_not_before(
-    networks: TalkerNetworks, identity: Identity, audio_to_mouth: Waveform, block_frames: int
+    talker: Talker, identity: Identity, audio_to_mouth: Waveform, block_frames: int
 ) -> None:
-    stream = TalkStream(identity, networks, block_frames=block_frames)
+    stream = TalkStream(identity, talker, block_frames=block_frames)
     heard = given = 0
     delays = []
     for at in range(0, len(audio_to_mouth), 16):  # a millisecond each
@@ -84,8 +79,8 @@ def test_a_frame_comes_when_promised_and_not_before(
     assert max(delays) > stream.latency_s - 0.002  # what is promised is also needed
 
 
-def test_memory_does_not_grow(networks: TalkerNetworks, identity: Identity, audio_to_mouth: Waveform) -> None:
-    stream = TalkStream(identity, networks)
+def test_memory_does_not_grow(talker: Talker, identity: Identity, audio_to_mouth: Waveform) -> None:
+    stream = TalkStream(identity, talker)
     chunk = audio_to_mouth[:SAMPLES_PER_FRAME]
 
     def hear(seconds: int) -> int:
@@ -101,8 +96,8 @@ def test_memory_does_not_grow(networks: TalkerNetworks, identity: Identity, audi
         tracemalloc.stop()
 
 
-def test_what_is_no_audio_is_refused(networks: TalkerNetworks, identity: Identity) -> None:
-    stream = TalkStream(identity, networks)
+def test_what_is_no_audio_is_refused(talker: Talker, identity: Identity) -> None:
+    stream = TalkStream(identity, talker)
     with pytest.raises(ValueError, match="floating point"):
         stream.push(np.zeros(640, np.int16))  # type: ignore[arg-type]
     with pytest.raises(MediaError, match="not finite"):

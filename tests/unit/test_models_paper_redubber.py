@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from speech2vid.faces.align import canonical_points, context_from_face
+from speech2vid.geometry import transform_points
 from speech2vid.models.context_encoder import ContextEncoder
-from speech2vid.models.paper_redubber import PaperRedubber, RedubberConfig
+from speech2vid.models.identity_encoder import IdentityEncoder
+from speech2vid.models.paper_redubber import CELLS, PaperRedubber, RedubberConfig, register_matrix
 from speech2vid.models.warp_redubber import INPUTS, BlendFields, WarpRedubber, blend
 
 
@@ -49,6 +53,35 @@ def test_every_weight_of_the_papers_network_learns() -> None:
     generated = network(torch.randn(2, 1, 12, 35), torch.rand(2, 3, 224, 224), torch.rand(2, 15, 112, 112))
     generated.square().mean().backward()
     assert not [name for name, each in network.named_parameters() if each.grad is None or not each.grad.abs().sum()]
+
+
+@pytest.mark.parametrize(("name", "cells"), [("conv2", 14), ("pool1", 28)])
+def test_identity_maps_lie_where_the_context_shows_the_same_point(name: str, cells: int) -> None:
+    first, step, count = CELLS[name]
+    matrix = register_matrix(cells, first, step, count)
+    centres_px = (matrix @ (first + step * torch.arange(count))).numpy()  # of the 112 px face, for each result's cell
+    inner = (matrix.sum(dim=1).numpy() > 0.5) & (centres_px > first) & (centres_px < first + step * (count - 1))
+    assert inner.sum() > 0.6 * cells
+    context_px = (np.arange(cells) + 0.5) * 224 / cells - 0.5
+    expected = transform_points(context_from_face(), np.stack([centres_px, centres_px], axis=1))[:, 0]
+    np.testing.assert_allclose(expected[inner], context_px[inner], atol=1e-3)
+    stretched = 2 * canonical_points(112)  # what plain scaling would do to the landmarks
+    apart = np.linalg.norm(transform_points(context_from_face(), canonical_points(112)) - stretched, axis=1)
+    assert apart.max() > 8
+
+
+def test_cells_of_the_identity_encoder_look_where_they_are_said_to() -> None:
+    torch.manual_seed(0)
+    encoder = IdentityEncoder(1, 0.25).eval()
+    for name, (first, step, count) in CELLS.items():
+        stills = torch.rand(1, 3, 112, 112, requires_grad=True)
+        maps = getattr(encoder(stills), name)
+        assert maps.shape[-1] == count
+        middle = count // 2
+        maps[0, :, middle, middle].square().sum().backward()
+        assert stills.grad is not None
+        rows = stills.grad.abs().sum(dim=(0, 1, 3)).nonzero()[:, 0]
+        assert (rows.min() + rows.max()) / 2 == first + step * middle
 
 
 def test_another_size_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Stages that know faces: ``identity``, ``sharpener``, and ``talker`` with the content loss."""
+"""Tasks that use face recognition: ``identity``, and ``paper_talker`` with the content loss; and ``sharpener``."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ from speech2vid.models.paper_talker import PaperTalkerConfig
 from speech2vid.models.sharpener import SharpenerConfig
 from speech2vid.runtime.torch import save
 from speech2vid.runtime.weights import read_weights
-from speech2vid.training.config import IdentityTaskConfig, PaperTalkerTaskConfig, SharpenerTaskConfig
 from speech2vid.training.dataloader import BatchLoader
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.distributed import Distributed
 from speech2vid.training.loop import CHECKPOINT, train_task
-from speech2vid.training.task import Batch, Task
-from speech2vid.training.task_config import TaskConfig
-from speech2vid.training.tasks.identity import IdentityTask, verification_auc
-from speech2vid.training.tasks.paper_talker import PaperTalkerTask
-from speech2vid.training.tasks.sharpener import SharpenerTask, blurred
+from speech2vid.training.task import Batch, Task, TaskConfig
+from speech2vid.training.tasks.identity import IdentityTask, IdentityTaskConfig, verification_auc
+from speech2vid.training.tasks.paper_talker import PaperTalkerTask, PaperTalkerTaskConfig
+from speech2vid.training.tasks.sharpener import SharpenerTask, SharpenerTaskConfig, blurred
 
 CPU = torch.device("cpu")
 MakeTracks = Callable[..., list[Track]]
@@ -70,9 +68,7 @@ def batch_of(task: Task, step: int = 0, rank: int = 0, count: int = 1) -> Batch:
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_batches_are_shared_steps_reach_every_weight_and_the_judge_stays(
-    name: str, train: TrackSet, val: TrackSet
-) -> None:
+def test_batches_are_shared_and_steps_reach_every_weight(name: str, train: TrackSet, val: TrackSet) -> None:
     task = task_of(name, train, val)
     batch = batch_of(task)
     halves = [batch_of(task, rank=rank, count=2) for rank in range(2)]
@@ -101,14 +97,18 @@ def test_a_resumed_training_repeats_an_unbroken_one(name: str, train: TrackSet, 
     assert run("broken", 4, resume=True) == run("whole", 4)
 
 
-def test_content_counts_the_image_and_five_activations(train: TrackSet, val: TrackSet) -> None:
+def test_content_loss_has_the_image_and_five_activations(train: TrackSet, val: TrackSet) -> None:
     task = task_of("content", train, val, content=0.5, l1=2.0, gradient=0.0)
-    assert task.weights == {"image": 2.0, **dict.fromkeys(TAPS, 0.5), "gradient": 0.0, "mouth": 0.0}
+    assert task.weights == {
+        "image": 2.0,
+        **dict.fromkeys(TAPS, 0.5),
+        **dict.fromkeys(("gradient", "mouth", "difference", "keypoints"), 0.0),
+    }
     terms = task.terms(task.network.train(), batch_of(task))
     assert all(terms[name] > 0 for name in ("image", *TAPS))
 
 
-def test_a_perfect_image_has_no_content_loss(train: TrackSet, val: TrackSet) -> None:
+def test_the_target_has_no_content_loss(train: TrackSet, val: TrackSet) -> None:
     task = task_of("content", train, val)
     batch = batch_of(task)
     target = batch["faces"].flatten(0, 1).permute(0, 3, 1, 2) / 255.0
@@ -134,7 +134,7 @@ def test_the_talker_starts_from_a_trained_identity(train: TrackSet, val: TrackSe
         assert torch.equal(ours[name], theirs[name]), "all else equal"
 
 
-def test_the_identity_learns_what_the_teacher_sees(train: TrackSet, val: TrackSet) -> None:
+def test_identity_learns_the_embeddings_of_the_teacher(train: TrackSet, val: TrackSet) -> None:
     task = task_of("identity", train, val)
     optimiser = torch.optim.AdamW(task.network.parameters(), 1e-3)
     losses = []
@@ -150,7 +150,7 @@ def test_the_identity_learns_what_the_teacher_sees(train: TrackSet, val: TrackSe
     assert set(judged.metrics) == {"distance", "verification_auc"}
 
 
-def test_pairs_of_one_person_are_nearer() -> None:
+def test_verification_auc_of_separate_and_of_equal_people() -> None:
     rng = np.random.default_rng(0)
     tracks = np.array([0, 0, 0, 1, 1, 1])
     own, others = (rng.normal(mean, 0.1, (6, 8)).astype(np.float32) for mean in (0.0, 1.0))
@@ -158,13 +158,11 @@ def test_pairs_of_one_person_are_nearer() -> None:
     same = rng.normal(0.0, 0.1, (300, 8)).astype(np.float32)
     assert verification_auc(own, same, tracks) == pytest.approx(0.5, abs=0.15)
     assert verification_auc(np.ones((3, 2), np.float32), np.ones((3, 2), np.float32), tracks[:3]) == 0.5
-    feature_matching = own + 9 * tracks[:, None].astype(
-        np.float32
-    )  # two tracks of a person that a network takes for two people
-    assert verification_auc(feature_matching, others, tracks) == 0.0
+    apart = own + 9 * tracks[:, None].astype(np.float32)  # two tracks of a person, taken for two people
+    assert verification_auc(apart, others, tracks) == 0.0
 
 
-def test_blur_comes_off(drawn_tracks: MakeTracks, photo: Path) -> None:
+def test_sharpener_removes_blur(drawn_tracks: MakeTracks, photo: Path) -> None:
     image = load_photo(photo)
     aligned = align(image, detect_faces(image)[0].landmarks)
 
@@ -198,7 +196,7 @@ def test_blur_comes_off(drawn_tracks: MakeTracks, photo: Path) -> None:
     assert after["sharpness"] > 1.3 * after["soft_sharpness"]
 
 
-def test_pieces_and_blurs_are_what_was_asked_for(train: TrackSet, val: TrackSet) -> None:
+def test_crops_and_blurs_follow_the_settings(train: TrackSet, val: TrackSet) -> None:
     whole = task_of("sharpener", train, val, size_px=0).draw(np.random.default_rng(0))
     assert whole["sharp"].shape == (2, 109, 109, 3)
     piece = task_of("sharpener", train, val).draw(np.random.default_rng(0))
@@ -209,5 +207,5 @@ def test_pieces_and_blurs_are_what_was_asked_for(train: TrackSet, val: TrackSet)
     assert blurred(dot, 1.0)[0, 10, 10, 0] == pytest.approx(255 / (2 * np.pi), rel=0.05)
     with pytest.raises(ConfigError, match="blur from 2"):
         SharpenerTaskConfig(least_blur_px=2.0, most_blur_px=1.0)
-    with pytest.raises(ConfigError, match="pieces of 500 px"):
+    with pytest.raises(ConfigError, match="size_px cannot be 500"):
         SharpenerTaskConfig(size_px=500)

@@ -1,9 +1,9 @@
-"""The loop, on a network so small that hundreds of steps take no time."""
+"""The training loop, on a network so small that hundreds of steps take no time."""
 
 from __future__ import annotations
 
-import copy
 import errno
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ from PIL import Image as PillowImage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from speech2vid.errors import ConfigError, OutputError, TrainingError, WeightsError
+from speech2vid.errors import ConfigError, OutputError, TrainingError, TrainingStopped, WeightsError
 from speech2vid.runtime.weights import read_weights
 from speech2vid.training import checkpoint as state_module
 from speech2vid.training.distributed import Distributed, start_distributed
+from speech2vid.training.ema import averaged
 from speech2vid.training.logger import IMAGES, LOG, LOSSES
 from speech2vid.training.loop import BEST, CHECKPOINT, train_task
-from speech2vid.training.task import Batch, Item, Task, Validation
-from speech2vid.training.task_config import TaskConfig
+from speech2vid.training.task import Batch, Item, Task, TaskConfig, Validation
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Line(Task):
     name = "line"
     architecture = "line"
     samples = 40
+
+    Config = LineConfig
 
     def __init__(self, config: LineConfig, dropout: float = 0.2, norm: bool = True) -> None:
         torch.manual_seed(config.seed)
@@ -80,29 +82,29 @@ class Line(Task):
         return {"width": self.network[0].out_features}
 
 
-class Contested(Line):
-    """The same with a critic of y, and a first layer that is faster."""
+class Adversarial(Line):
+    """The same with a discriminator of y, and a first layer with a higher learning rate."""
 
     def __init__(self, config: LineConfig) -> None:
         super().__init__(config)
         self.discriminator = nn.utils.parametrizations.spectral_norm(nn.Linear(1, 3))
-        self.weights |= {"discriminator": 1.0, "praise": 0.1}
+        self.weights |= {"discriminator": 1.0, "adversarial": 0.1}
         self.lr_multipliers = {"0.": 3.0}
 
     def weights_at(self, step: int) -> dict[str, float]:
-        return {**self.weights, "praise": 0.1 * min(1.0, step / 5)}
+        return {**self.weights, "adversarial": 0.1 * min(1.0, step / 5)}
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         assert self.discriminator is not None
         generated = network(batch["x"])
         self.discriminator.requires_grad_(False)
-        praise = -self.discriminator(generated).mean()
+        adversarial = -self.discriminator(generated).mean()
         self.discriminator.requires_grad_(True)
-        paid = (
+        own = (
             self.discriminator(generated.detach()).square().mean()
             + (1 - self.discriminator(batch["y"])).square().mean()
         )
-        return {**super().terms(network, batch), "discriminator": paid, "praise": praise}
+        return {**super().terms(network, batch), "discriminator": own, "adversarial": adversarial}
 
 
 @pytest.fixture
@@ -122,7 +124,70 @@ def stop_after(step: int) -> Callable[[str, int, int], None]:
     return on_step
 
 
-@pytest.mark.parametrize("kind", [Line, Contested])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [7, 8, 12])
+def test_a_signal_saves_a_checkpoint_that_continues_bit_for_bit(
+    number: int, step: int, dist: Distributed, tmp_path: Path
+) -> None:
+    """Between validations, at one, and at the last step."""
+
+    def at_step(task: str, done: int, steps: int) -> None:
+        if done == step - 1:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    train_task(Line(LineConfig()), tmp_path / "whole", dist)
+    with pytest.raises(TrainingStopped, match=f"line stopped at step {step} of 12.*--resume") as stopped:
+        train_task(Line(LineConfig()), tmp_path / "broken", dist, on_step=at_step)
+    assert stopped.value.signal == number
+    assert signal.getsignal(number) is before
+    assert read_weights(tmp_path / "broken" / CHECKPOINT)[0].config["progress"]["step"] == step
+    train_task(Line(LineConfig()), tmp_path / "broken", dist, resume=True)
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    for name in (CHECKPOINT, BEST):
+        ours, theirs = read_weights(tmp_path / "broken" / name), read_weights(tmp_path / "whole" / name)
+        assert ours[0].sha256 == theirs[0].sha256, name
+
+
+def test_a_second_ctrl_c_stops_at_once(dist: Distributed, tmp_path: Path) -> None:
+    class Slow(Line):
+        def validate(self, network: nn.Module) -> Validation:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("still running")
+
+    with pytest.raises(KeyboardInterrupt):
+        train_task(Slow(LineConfig()), tmp_path, dist)
+
+
+def test_an_ignored_ctrl_c_stays_ignored(dist: Distributed, tmp_path: Path) -> None:
+    """As in a background job of a shell."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        train_task(Line(LineConfig()), tmp_path, dist, on_step=lambda *each: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(losses(tmp_path)) == 1 + 12
+
+
+def test_ema_follows_the_network_and_grows_longer(dist: Distributed, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    mean = averaged(network, 0.9)
+    expected = None
+    for update in range(400):
+        with torch.no_grad():
+            network[0].weight.fill_(float(update))
+            network[1].num_batches_tracked.fill_(update)
+        mean.update_parameters(network)
+        keep = min(0.9, update / (update + 20))
+        expected = float(update) if expected is None else keep * expected + (1 - keep) * update
+    assert mean.module[0].weight.item() == pytest.approx(expected, rel=1e-4)
+    assert mean.module[1].num_batches_tracked.item() == 399
+    assert not mean.training
+    assert not mean.module.training
+
+
+@pytest.mark.parametrize("kind", [Line, Adversarial])
 @pytest.mark.parametrize("settings", [{}, {"optimiser": "sgd", "learning_rate": 0.01, "ema": 0.0, "accumulate": 2}])
 def test_a_resumed_training_repeats_an_unbroken_one(
     kind: type[Line], settings: dict[str, Any], dist: Distributed, tmp_path: Path
@@ -140,8 +205,8 @@ def test_a_resumed_training_repeats_an_unbroken_one(
         assert ours[0].sha256 == theirs[0].sha256, name
 
 
-def test_the_discriminator_learns_beside_the_network_and_is_kept_apart(dist: Distributed, tmp_path: Path) -> None:
-    task = Contested(LineConfig(steps=8))
+def test_the_discriminator_is_trained_and_kept_in_the_checkpoint_only(dist: Distributed, tmp_path: Path) -> None:
+    task = Adversarial(LineConfig(steps=8))
     assert task.discriminator is not None
     before = {name: tensor.detach().clone() for name, tensor in task.discriminator.named_parameters()}
     best = train_task(task, tmp_path, dist)
@@ -153,12 +218,12 @@ def test_the_discriminator_learns_beside_the_network_and_is_kept_apart(dist: Dis
     assert set(read_weights(best)[1]) == set(task.network.state_dict())
     train_task(Line(LineConfig()), tmp_path / "line", dist)
     with pytest.raises(WeightsError, match="does not fit the discriminator"):
-        train_task(Contested(LineConfig(steps=16)), tmp_path / "line", dist, resume=True)
+        train_task(Adversarial(LineConfig(steps=16)), tmp_path / "line", dist, resume=True)
 
 
-def test_some_layers_are_faster_and_the_discriminator_keeps_its_rate(dist: Distributed, tmp_path: Path) -> None:
+def test_lr_multipliers_and_the_fixed_rate_of_the_discriminator(dist: Distributed, tmp_path: Path) -> None:
     """AdamW's first update of any weight that has a gradient is as large as its learning rate."""
-    task = Contested(LineConfig(steps=1, warmup=2, weight_decay=0.0, learning_rate=0.01, decay=0.0))
+    task = Adversarial(LineConfig(steps=1, warmup=2, weight_decay=0.0, learning_rate=0.01, decay=0.0))
     assert task.discriminator is not None
     watched = {"0.weight": 0.015, "4.bias": 0.005, "discriminator": 0.01}
 
@@ -173,12 +238,12 @@ def test_some_layers_are_faster_and_the_discriminator_keeps_its_rate(dist: Distr
         assert (tensor - before[name]).abs().max().item() == pytest.approx(watched[name], rel=1e-3), name
 
 
-def test_weights_may_grow(dist: Distributed, tmp_path: Path) -> None:
-    train_task(Contested(LineConfig()), tmp_path, dist)
+def test_loss_weights_may_grow(dist: Distributed, tmp_path: Path) -> None:
+    train_task(Adversarial(LineConfig()), tmp_path, dist)
     rows = [dict(zip(losses(tmp_path)[0].split("\t"), row.split("\t"), strict=True)) for row in losses(tmp_path)[1:]]
-    for step, praise in ((0, 0.0), (1, 0.02), (9, 0.1)):
+    for step, adversarial in ((0, 0.0), (1, 0.02), (9, 0.1)):
         row = {name: float(value) for name, value in rows[step].items()}
-        loss = row["error"] + 0.01 * row["size"] + row["discriminator"] + praise * row["praise"]
+        loss = row["error"] + 0.01 * row["size"] + row["discriminator"] + adversarial * row["adversarial"]
         assert row["loss"] == pytest.approx(loss, rel=1e-5)
 
 
@@ -188,7 +253,7 @@ def test_another_seed_is_another_training(dist: Distributed, tmp_path: Path) -> 
     assert losses(tmp_path / "0")[1] != losses(tmp_path / "1")[1]
 
 
-def test_it_learns_and_writes_down_what_it_does(dist: Distributed, tmp_path: Path) -> None:
+def test_losses_fall_and_are_logged(dist: Distributed, tmp_path: Path) -> None:
     steps: list[tuple[str, int, int]] = []
     config = LineConfig(steps=300, learning_rate=0.03, validate_every=100, ema=0.9)
     best = train_task(Line(config, dropout=0.0), tmp_path, dist, on_step=lambda *each: steps.append(each))
@@ -218,7 +283,7 @@ def test_it_learns_and_writes_down_what_it_does(dist: Distributed, tmp_path: Pat
     assert float(rows[1][1]) == pytest.approx(float(rows[1][2]) + 0.01 * float(rows[1][3]))
 
 
-def test_parts_of_a_batch_give_the_gradient_of_the_whole(dist: Distributed, tmp_path: Path) -> None:
+def test_accumulated_parts_give_the_gradient_of_the_whole_batch(dist: Distributed, tmp_path: Path) -> None:
     for parts in (1, 4):
         train_task(Line(LineConfig(accumulate=parts), dropout=0.0, norm=False), tmp_path / str(parts), dist)
     one, four = ([float(row.split("\t")[1]) for row in losses(tmp_path / str(parts))[1:]] for parts in (1, 4))
@@ -246,7 +311,9 @@ def test_steps_follow_from_epochs(dist: Distributed, tmp_path: Path) -> None:
     ]
 
 
-def test_a_loss_that_is_no_number_ends_it_and_the_checkpoint_stays(dist: Distributed, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_the_checkpoint(
+    dist: Distributed, tmp_path: Path
+) -> None:
     class Bursts(Line):
         def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
             terms = super().terms(network, batch)
@@ -259,7 +326,7 @@ def test_a_loss_that_is_no_number_ends_it_and_the_checkpoint_stays(dist: Distrib
     assert len(losses(tmp_path)) == 1 + 12
 
 
-def test_a_validation_that_is_no_number_ends_it(dist: Distributed, tmp_path: Path) -> None:
+def test_a_validation_that_is_not_finite_ends_the_training(dist: Distributed, tmp_path: Path) -> None:
     task = Line(LineConfig())
     task.costs = [1.0, float("nan")]
     with pytest.raises(TrainingError, match="validation of task line gave nan at step 8"):
@@ -267,7 +334,7 @@ def test_a_validation_that_is_no_number_ends_it(dist: Distributed, tmp_path: Pat
     assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
 
 
-def test_a_full_disk_is_a_reason_and_the_checkpoint_stays(
+def test_a_full_disk_is_reported_and_keeps_the_checkpoint(
     dist: Distributed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = state_module.write_weights
@@ -283,7 +350,7 @@ def test_a_full_disk_is_a_reason_and_the_checkpoint_stays(
     assert read_weights(tmp_path / CHECKPOINT)[0].config["progress"]["step"] == 4
 
 
-def test_no_folder_can_be_made(dist: Distributed, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(dist: Distributed, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         train_task(Line(LineConfig()), tmp_path / "file" / "line", dist)
@@ -322,8 +389,8 @@ def test_a_checkpoint_loads_on_another_device(device: str, dist: Distributed, tm
         task = Line(LineConfig(steps=4), dropout=0.0)
         task.network.to(on)
         optimiser = torch.optim.AdamW(task.network.parameters())
-        mean = copy.deepcopy(task.network)
-        state = state_module.State("line", task.config, {"network": task.network, "mean": mean}, optimiser)
+        mean = averaged(task.network, 0.9)
+        state = state_module.State("line", task.config, {"network": task.network}, mean, optimiser)
         state.load(tmp_path / CHECKPOINT)
         assert state.progress.step == 4
         return task.network, optimiser
@@ -340,7 +407,7 @@ def test_a_checkpoint_loads_on_another_device(device: str, dist: Distributed, tm
         torch.testing.assert_close(there, here_network, rtol=1e-3, atol=1e-4)
 
 
-def test_a_cut_checkpoint_is_named(dist: Distributed, tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_is_named(dist: Distributed, tmp_path: Path) -> None:
     train_task(Line(LineConfig()), tmp_path, dist)
     blob = (tmp_path / CHECKPOINT).read_bytes()
     (tmp_path / CHECKPOINT).write_bytes(blob[:-20])
@@ -383,7 +450,7 @@ def test_half_as_precise_multiplications_leave_the_weights_precise(dist: Distrib
 def test_a_batch_must_have_equal_shares() -> None:
     two = Distributed(1, 2, torch.device("cpu"))
     assert two.share(6) == slice(3, 6)
-    with pytest.raises(ConfigError, match="shared among 2"):
+    with pytest.raises(ConfigError, match="divided among 2"):
         two.share(5)
 
 

@@ -1,4 +1,4 @@
-"""Stage ``redubber``: what is painted, what is drawn from it, and that a stopped training goes on as if it had not."""
+"""Re-dubbing tasks: their dataset, their items, and resuming."""
 
 from __future__ import annotations
 
@@ -10,24 +10,36 @@ import numpy as np
 import pytest
 import torch
 
-from speech2vid.errors import DataError
+from speech2vid.errors import ConfigError, DataError
 from speech2vid.inference.occlusion import PART
+from speech2vid.models.face_recognition import TAPS
 from speech2vid.models.paper_redubber import RedubberConfig
-from speech2vid.training.config import RedubberTaskConfig, load_config
+from speech2vid.training.config import load_config
 from speech2vid.training.dataloader import BatchLoader
 from speech2vid.training.dataset import TrackSet, load_splits
 from speech2vid.training.distributed import Distributed
 from speech2vid.training.loop import train_task
 from speech2vid.training.redub_dataset import RedubDataset, build_dataset, training_examples, validation_examples
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.tasks.paper_redubber import PaperRedubberTask
-from speech2vid.training.tasks.warp_redubber import WarpRedubberTask
-from speech2vid.training.train import redubber_task
+from speech2vid.training.task import Run
+from speech2vid.training.tasks import TASKS
+from speech2vid.training.tasks.paper_redubber import PaperRedubberTaskConfig
+from speech2vid.training.tasks.redubber import RedubberTask, RedubberTaskConfig
+from speech2vid.training.tasks.warp_redubber import WarpRedubberTask, WarpRedubberTaskConfig
 
 HERE = Distributed(0, 1, torch.device("cpu"))
-CONFIG = RedubberTaskConfig(batch=2, people=3, frames=2, steps=4, validate_every=2)
-AUDIO = replace(CONFIG, network=RedubberConfig("audio"))
+CONFIG = WarpRedubberTaskConfig(batch=2, people=3, frames=2, steps=4, validate_every=2)
+PAPER = PaperRedubberTaskConfig(batch=2, people=3, frames=2, steps=4, validate_every=2)
 Splits = tuple[TrackSet, TrackSet]
+
+
+def redubber_task(
+    config: RedubberTaskConfig, train: TrackSet, val: TrackSet, store: Path, folder: Path
+) -> RedubberTask:
+    name = "warp_redubber" if isinstance(config, WarpRedubberTaskConfig) else "paper_redubber"
+    task = TASKS[name].build(config, Run(train, val, HERE, folder, store))
+    assert isinstance(task, RedubberTask)
+    return task
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def task(splits: Splits, store: Path, folder: Path) -> WarpRedubberTask:
-    task = redubber_task(CONFIG, *splits, store, folder, HERE)
+    task = redubber_task(CONFIG, *splits, store, folder)
     assert isinstance(task, WarpRedubberTask)
     return task
 
@@ -56,9 +68,9 @@ def test_a_painted_mouth_is_laid_into_the_face(task: WarpRedubberTask, folder: P
     dataset = RedubDataset.read(folder / "train")
     assert len(dataset) == task.samples == 6
     assert dataset.faces.shape == dataset.painted.shape == (6, 128, 160, 3)
-    feature_matching = np.abs(dataset.faces.astype(int) - dataset.painted).max(axis=(0, 3))
-    assert feature_matching[:, :2].max() == feature_matching[:, -2:].max() == 0  # beyond the generated region
-    assert feature_matching[30:80, 40:120].max() > 20
+    change = np.abs(dataset.faces.astype(int) - dataset.painted).max(axis=(0, 3))
+    assert change[:, :2].max() == change[:, -2:].max() == 0  # beyond the generated region
+    assert change[30:80, 40:120].max() > 20
 
 
 def test_nothing_of_the_true_mouth_is_in_what_is_painted(splits: Splits, store: Path, tmp_path: Path) -> None:
@@ -98,7 +110,7 @@ def test_stills_are_other_frames(splits: Splits) -> None:
 
 def test_what_is_painted_already_stays(task: WarpRedubberTask, splits: Splits, store: Path, folder: Path) -> None:
     before = (folder / "train" / "painted.npy").stat().st_mtime_ns
-    redubber_task(CONFIG, *splits, store, folder, HERE)
+    redubber_task(CONFIG, *splits, store, folder)
     assert (folder / "train" / "painted.npy").stat().st_mtime_ns == before
     examples = training_examples(splits[0], StillMix(every=1), 1, 1, 5)
     assert len(build_dataset(folder / "train", store, "train", splits[0], examples, what="warp")) == 1  # another recipe
@@ -123,12 +135,14 @@ def test_the_target_s_mouth_is_not_in_the_input(task: WarpRedubberTask) -> None:
         assert item["region"][item["area"] == 0].max() == 0
 
 
-@pytest.mark.parametrize("config", [CONFIG, AUDIO], ids=["warp", "audio"])
+@pytest.mark.parametrize("config", [CONFIG, PAPER, replace(PAPER, loss="content")], ids=["warp", "audio", "content"])
 def test_a_step_reaches_the_weights(config: RedubberTaskConfig, splits: Splits, store: Path, tmp_path: Path) -> None:
-    task = redubber_task(config, *splits, store, tmp_path, HERE)
+    task = redubber_task(config, *splits, store, tmp_path)
     batch = next(BatchLoader(task, HERE).batches(0, 1))
     terms = task.terms(task.network, batch)
     assert set(terms) == set(task.weights)
+    if config.network.generation == "audio":
+        assert set(terms) == {*(("image", *TAPS) if config.loss == "content" else ("l1",)), "gradient"}
     assert all(torch.isfinite(term) for term in terms.values())
     sum(terms.values()).backward()
     assert any(each.grad is not None and each.grad.abs().sum() > 0 for each in task.network.parameters())
@@ -140,7 +154,7 @@ def test_a_step_reaches_the_weights(config: RedubberTaskConfig, splits: Splits, 
 
 def test_it_learns_to_correct_colours(splits: Splits, store: Path, folder: Path) -> None:
     config = replace(CONFIG, steps=40, batch=2, warmup=2, decay=0.0, ema=0.8, adversarial=0.0, feature_matching=0.0)
-    task = redubber_task(config, *splits, store, folder, HERE)
+    task = redubber_task(config, *splits, store, folder)
     assert task.discriminator is None
     batches = list(BatchLoader(task, HERE).batches(1000, 1003))  # of none of its steps
 
@@ -155,7 +169,7 @@ def test_it_learns_to_correct_colours(splits: Splits, store: Path, folder: Path)
 
 def test_a_resumed_training_repeats_an_unbroken_one(splits: Splits, store: Path, tmp_path: Path) -> None:
     def run(name: str, steps: int, resume: bool = False) -> str:
-        task = redubber_task(replace(CONFIG, steps=steps, decay=0.0), *splits, store, tmp_path / "painted", HERE)
+        task = redubber_task(replace(CONFIG, steps=steps, decay=0.0), *splits, store, tmp_path / "painted")
         train_task(task, tmp_path / name, HERE, resume=resume)
         return (tmp_path / name / "losses.tsv").read_text()
 
@@ -164,12 +178,17 @@ def test_a_resumed_training_repeats_an_unbroken_one(splits: Splits, store: Path,
 
 
 def test_presets() -> None:
-    assert load_config("paper", "redubber").paper_redubber == load_config("redubber-paper").paper_redubber
-    paper = load_config("paper", "redubber").paper_redubber
-    assert paper is not None
+    assert load_config("paper", "redubber") == load_config("redubber-paper")
+    paper = load_config("paper", "redubber").tasks["paper_redubber"]
+    assert isinstance(paper, PaperRedubberTaskConfig)
     assert (paper.network.generation, paper.network.size, paper.optimiser) == ("audio", "paper", "sgd")
-    assert load_config("paper", "talker").paper_talker is not None
-    compact = load_config("compact-audio", "redubber").paper_redubber
-    assert compact is not None
+    assert paper.reduction == "sum"
+    assert "paper_talker" in load_config("paper", "talker").tasks
+    compact = load_config("compact-audio", "redubber").tasks["paper_redubber"]
+    assert isinstance(compact, PaperRedubberTaskConfig)
     assert compact.network == RedubberConfig("audio", "compact")
-    assert isinstance(PaperRedubberTask.name, str)
+
+
+def test_tracks_in_memory_are_not_enough(splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="task warp_redubber needs a sample store"):
+        TASKS["warp_redubber"].build(CONFIG, Run(*splits, HERE, tmp_path))

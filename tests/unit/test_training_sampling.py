@@ -1,4 +1,4 @@
-"""Stills and targets: the paper's percentiles, away from the target; one photo; other tracks; weights."""
+"""Sampling of stills and targets: the paper's percentiles, distance to the target, one photo, other tracks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_stills_are_a_random_sample(rng: np.random.Generator) -> None:
 def test_stills_keep_away_from_the_target_on_both_sides(rng: np.random.Generator) -> None:
     openings = rng.random(60)
     stills = np.concatenate([percentile_stills(openings, rng, away=[30]) for _ in range(200)])
-    assert np.abs(stills - 30).min() == AWAY_FRAMES + 1
+    assert np.abs(stills - 30).min() == AWAY_FRAMES
     assert (stills < 30).any()
     assert (stills > 30).any()
 
@@ -52,9 +52,9 @@ def test_where_nothing_is_away_the_farthest_is_taken() -> None:
 
 
 def test_one_still_is_any_frame_five_times(rng: np.random.Generator) -> None:
-    drawn = [one_still(np.arange(20.0), rng, away=[10]) for _ in range(500)]
+    drawn = [one_still(np.arange(30.0), rng, away=[10]) for _ in range(500)]
     assert all(len(each) == 5 and len(set(each)) == 1 for each in drawn)
-    assert {each[0] for each in drawn} == set(range(20)) - set(range(7, 14))
+    assert {each[0] for each in drawn} == {0, 1, *range(19, 30)}
 
 
 def test_two_stills_share_the_slots_by_rising_opening(rng: np.random.Generator) -> None:
@@ -89,7 +89,18 @@ def test_targets_are_away_from_the_stills_of_their_own_track(rng: np.random.Gene
         if example.still_track == example.track:
             assert not set(example.targets) & set(example.stills)
     ones = [sampler(StillMix(one_photo=1, other_track=0)).draw(rng) for _ in range(200)]
-    assert min(abs(each.targets[0] - each.stills[0]) for each in ones) == AWAY_FRAMES + 1
+    assert min(abs(each.targets[0] - each.stills[0]) for each in ones) == AWAY_FRAMES
+
+
+def test_stills_are_from_the_past_and_the_future_where_the_track_allows(rng: np.random.Generator) -> None:
+    """Fig. 3: stills lie on both sides of the target, far enough that the audio windows do not overlap."""
+    long = ExampleSampler([rng.random(360)], ["cleo"], PAPER)
+    for _ in range(300):
+        example = long.draw(rng)
+        assert example.stills.min() < example.targets[0] < example.stills.max()
+        assert np.abs(example.stills - example.targets[0]).min() >= AWAY_FRAMES
+    short = ExampleSampler([rng.random(12)], ["dan"], PAPER).draw(rng)
+    assert len(short.targets) == 1
 
 
 def test_shares_and_weights_are_those_asked_for(rng: np.random.Generator) -> None:

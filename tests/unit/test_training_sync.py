@@ -1,4 +1,4 @@
-"""The stage ``sync``: it learns to tell clips apart by time, warns when it does not, and mirrors a face as a mirror."""
+"""Task ``sync``: it learns to match audio and mouth in time, warns when it does not, and mirrors faces rightly."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from speech2vid.constants import FACE_PX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.faces.mouth_crops import point_motion
 from speech2vid.models.sync import SyncConfig
-from speech2vid.training.config import SyncTaskConfig
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.mouth_masks import MIRROR
-from speech2vid.training.tasks.sync import SyncTask, _mirrored
+from speech2vid.training.tasks.sync import SyncTask, SyncTaskConfig, _mirrored
 
 CPU = torch.device("cpu")
 MakeTracks = Callable[..., list[Track]]
@@ -92,9 +91,7 @@ def test_a_loss_at_chance_is_warned_of(train: TrackSet, caplog: pytest.LogCaptur
     assert "at chance" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("loss", "terms"), [("multi-way", {"feature_matching", "offset"}), ("contrastive", {"contrast"})]
-)
+@pytest.mark.parametrize(("loss", "terms"), [("multi-way", {"match", "offset"}), ("contrastive", {"contrast"})])
 def test_terms_are_those_that_have_weights(train: TrackSet, loss: str, terms: set[str]) -> None:
     task = task_of(train, loss=loss)
     found = task.terms(task.network, batch_of(task, 0))

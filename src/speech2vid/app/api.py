@@ -1,207 +1,190 @@
-"""The endpoint for programs: ``POST /talk`` for whole videos, the WebSocket ``/live`` for pictures as audio comes in.
+"""The endpoint for programs: videos by HTTP, frames by WebSocket.
 
-``POST /talk`` takes a form (multipart/form-data) with the files ``face`` and ``audio`` and, if wanted, the fields
-``silence`` and ``crop``; the answer is the video (video/mp4), or ``{"error": …, "hint": …}`` with a status of 400 and
-more. ``GET /health`` answers ``{"version": …}``. For ``/live`` see :mod:`speech2vid.app.live`.
-
-There are no accounts. Requests that a browser sends from another site's page are refused by their Origin header.
+``POST /talk``, ``/redub``, ``/sync`` and ``/people`` take a form (multipart/form-data) of files and settings. The
+answer is the result, or with ``?wait=false`` a job to look at, fetch and cancel below ``/jobs``. Every failure is
+``{"error": …, "hint": …}`` with a status of 400 or more. For ``/live`` see :mod:`speech2vid.app.live`; all else is
+described at ``/docs``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
+import base64
 import logging
 import shutil
-import tempfile
-import threading
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from starlette.applications import Starlette
+import fastapi
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.routing import WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
 from speech2vid import __version__
-from speech2vid.app.error_messages import is_full
-from speech2vid.app.live import INTERNAL_ERROR, TRY_LATER, UNACCEPTABLE, converse, read_settings
-from speech2vid.app.upload_timeout import with_upload_timeout
-from speech2vid.constants import FRAME_RATE_HZ
-from speech2vid.errors import Speech2VidError
-from speech2vid.inference import TalkerNetworks
-from speech2vid.inference import talk as make_video
+from speech2vid.app.access_control import EndpointAccess, with_upload_timeout
+from speech2vid.app.error_messages import is_full, without_paths
+from speech2vid.app.forms import VERBS, VIDEO, Error, JobStatus, Verb
+from speech2vid.app.job_functions import JobOutput, SyncFound, TooLong
+from speech2vid.app.jobs import GIVEN, Cancelled, Done, Failed, QueuedJob, QueueFull, Running, Waiting
+from speech2vid.app.live import read_settings
+from speech2vid.app.previews import FacesFound
+from speech2vid.app.settings import MEGABYTE
+from speech2vid.app.storage import Visitor
+from speech2vid.app.workers import Job, WorkerDied
+from speech2vid.errors import ConfigError, Speech2VidError
+
+if TYPE_CHECKING:
+    from speech2vid.app.server import Server
 
 log = logging.getLogger(__name__)
 
+RETRY = {"Retry-After": "30"}
 LOOK_EVERY_S = 0.2  # whether the client is still there
-MEGABYTE = 1_000_000
-FILES, FIELDS = ("face", "audio"), ("silence", "crop")
-UNEXPECTED = "something went wrong that has nothing to do with the request"
-
-
-@dataclass(frozen=True)
-class EndpointLimits:
-    """What one endpoint takes.
-
-    Attributes:
-        max_upload_mb: of one request, photo and audio together.
-        max_seconds: of audio in one request of ``/talk``.
-        max_live_s: that one client of ``/live`` may stay.
-        streams: clients of ``/live`` at the same time.
-        jobs: requests of ``/talk`` at work at the same time.
-        waiting: further ones that wait for their turn.
-        pause_s: an upload of which nothing has come for so long is given up.
-    """
-
-    max_upload_mb: float = 100
-    max_seconds: float = 300
-    max_live_s: float = 3600
-    streams: int = 2
-    jobs: int = 1
-    waiting: int = 8
-    pause_s: float = 30
+OWNER = Visitor("endpoint", "jobs")
+UNEXPECTED = {"error": "something went wrong in the server", "hint": "the server's log has the reason"}
+DESCRIPTION = """Talking-face videos from a photo and a voice; re-dubbing, audio offset and people of videos.
+Live streaming is at the WebSocket `/live`. Every generated video is synthetic, and says so in its metadata."""
 
 
 def create(
-    limits: EndpointLimits | None = None,
+    server: Server,
     *,
-    device: str = "auto",
-    weights: Path | None = None,
     hosts: tuple[str, ...] | None = None,
-) -> Starlette:
-    """The endpoint as an ASGI application.
+    token: str | None = None,
+    lifespan: Callable[[Any], Any] | None = None,
+) -> fastapi.FastAPI:
+    """Return the endpoint of a server as an ASGI application.
 
     Args:
-        limits: numbers.
-        device, weights: as :func:`speech2vid.talk`.
+        server: does the work.
         hosts: names under which it may be called; None for any.
-
-    Raises:
-        WeightsError, ConfigError.
+        token: bearer token that every request must carry, but for health and documentation; None for no token.
+        lifespan: of the application.
     """
-    job_queue = _Endpoint(limits or EndpointLimits(), device, weights)
-    routes = [
-        Route("/health", job_queue.health, methods=["GET"]),
-        Route("/talk", job_queue.talk, methods=["POST"]),
-        WebSocketRoute("/live", job_queue.live),
-    ]
-    handlers: dict[Any, Any] = {
-        HTTPException: _refusal,
-        Speech2VidError: _failure,
-        ClientDisconnect: _nobody,
-        Exception: _surprise,
-    }
-    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(_SameSite, hosts=hosts)])
+    endpoint = _Endpoint(server)
+    handlers: dict[Any, Any] = dict.fromkeys((HTTPException, Speech2VidError, Exception), _failure)
+    handlers[ClientDisconnect] = _gone
+    app = fastapi.FastAPI(
+        title="speech2vid",
+        version=__version__,
+        description=DESCRIPTION,
+        redoc_url=None,
+        lifespan=lifespan,
+        exception_handlers=handlers,
+        middleware=[Middleware(EndpointAccess, hosts=hosts, token=token)],
+    )
+    secured: dict[str, Any] = {} if token is None else {"security": [{"bearer": []}]}
+    failure: dict[int | str, dict[str, Any]] = {"default": {"model": Error, "description": "The request failed."}}
+    job: dict[int | str, dict[str, Any]] = {202: {"model": JobStatus, "description": "With wait=false: the job."}}
+
+    def add(method: str, path: str, function: Callable[..., Any], tag: str, **options: Any) -> None:
+        responses = {**options.pop("responses", {}), **failure}
+        extra = options.pop("openapi_extra", {}) | secured
+        app.add_api_route(
+            path, function, methods=[method], tags=[tag], responses=responses, openapi_extra=extra, **options
+        )
+
+    for name, verb in VERBS.items():
+        content = {"content": {media: {} for media in verb.media}, "description": "The result."}
+        options = {"summary": verb.summary, "response_class": Response, "openapi_extra": verb.schema}
+        add("POST", f"/{name}", endpoint.post(name, verb), "verbs", responses={200: content, **job}, **options)
+    add("GET", "/jobs/{id}", endpoint.look, "jobs", response_model=JobStatus, response_model_exclude_none=True)
+    add("GET", "/jobs/{id}/result", endpoint.fetch, "jobs", response_class=Response)
+    add("DELETE", "/jobs/{id}", endpoint.cancel, "jobs", status_code=204)
+    add("GET", "/health", endpoint.health, "server")
+    add("GET", "/metrics", endpoint.metrics, "server", response_class=Response)
+    app.router.routes.append(WebSocketRoute("/live", server.live.__call__))
+    _declare_token(app, token)
+    return app
 
 
 class _Endpoint:
-    """Counts who is at work, and does it in threads."""
+    """The requests of the endpoint, and the jobs that their clients come back for."""
 
-    def __init__(self, limits: EndpointLimits, device: str, weights: Path | None) -> None:
-        self._limits = limits
-        self._networks = TalkerNetworks(weights, device)
-        self._jobs = asyncio.Semaphore(limits.jobs)
-        self._line = self._streams = 0
+    def __init__(self, server: Server) -> None:
+        self._server, self._limits = server, server.limits
+        self._jobs: dict[str, QueuedJob] = {}
 
-    async def health(self, request: Request) -> Response:
-        return JSONResponse({"version": __version__})
+    async def health(self) -> dict[str, Any]:
+        """Return the version, and how many jobs and live streams there are."""
+        return {"version": __version__, "jobs": len(self._server.queue.jobs), "streams": self._server.live.running}
 
-    async def talk(self, request: Request) -> Response:
-        self._check_size(request.headers)
-        if self._line >= self._limits.jobs + self._limits.waiting:
-            raise HTTPException(503, f"{self._line} requests are at work or waiting already", {"Retry-After": "30"})
-        self._line += 1
-        try:
-            return await self._talk(request)
-        finally:
-            self._line -= 1
+    async def metrics(self) -> Response:
+        """Return metrics in the text format of Prometheus."""
+        text = await asyncio.to_thread(self._server.metrics.text)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def _talk(self, request: Request) -> Response:
-        folder = Path(tempfile.mkdtemp(prefix="speech2vid-"))
-        try:
-            upload = Request(request.scope, with_upload_timeout(request.receive, self._limits.pause_s, self._too_slow))
-            async with upload.form(max_files=2, max_fields=4, max_part_size=1000) as form:
-                fields = {key: value for key, value in form.items() if isinstance(value, str)}
-                settings = read_settings(_as_json(fields), FIELDS)
-                given = {name: await asyncio.to_thread(_keep, form.get(name), folder / name) for name in FILES}
-            async with self._turn(request):
-                await self._unless_gone(request, given, folder / "talk.mp4", settings)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return _Video(folder / "talk.mp4", media_type="video/mp4", filename="talk.mp4")
+    def post(self, name: str, verb: Verb) -> Callable[..., Any]:
+        """Return the handler of a verb."""
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, request: Request) -> AsyncIterator[None]:
-        """Wait for those who came before; who hangs up meanwhile makes room for others."""
-        turn = asyncio.ensure_future(self._jobs.acquire())
-        try:
-            await _unless_disconnected(request, turn)
-            yield
-        finally:
-            if turn.done() and not turn.cancelled():
-                self._jobs.release()
-            turn.cancel()
+        async def handle(request: Request, wait: bool = True) -> Response:
+            folder = None
+            self._check_size(request.headers)
+            try:
+                with self._server.queue.upload():
+                    folder = self._server.storage.new_folder(OWNER)
+                    inputs, settings = await self._read_form(request, verb, folder)
+                job = Job("faces" if name == "people" and "face" in inputs else name, inputs, settings)
+                queued = self._server.queue.submit(job, folder)
+            except BaseException:
+                if folder is not None:
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
+            if not wait:
+                self._forget_old()
+                self._jobs[queued.id] = queued
+                place = f"{request.scope.get('root_path', '')}/jobs/{queued.id}"
+                status = _status(queued).model_dump(exclude_none=True)
+                return JSONResponse(status, 202, headers={"Location": place})
+            try:
+                while not await queued.wait(LOOK_EVERY_S):
+                    if await request.is_disconnected():
+                        raise ClientDisconnect
+                return _result(queued, once=True)
+            except BaseException:
+                queued.cancel()
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
 
-    async def _unless_gone(self, request: Request, given: dict[str, Path], out: Path, settings: dict[str, Any]) -> None:
-        """Make the video; stop when the client hangs up, or the audio does not end."""
-        stopped = threading.Event()
-        most = round(self._limits.max_seconds * FRAME_RATE_HZ)
+        return handle
 
-        def progress(done: int, total: int | None) -> None:
-            if stopped.is_set():
-                raise _Gone
-            if max(done, total or 0) > most:
-                raise HTTPException(413, f"the audio is longer than {self._limits.max_seconds:g} s")
+    async def look(self, id: str) -> JobStatus:
+        """Return the state of a job."""
+        return _status(self._find(id))
 
-        options = {key: settings[key] for key in FIELDS}
-        options |= {"networks": self._networks, "progress": progress}
-        job = asyncio.get_running_loop().run_in_executor(None, _make, given, out, options)
-        try:
-            await _unless_disconnected(request, job)
-        finally:
-            stopped.set()
-            while not job.done():  # its files may be removed only then, even where the server ends meanwhile
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait({job})
-            failure = job.exception()
-        if failure is not None:
-            raise failure
+    async def fetch(self, id: str) -> Response:
+        """Return the result of a job, as its POST would have."""
+        job = self._find(id)
+        if job.end is None:
+            raise HTTPException(409, "the job has not ended yet")
+        return _result(job)
 
-    async def live(self, socket: WebSocket) -> None:
-        await socket.accept()
-        if self._streams >= self._limits.streams:
-            await _hang_up(socket, TRY_LATER, f"{self._streams} streams are running already", "try again later")
-            return
-        self._streams += 1
-        try:
-            async with asyncio.timeout(self._limits.max_live_s):
-                await converse(socket, self._networks)
-            await socket.close()
-        except WebSocketDisconnect:
-            pass
-        except Speech2VidError as error:
-            await _hang_up(socket, UNACCEPTABLE, error.message, error.hint)
-        except TimeoutError:
-            await _hang_up(socket, UNACCEPTABLE, "nothing was sent for too long, or the stream took too long", "")
-        except Exception as error:
-            log.exception("live")
-            await _hang_up(socket, INTERNAL_ERROR, UNEXPECTED, f"the server's log says more ({type(error).__name__})")
-        finally:
-            self._streams -= 1
+    async def cancel(self, id: str) -> Response:
+        """Cancel a job, or remove the result of one that has ended."""
+        job = self._find(id)
+        job.cancel()
+        await job.wait()
+        shutil.rmtree(job.folder, ignore_errors=True)
+        del self._jobs[id]
+        return Response(status_code=204)
 
-    def _too_slow(self) -> NoReturn:
-        raise HTTPException(408, f"nothing has come for {self._limits.pause_s:g} s")
+    def _find(self, id: str) -> QueuedJob:
+        self._forget_old()
+        if id not in self._jobs:
+            raise HTTPException(404, "there is no such job: it was deleted, or it ended too long ago")
+        return self._jobs[id]
+
+    def _forget_old(self) -> None:
+        before = time.monotonic() - self._limits.keep_s
+        for job in [job for job in self._jobs.values() if job.end is not None and job.ended_s < before]:
+            shutil.rmtree(job.folder, ignore_errors=True)
+            del self._jobs[job.id]
 
     def _check_size(self, headers: Headers) -> None:
         length = headers.get("content-length", "")
@@ -209,20 +192,43 @@ class _Endpoint:
             raise HTTPException(411, "the size of the request is not known")
         if int(length) > self._limits.max_upload_mb * MEGABYTE:
             raise HTTPException(413, f"the request is larger than {self._limits.max_upload_mb:g} MB")
+        if self._server.storage.stored_bytes() + int(length) > self._limits.max_stored_mb * MEGABYTE:
+            raise HTTPException(507, "the server has no room for more files", {"Retry-After": "60"})
+
+    async def _read_form(self, request: Request, verb: Verb, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Save the files of a form, and check its settings; return both by name."""
+
+        def too_slow() -> Any:
+            raise HTTPException(408, f"nothing has come for {self._limits.pause_s:g} s")
+
+        upload = Request(request.scope, with_upload_timeout(request.receive, self._limits.pause_s, too_slow))
+        most, fields = sum(verb.files.values()), len(verb.fields.model_fields)
+        async with upload.form(max_files=most, max_fields=fields + 1, max_part_size=1000) as form:
+            entries = form.multi_items()
+            text = {name: value for name, value in entries if isinstance(value, str)}
+            settings = read_settings(verb.fields, text).model_dump()
+            inputs: dict[str, Any] = {}
+            for name, most in verb.files.items():
+                uploads = [value for key, value in entries if key == name and isinstance(value, UploadFile)]
+                if len(uploads) > most:
+                    raise HTTPException(400, f"the form has more than {most} files {name!r}")
+                if uploads:
+                    paths = [folder / GIVEN / f"{name}-{number}" for number in range(len(uploads))]
+                    for source, path in zip(uploads, paths, strict=True):
+                        await asyncio.to_thread(_save, source, path)
+                    inputs[name] = paths if most > 1 else paths[0]
+        strangers = {key for key, value in entries if isinstance(value, UploadFile)} - set(verb.files)
+        if strangers:
+            raise ConfigError(f"there is no file {min(strangers)[:40]!r}", f"there are {', '.join(verb.files)}")
+        if verb.any_of and len(inputs) != 1:
+            raise HTTPException(400, f"the form must have one file: {' or '.join(map(repr, verb.files))}")
+        for name in () if verb.any_of else verb.files:
+            if name not in inputs:
+                raise HTTPException(400, f"the form has no file {name!r}")
+        return inputs, settings
 
 
-async def _unless_disconnected(request: Request, waited_for: asyncio.Future[Any]) -> None:
-    """Wait; raise ``ClientDisconnect`` when the client hangs up."""
-    while not (await asyncio.wait({waited_for}, timeout=LOOK_EVERY_S))[0]:
-        if await request.is_disconnected():
-            raise ClientDisconnect
-
-
-class _Gone(Exception):
-    """The client has hung up: raised inside the work to end it."""
-
-
-class _Video(FileResponse):
+class _SentOnce(FileResponse):
     """A file that is removed, with its folder, when it has been sent or nobody takes it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -232,75 +238,95 @@ class _Video(FileResponse):
             shutil.rmtree(Path(self.path).parent, ignore_errors=True)
 
 
-class _SameSite:
-    """Refuses what a browser sends from another site's page, and names that are not the server's."""
-
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...] | None) -> None:
-        self._app, self._hosts = app, hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket"):
-            headers = Headers(scope=scope)
-            host, origin = headers.get("host", ""), headers.get("origin")
-            foreign = origin is not None and urlsplit(origin).netloc != host
-            unknown = self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts
-            if foreign or unknown:
-                if scope["type"] == "websocket":
-                    await send({"type": "websocket.close", "code": UNACCEPTABLE})
-                else:
-                    await JSONResponse({"error": "not from here", "hint": ""}, 403)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+def _status(job: QueuedJob) -> JobStatus:
+    facts: dict[str, Any] = {"id": job.id, "verb": job.job.verb, "state": type(job.state).__name__.lower()}
+    match job.state:
+        case Waiting(before):
+            facts |= {"before": before}
+        case Running(done, total, left_s):
+            facts |= {"done": done, "total": total, "left_s": left_s and round(left_s, 1)}
+        case Done(JobOutput() as output):
+            facts |= {"result": {"frames": output.frames, "seconds": output.seconds, "notes": list(output.notes)}}
+        case Done(SyncFound() as found):
+            facts |= {"result": found.report}
+        case Failed(error):
+            _, answer = _explain(error, job)
+            facts |= answer
+    return JobStatus(**facts)
 
 
-def _make(given: dict[str, Path], out: Path, options: dict[str, Any]) -> None:
-    try:
-        make_video(given["face"], given["audio"], out, **options)
-    except Speech2VidError as error:
-        message = error.message
-        for name, path in given.items():
-            message = message.replace(str(path), f"the {name}")
-        if str(out.parent) in message:
-            raise RuntimeError(message) from error  # not the client's fault
-        raise type(error)(message, error.hint) from error
+def _result(job: QueuedJob, once: bool = False) -> Response:
+    """The answer to a job that has ended; ``once``: its files go with it."""
+    kind = _SentOnce if once else FileResponse
+    match job.end:
+        case Done(JobOutput(file=file)):
+            return kind(file, media_type=VIDEO, filename=file.name)
+        case Done(SyncFound(fixed=Path() as file)) if job.job.options.get("fix"):
+            media = VIDEO if file.suffix == ".mp4" else "video/x-matroska"
+            return kind(file, media_type=media, filename=file.name)
+        case Done(SyncFound() as found):
+            answer: dict[str, Any] = found.report
+        case Done(FacesFound() as faces):
+            people = [{"face_index": index, "box": list(box)} for index, box in enumerate(faces.boxes)]
+            answer = {"people": people, "image_jpeg_base64": base64.b64encode(faces.preview.read_bytes()).decode()}
+        case Failed(error):
+            status, answer = _explain(error, job)
+            return JSONResponse(answer, status, RETRY if status == 503 else None)
+        case _:
+            assert isinstance(job.end, Cancelled)
+            return JSONResponse({"error": "the job was cancelled", "hint": "send it again"}, 410)
+    if once:
+        shutil.rmtree(job.folder, ignore_errors=True)
+    return JSONResponse(answer)
 
 
-def _keep(upload: object, path: Path) -> Path:
-    if not isinstance(upload, UploadFile):
-        raise HTTPException(400, f"the form has no file {path.name!r}")
+def _explain(error: BaseException, job: QueuedJob | None = None) -> tuple[int, dict[str, Any]]:
+    """Status and answer for a failure; the client's files are called by their fields."""
+    names: dict[Path, str] = {}
+    for name, value in (job.job.inputs if job is not None else {}).items():
+        paths = value if isinstance(value, list) else [value]
+        names |= {path: f"the {name} file{f' {n + 1}' if len(paths) > 1 else ''}" for n, path in enumerate(paths)}
+    if is_full(error):
+        log.error("a result could not be written", exc_info=error)
+        return 507, {"error": "the server has no room for the result", "hint": "try again later"}
+    if not isinstance(error, Speech2VidError):
+        log.error("a job failed", exc_info=error)
+        return 500, dict(UNEXPECTED)
+    status = 422
+    for kind, number in ((TooLong, 413), (QueueFull, 503), (WorkerDied, 500)):
+        status = number if isinstance(error, kind) else status
+    if isinstance(error, WorkerDied):
+        log.error("%s", error)
+    hint = without_paths(error.hint, names).replace("--face-index", "the field face_index")
+    return status, {"error": without_paths(error.message, names), "hint": hint}
+
+
+def _save(upload: UploadFile, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
         shutil.copyfileobj(upload.file, file)
-    return path
 
 
-def _as_json(fields: dict[str, str]) -> str:
-    """Form fields as the settings of a live client: only ``target`` and ``false`` are not text."""
-    return json.dumps({key: {"true": True, "false": False}.get(text, text) for key, text in fields.items()})
+def _declare_token(app: fastapi.FastAPI, token: str | None) -> None:
+    """Describe the token in OpenAPI, so that it can be given at ``/docs``."""
+    plain = app.openapi
 
+    def described() -> dict[str, Any]:
+        schema = plain()
+        if token is not None:
+            schema.setdefault("components", {})["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+        return schema
 
-async def _hang_up(socket: WebSocket, code: int, message: str, hint: str) -> None:
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it may be gone meanwhile
-        await socket.send_json({"type": "error", "message": message, "hint": hint})
-        await socket.close(code)
-
-
-async def _refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail, "hint": ""}, error.status_code, error.headers)
+    app.openapi = described  # type: ignore[method-assign]
 
 
 async def _failure(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Speech2VidError)
-    return JSONResponse({"error": error.message, "hint": error.hint}, 422)
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail, "hint": ""}, error.status_code, error.headers)
+    status, answer = _explain(error)
+    return JSONResponse(answer, status, RETRY if status == 503 else None)
 
 
-async def _nobody(request: Request, error: Exception) -> Response:
+async def _gone(request: Request, error: Exception) -> Response:
     """For a client that has hung up: it will not read it."""
     return Response(status_code=400)
-
-
-async def _surprise(request: Request, error: Exception) -> Response:
-    log.error("%s %s", request.method, request.url.path, exc_info=error)
-    if is_full(error):
-        return JSONResponse({"error": "the server has no room for the video", "hint": "try again later"}, 507)
-    return JSONResponse({"error": UNEXPECTED, "hint": "the server's log says more"}, 500)

@@ -1,284 +1,268 @@
-"""Where the tabs hand in their work: files are checked, jobs wait their turn, run, are watched and can be stopped."""
+"""One queue for the jobs of page and endpoint: they wait their turn, run in workers, and can be cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
+import secrets
 import shutil
-import threading
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from speech2vid.app.error_messages import Failure, explain
 from speech2vid.app.settings import Limits
-from speech2vid.app.storage import Storage
-from speech2vid.app.workers import Job, Stopped, Task, WorkerPool
+from speech2vid.app.workers import Job, WorkerPool
+from speech2vid.errors import Speech2VidError
 
-log = logging.getLogger(__name__)
-
-ASK_EVERY_S = 0.25
-TIDY_EVERY_S = 1.0
-MAX_NAME = 60
+REFRESH_S = 0.25  # between two states
+QUICK_JOBS = 2  # short jobs at a time, next to those of the queue
+GIVEN = "given"  # folder of a job's inputs, removed as soon as it ends
 
 
-@dataclass(frozen=True)
-class Visitor:
-    """Who asks: a browser (its cookie) and a page in it."""
+class QueueFull(Speech2VidError):
+    """So many jobs are waiting that no more are accepted."""
 
-    owner: str
-    tab: str
+
+class JobTimeout(Speech2VidError):
+    """A job ran longer than the server allows."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """So many jobs come first."""
+    """The job waits until ``before`` others have ended."""
 
     before: int
 
 
 @dataclass(frozen=True)
 class Running:
-    """How far a job, or a part of it that has a name, is; ``left_s`` None until it can be told."""
+    """Progress of a job, or of the part of it named ``doing``; ``left_s`` is None until it can be estimated."""
 
-    done: int
-    total: int | None
-    left_s: float | None
+    done: int = 0
+    total: int | None = None
+    left_s: float | None = None
     doing: str = ""
 
 
 @dataclass(frozen=True)
 class Done:
-    """The task's result."""
+    """The result of the job function."""
 
     result: Any
 
 
-State = Waiting | Running | Done | Failure
-STOPPED = Failure("Stopped.", "Nothing was kept.")
-Given = str | Sequence[str] | None  # paths as Gradio gives them
+@dataclass(frozen=True)
+class Failed:
+    """The exception that ended the job."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Nothing was kept. ``replaced``: by a later job of the same owner and name."""
+
+    replaced: bool = False
+
+
+State = Waiting | Running | Done | Failed | Cancelled
+
+
+class QueuedJob:
+    """A job from its submission to its end. Unless it ends as ``Done``, its folder is removed.
+
+    Attributes:
+        id: unguessable.
+        job, folder, owner, name: as submitted.
+        end: the final state; None before.
+        created_s, ended_s: on the monotonic clock.
+        unheard: how often it was looked for somebody who follows its states since somebody did.
+    """
+
+    def __init__(
+        self, job: Job, folder: Path, owner: Hashable, name: str, attended: bool, before: Callable[[QueuedJob], int]
+    ) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.job, self.folder, self.owner, self.name = job, folder, owner, name
+        self.created_s = time.monotonic()
+        self.unheard = 0
+        self.ended_s = 0.0
+        self.end: Done | Failed | Cancelled | None = None
+        self.running: Running | None = None
+        self.attended = attended
+        self.task: asyncio.Task[Any] | None = None
+        self.over = asyncio.Event()
+        self._before = before
+        self._first: tuple[float, int] | None = None  # time and units when the current part began to advance
+
+    @property
+    def state(self) -> State:
+        return self.end or self.running or Waiting(self._before(self))
+
+    def report(self, done: int, total: int | None, doing: str = "") -> None:
+        """Record the progress, and estimate the time left from the speed since the part's first unit."""
+        now, left_s = time.monotonic(), None
+        if self.running is None or doing != self.running.doing:
+            self._first = None
+        if done and self._first is None:
+            self._first = now, done
+        if self._first is not None and total:
+            elapsed_s, units = now - self._first[0], done - self._first[1]
+            left_s = (total - done) * elapsed_s / units if units > 0 and elapsed_s >= 1 else None
+        self.running = Running(done, total, left_s, doing)
+
+    def cancel(self, *, replaced: bool = False) -> None:
+        """End the job, and its process; does nothing once it has ended."""
+        if self.end is None:
+            self.end = Cancelled(replaced)
+            if self.task is not None:
+                self.task.cancel()
+
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end, and for the removal of its files; return whether it has come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.over.wait()
+        return self.over.is_set()
+
+    async def states(self) -> AsyncGenerator[State, None]:
+        """Yield the state four times a second until it is final."""
+        while self.end is None:
+            self.unheard = 0
+            yield self.state
+            await self.wait(REFRESH_S)
+        await self.wait()  # a cancelled one until its process is gone
+        yield self.end
+
+    async def result(self) -> Any:
+        """Wait for the job and return its result, or raise its error; cancel it when the caller is cancelled."""
+        try:
+            await self.wait()
+        finally:
+            self.cancel()
+        if isinstance(self.end, Failed):
+            raise self.end.error
+        if isinstance(self.end, Done):
+            return self.end.result
+        raise Speech2VidError("the job was cancelled")
 
 
 class JobQueue:
-    """Takes work for a crew.
+    """First come, first served. For the thread of one event loop.
 
     Args:
-        storage: files.
-        pool: processes.
+        pool: runs the jobs.
         limits: numbers.
+        ended: called with each job that has ended.
     """
 
-    def __init__(self, storage: Storage, pool: WorkerPool, limits: Limits) -> None:
-        self.storage, self.pool, self.limits = storage, pool, limits
-        self._line: list[_QueuedJob] = []  # those whose turn it is, and behind them those who wait
-        self._jobs: dict[Visitor, set[_QueuedJob]] = {}
-        self._open: dict[Visitor, float | None] = {}  # when a page was closed; None: it is open
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._tidier = threading.Thread(target=self._tidy, daemon=True)
-        self._tidier.start()
+    def __init__(self, pool: WorkerPool, limits: Limits, ended: Callable[[QueuedJob], None] = lambda job: None) -> None:
+        self.pool, self.limits, self.ended = pool, limits, ended
+        self.jobs: list[QueuedJob] = []  # those that have not ended, quick ones included
+        self._line: list[QueuedJob] = []  # those that run, and behind them those that wait
+        self._uploads = 0
+        self._slots = asyncio.Semaphore(limits.workers)
+        self._quick = asyncio.Semaphore(QUICK_JOBS)
 
-    async def serve(
+    def submit(
         self,
-        visitor: Visitor,
-        task: Task,
-        files: Mapping[str, Given],
+        job: Job,
+        folder: Path,
         *,
-        at_once: bool = False,
-        keeps: bool = False,
-        name: str | None = None,
-        **options: Any,
-    ) -> AsyncGenerator[State, None]:
-        """Run a task on a visitor's files; yields states, the last of which is ``Done`` or ``Failure``.
-
-        Closing the generator stops the job. Whatever does not end in ``Done`` leaves no file.
+        owner: Hashable = None,
+        name: str = "",
+        quick: bool = False,
+        attended: bool = False,
+    ) -> QueuedJob:
+        """Queue a job.
 
         Args:
-            visitor: who asks.
-            task: gets each file (or list of files) under its key, as a path, and ``options``.
-            files: those that the visitor has uploaded.
-            at_once: short work, not held up by the line.
-            keeps: the task also gets the folder of what a page keeps from job to job, as ``kept``.
-            name: an earlier job of this page and name is given up.
+            job: what to do.
+            folder: the job's own; inputs lie in its subfolder ``given``.
+            owner: of jobs that ``cancel`` ends together.
+            name: an earlier job of this owner and name is cancelled.
+            quick: short work that does not wait behind long jobs.
+            attended: cancel it when nobody has looked at its states for ``limits.unheard_s``.
+
+        Raises:
+            QueueFull: too many jobs are waiting.
         """
-        if name is not None:
-            self.give_up(visitor, name)
-        if keeps:
-            options["kept"] = self.storage.kept(visitor.owner, visitor.tab)
-        ticket = _QueuedJob(name)
+        if not quick:
+            self._require_room()
+        if name:
+            self.cancel(owner, name, replaced=True)
+        queued = QueuedJob(job, folder, owner, name, attended, self._before)
+        self.jobs.append(queued)
+        if not quick:
+            self._line.append(queued)
+        queued.task = asyncio.create_task(self._run(queued, self._quick if quick else self._slots))
+        queued.task.add_done_callback(lambda task: self._end(queued, task))
+        return queued
+
+    @contextlib.contextmanager
+    def upload(self) -> Iterator[None]:
+        """Keep a place in the queue while the files of a job are still coming in.
+
+        Raises:
+            QueueFull: too many jobs are waiting.
+        """
+        self._require_room()
+        self._uploads += 1
         try:
-            if not at_once:
-                if len(self._line) >= self.limits.jobs + self.limits.waiting:
-                    message = f"The page is busy: {self.limits.waiting} jobs are waiting already."
-                    yield Failure(message, "Try again in a few minutes.")
-                    return
-                self._line.append(ticket)
-            self._jobs.setdefault(visitor, set()).add(ticket)
-            while not at_once and (before := self._before(ticket)) > 0:
-                yield Waiting(before)
-                await asyncio.sleep(ASK_EVERY_S)
-            if ticket.stopped:
-                if not ticket.given_up:
-                    yield STOPPED
-                return
-            async with contextlib.aclosing(self._run(visitor, ticket, task, files, options)) as states:
-                async for state in states:
-                    yield state
+            yield
         finally:
-            ticket.stop()
-            if ticket in self._line:
-                self._line.remove(ticket)
-            self._jobs.get(visitor, set()).discard(ticket)
-            if not self._jobs.get(visitor):
-                self._jobs.pop(visitor, None)
+            self._uploads -= 1
 
-    async def _run(
-        self, visitor: Visitor, ticket: _QueuedJob, task: Task, files: Mapping[str, Given], options: Mapping[str, Any]
-    ) -> AsyncGenerator[State, None]:
-        names: dict[Path, str] = {}
-        try:
-            with self.storage.job(visitor.owner, visitor.tab) as folder:
-                given = {key: self._take(visitor, folder, value, names) for key, value in files.items()}
-                ticket.folder = folder
-                ticket.job = job = self.pool.start(task, folder, **given, **options)
-                try:
-                    clock = _Clock()
-                    while (result := job.result()) is None:
-                        ticket.heard_s = time.monotonic()
-                        yield Running(job.done, job.total, clock.left_s(job), job.doing)
-                        await asyncio.sleep(ASK_EVERY_S)
-                finally:
-                    job.stop()
-                    shutil.rmtree(folder / "given", ignore_errors=True)
-        except Stopped:
-            if not ticket.given_up:
-                yield STOPPED
-            return
-        except Exception as error:
-            yield explain(error, names)
-            return
-        yield Done(result)
+    def cancel(self, owner: Hashable, name: str | None = None, *, replaced: bool = False) -> None:
+        """Cancel the jobs of an owner, or the one of this name."""
+        for job in [each for each in self.jobs if each.owner == owner and name in (None, each.name)]:
+            job.cancel(replaced=replaced)
 
-    def _before(self, ticket: _QueuedJob) -> int:
-        """How many jobs must end first; 0 for one that was stopped."""
-        ticket.heard_s = time.monotonic()
-        if ticket.stopped or ticket not in self._line:
-            return 0
-        return max(0, self._line.index(ticket) - self.limits.jobs + 1)
+    def cancel_unattended(self, every_s: float) -> None:
+        """Cancel the jobs whose browser has vanished without a word; to be called every ``every_s`` seconds.
 
-    def _take(self, visitor: Visitor, folder: Path, value: Given, names: dict[Path, str]) -> Any:
-        """The job's own link to a file: it stays when the upload is removed."""
-        if value is None or isinstance(value, str):
-            if value is None or not self.storage.may_read(visitor.owner, Path(value)):
-                raise FileNotFoundError("a file of somebody else, or one that is gone")
-            source = Path(value)
-            place = folder / "given" / str(len(names))
-            place.mkdir(parents=True)
-            link = place / f"{source.stem[:MAX_NAME]}{source.suffix[:8]}"
-            try:
-                os.link(source, link)
-            except OSError:
-                shutil.copyfile(source, link)
-            names[link] = link.name
-            return link
-        return [self._take(visitor, folder, each, names) for each in value]
-
-    def stop(self, visitor: Visitor) -> None:
-        """Stop whatever a page has running or waiting."""
-        for ticket in list(self._jobs.get(visitor, ())):
-            ticket.stop()
-
-    def give_up(self, visitor: Visitor, name: str) -> None:
-        """Stop a page's job of this name; nothing more is said of it."""
-        for ticket in [each for each in self._jobs.get(visitor, ()) if each.name == name]:
-            ticket.given_up = True
-            ticket.stop()
-
-    def enter(self, visitor: Visitor) -> None:
-        """A page was opened."""
-        with self._lock:
-            self._open[visitor] = None
-
-    def leave(self, visitor: Visitor) -> None:
-        """A page was closed: its jobs stop, its files go a little later."""
-        self.stop(visitor)
-        with self._lock:
-            if visitor in self._open:
-                self._open[visitor] = time.monotonic()
+        Calls are counted instead of seconds: a busy machine that lets both sides wait cancels nothing.
+        """
+        for job in [each for each in self.jobs if each.attended]:
+            job.unheard += 1
+            if job.unheard * every_s > self.limits.unheard_s:
+                job.cancel()
 
     def close(self) -> None:
-        """Stop everything and remove every file."""
-        self._closing.set()
-        self._tidier.join()
-        self.pool.close()
-        self.storage.close()
+        """Cancel all jobs."""
+        for job in list(self.jobs):
+            job.cancel()
 
-    def _tidy(self) -> None:
-        while not self._closing.wait(TIDY_EVERY_S):
-            try:
-                self._forget_closed(time.monotonic() - self.limits.grace_s)
-                self._drop_unheard(time.monotonic() - self.limits.unheard_s)
-                self.storage.remove_old(self.limits.keep_s)
-            except Exception:
-                log.exception("tidying up the private folder")
+    async def _run(self, job: QueuedJob, slots: asyncio.Semaphore) -> Any:
+        async with slots:
+            job.running = Running()
+            async with asyncio.timeout(self.limits.job_s):
+                return await self.pool.run(job.job, job.folder, job.report)
 
-    def _drop_unheard(self, before: float) -> None:
-        """End what nobody listens to any more: a browser that vanished without a word."""
-        for ticket in [ticket for ticket in list(self._line) if ticket.heard_s < before]:
-            ticket.stop()
-            with contextlib.suppress(ValueError):  # it has just left by itself
-                self._line.remove(ticket)
-            if ticket.folder is not None:
-                shutil.rmtree(ticket.folder, ignore_errors=True)
+    def _end(self, job: QueuedJob, task: asyncio.Task[Any]) -> None:
+        job.ended_s = time.monotonic()
+        if task.cancelled():
+            job.end = job.end or Cancelled()
+        elif isinstance(error := task.exception(), TimeoutError):
+            job.end = Failed(JobTimeout(f"the job took longer than {self.limits.job_s:g} s", "try a shorter file"))
+        elif error is not None:
+            job.end = job.end or Failed(error)
+        else:
+            job.end = job.end or Done(task.result())
+        self.jobs.remove(job)
+        if job in self._line:
+            self._line.remove(job)
+        kept = isinstance(job.end, Done)
+        shutil.rmtree(job.folder / GIVEN if kept else job.folder, ignore_errors=True)
+        job.over.set()
+        self.ended(job)
 
-    def _forget_closed(self, before: float) -> None:
-        with self._lock:
-            gone = [visitor for visitor, closed in self._open.items() if closed is not None and closed < before]
-            for visitor in gone:
-                del self._open[visitor]
-            present = {visitor.owner for visitor in self._open}
-        for visitor in gone:
-            self.storage.forget_tab(visitor.owner, visitor.tab)
-            if visitor.owner not in present:
-                self.storage.forget_owner(visitor.owner)
+    def _before(self, job: QueuedJob) -> int:
+        return max(0, self._line.index(job) - self.limits.workers + 1) if job in self._line else 0
 
-
-class _QueuedJob:
-    """A place in the line, and later the job."""
-
-    def __init__(self, name: str | None) -> None:
-        self.name = name
-        self.stopped = self.given_up = False
-        self.heard_s = time.monotonic()
-        self.job: Job | None = None
-        self.folder: Path | None = None
-
-    def stop(self) -> None:
-        self.stopped = True
-        if self.job is not None:
-            self.job.stop()
-
-
-class _Clock:
-    """Tells the time left from the speed since the first unit of a job's part was done."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None
-        self._doing = ""
-
-    def left_s(self, job: Job) -> float | None:
-        now, done, total = time.monotonic(), job.done, job.total
-        if job.doing != self._doing:
-            self._first, self._doing = None, job.doing
-        if not done or not total:
-            return None
-        if self._first is None:
-            self._first = now, done
-        start, first = self._first
-        if done <= first or now - start < 1:
-            return None
-        return (total - done) * (now - start) / (done - first)
+    def _require_room(self) -> None:
+        if len(self._line) + self._uploads >= self.limits.workers + self.limits.waiting:
+            message = f"the server is busy: {self.limits.waiting} jobs are waiting already"
+            raise QueueFull(message, "try again in a few minutes")

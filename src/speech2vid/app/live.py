@@ -1,119 +1,180 @@
-"""Audio in, pictures out, over a WebSocket: the conversation of one client.
+"""Live streaming over a WebSocket: audio in, frames out.
 
 1. The client sends a text message, a JSON object: ``{"silence": "hold", "crop": false, "max_size_px": 512, "quality":
    85}``; every key may be left out. Then one binary message: the photo, as a file (JPEG, PNG, WebP).
 2. The server answers ``{"type": "ready", "width_px", "height_px", "frame_rate_hz", "sample_rate_hz", "latency_s"}``.
 3. The client sends audio as it comes in: binary messages of 16-bit little-endian mono samples at 16 kHz, at most two
-   seconds each. The server answers with a binary message for each picture that is now known: the picture's number and
+   seconds each. The server answers with a binary message for each frame that is now known: the frame's number and
    the millisecond at which it is shown, both unsigned 32-bit little-endian, then a JPEG.
-4. The client sends the text ``{"type": "end"}``; the server sends the last pictures, then ``{"type": "done",
+4. The client sends the text ``{"type": "end"}``; the server sends the last frames, then ``{"type": "done",
    "frames"}``, and closes. Hanging up at any time is fine.
 
-Whatever goes wrong is said in ``{"type": "error", "message", "hint"}`` before the server hangs up.
+Every failure is reported as ``{"type": "error", "message", "hint"}`` before the server hangs up.
+
+The photo, the only file that is decoded, is read in a worker. The stream itself runs in a thread of the server, which
+saves two copies of every frame between processes, and so keeps its latency.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
+import shutil
 import struct
-import tempfile
-from collections.abc import Callable, Collection
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 import cv2
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from speech2vid.app.error_messages import without_paths
+from speech2vid.app.jobs import GIVEN, JobQueue
+from speech2vid.app.settings import Limits
+from speech2vid.app.storage import Storage, Visitor
+from speech2vid.app.workers import Job
 from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, Speech2VidError
-from speech2vid.inference import TalkerNetworks, TalkStream, make_identity
-from speech2vid.media import is_photo, synthetic_metadata_text
+from speech2vid.inference.stream import TalkStream
+from speech2vid.inference.talkers.base import Talker
+from speech2vid.media import synthetic_metadata_text
 from speech2vid.types import Image, Waveform
 
+log = logging.getLogger(__name__)
+M = TypeVar("M", bound=BaseModel)
+
 HEADER = struct.Struct("<II")  # number, milliseconds
-MOST_BYTES = 20_000_000  # of one message: the photo
-MOST_SECONDS = 2  # of audio in one message
-PATIENCE_S = 30.0  # for the next message
+MAX_MESSAGE_BYTES = 20_000_000  # the photo
+MAX_MESSAGE_S = 2  # of audio in one message
+NEXT_MESSAGE_S = 30.0  # longest pause before the next message
 FULL_SCALE = 32768
-SETTINGS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
-    "silence": (str, lambda value: value in ("hold", "follow"), '"hold" or "follow"'),
-    "crop": (bool, lambda value: True, "true or false"),
-    "max_size_px": (int, lambda value: 64 <= value <= 1920, "a whole number from 64 to 1920"),
-    "quality": (int, lambda value: 1 <= value <= 100, "a whole number from 1 to 100"),
-}
-DEFAULTS: dict[str, Any] = {"silence": "hold", "crop": False, "max_size_px": 512, "quality": 85}
-GOING_AWAY, UNACCEPTABLE, INTERNAL_ERROR, TRY_LATER = 1001, 1008, 1011, 1013  # RFC 6455
+GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR, TRY_LATER = 1001, 1008, 1011, 1013  # RFC 6455
 
 
-async def converse(socket: WebSocket, networks: TalkerNetworks) -> None:
-    """Serve one accepted client to its end; raises WebSocketDisconnect when it hangs up.
+class LiveSettings(BaseModel):
+    """The settings of a client."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    silence: Literal["hold", "follow"] = "hold"
+    crop: bool = False
+    max_size_px: Annotated[int, Field(ge=64, le=1920)] = 512
+    quality: Annotated[int, Field(ge=1, le=100)] = 85
+
+
+class LiveStreams:
+    """The live streams of a server.
+
+    Args:
+        queue, storage: for the photos.
+        limits: numbers.
+        talker: returns the talker.
+
+    Attributes:
+        running: number of streams.
+    """
+
+    def __init__(self, queue: JobQueue, storage: Storage, limits: Limits, talker: Callable[[], Talker]) -> None:
+        self._queue, self._storage, self._limits, self._talker = queue, storage, limits, talker
+        self.running = 0
+
+    async def __call__(self, socket: WebSocket) -> None:
+        """Serve one client to its end."""
+        await socket.accept()
+        if self.running >= self._limits.streams:
+            await _hang_up(socket, TRY_LATER, f"{self.running} streams are running already", "try again later")
+            return
+        self.running += 1
+        try:
+            async with asyncio.timeout(self._limits.max_live_s):
+                await self._converse(socket)
+            await socket.close()
+        except WebSocketDisconnect:
+            pass
+        except Speech2VidError as error:
+            await _hang_up(socket, POLICY_VIOLATION, error.message, error.hint)
+        except TimeoutError:
+            message = "nothing was sent for too long, or the stream took too long"
+            await _hang_up(socket, POLICY_VIOLATION, message, "")
+        except Exception as error:
+            log.exception("live")
+            hint = f"the server's log has the reason ({type(error).__name__})"
+            await _hang_up(socket, INTERNAL_ERROR, "something went wrong in the server", hint)
+        finally:
+            self.running -= 1
+
+    async def _converse(self, socket: WebSocket) -> None:
+        settings = read_settings(LiveSettings, await _text(socket))
+        stream = await self._open_stream(await _binary(socket), settings)
+        width, height = stream.size_px
+        facts = {"width_px": width, "height_px": height, "frame_rate_hz": FRAME_RATE_HZ}
+        facts |= {"sample_rate_hz": SAMPLE_RATE_HZ}
+        await socket.send_json({"type": "ready", **facts, "latency_s": stream.latency_s})
+        sent = 0
+
+        async def send(samples: Waveform | None) -> None:
+            nonlocal sent
+            for frame in await asyncio.to_thread(_frames, stream, samples, settings.quality):
+                await socket.send_bytes(HEADER.pack(sent, 1000 * sent // FRAME_RATE_HZ) + frame)
+                sent += 1
+
+        while (message := await _next(socket)).get("bytes") is not None:
+            await send(read_audio_message(message["bytes"]))
+        if _object(message["text"]).get("type") != "end":
+            raise ConfigError(f"{message['text'][:80]!r} is not understood here", 'send audio, or {"type": "end"}')
+        await send(None)
+        await socket.send_json({"type": "done", "frames": sent})
+
+    async def _open_stream(self, photo: bytes, settings: LiveSettings) -> TalkStream:
+        """Return a stream for the face in an image file."""
+        folder = self._storage.new_folder(Visitor("live", "photos"))
+        path = folder / GIVEN / "photo"
+        try:
+            path.parent.mkdir()
+            path.write_bytes(photo)
+            options = {"crop": settings.crop, "max_size_px": settings.max_size_px}
+            identity = await self._queue.submit(Job("identity", {"face": path}, options), folder, quick=True).result()
+        except Speech2VidError as error:
+            message = without_paths(error.message, {path: "the photo"})
+            raise type(error)(message, error.hint) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        talker = await asyncio.to_thread(self._talker)
+        return TalkStream(identity, talker, silence=settings.silence)
+
+
+def read_settings(model: type[M], given: str | dict[str, str]) -> M:
+    """Check settings, the JSON text of an object or the fields of a form.
 
     Raises:
-        Speech2VidError: what the client sent cannot be used.
-        TimeoutError: it sent nothing for ``PATIENCE_S``.
+        ConfigError: not an object, an unknown name, or an impossible value.
     """
-    settings = read_settings(await _text(socket))
-    photo = await _binary(socket)
-    stream = await asyncio.to_thread(open_stream, photo, settings, networks)
-    width, height = stream.size_px
-    facts = {"width_px": width, "height_px": height, "frame_rate_hz": FRAME_RATE_HZ, "sample_rate_hz": SAMPLE_RATE_HZ}
-    await socket.send_json({"type": "ready", **facts, "latency_s": stream.latency_s})
-    sent = 0
-
-    async def send(frames: list[bytes]) -> None:
-        nonlocal sent
-        for frame in frames:
-            await socket.send_bytes(HEADER.pack(sent, 1000 * sent // FRAME_RATE_HZ) + frame)
-            sent += 1
-
-    while (message := await _next(socket)).get("bytes") is not None:
-        await send(await asyncio.to_thread(_frames, stream, read_audio_message(message["bytes"]), settings["quality"]))
-    if _object(message["text"]).get("type") != "end":
-        raise ConfigError(f"{message['text'][:80]!r} is not understood here", 'send audio, or {"type": "end"}')
-    await send(await asyncio.to_thread(_frames, stream, None, settings["quality"]))
-    await socket.send_json({"type": "done", "frames": sent})
-
-
-def open_stream(photo: bytes, settings: dict[str, Any], networks: TalkerNetworks) -> TalkStream:
-    """A stream for the face in a picture file."""
-    with tempfile.TemporaryDirectory(prefix="speech2vid-") as folder:
-        path = Path(folder) / "photo"
-        path.write_bytes(photo)
-        try:
-            if not is_photo(path):
-                raise MediaError(f"{path} is not a picture that can be read", "send a JPEG, PNG or WebP file")
-            identity = make_identity([path], networks, crop=settings["crop"], max_size_px=settings["max_size_px"])
-        except Speech2VidError as error:
-            raise type(error)(error.message.replace(str(path), "the photo"), error.hint) from error
-    return TalkStream(identity, networks, silence=settings["silence"])
-
-
-def read_settings(text: str, names: Collection[str] = tuple(SETTINGS)) -> dict[str, Any]:
-    """The client's settings, a JSON object with some of ``names``, checked; what it leaves out is filled in."""
-    given = _object(text)
-    for name, value in given.items():
-        if name not in names:
-            raise ConfigError(f"there is no setting {name[:40]!r}", f"there are {', '.join(names)}")
-        kind, fits, words = SETTINGS[name]
-        if type(value) is not kind or not fits(value):
-            raise ConfigError(f"{name} cannot be {str(value)[:40]!r}", f"give {words}")
-    return {**DEFAULTS, **given}
+    try:
+        return model.model_validate(_object(given) if isinstance(given, str) else given)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+    name = ".".join(map(str, first["loc"]))[:40]
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields)
+        raise ConfigError(f"there is no setting {name!r}", f"there are {known}" if known else "leave it out")
+    raise ConfigError(f"{name} cannot be {str(first['input'])[:40]!r}", first["msg"][0].lower() + first["msg"][1:])
 
 
 def read_audio_message(message: bytes) -> Waveform:
     """16-bit little-endian samples → float32 in −1–1."""
-    if len(message) % 2 or len(message) > 2 * MOST_SECONDS * SAMPLE_RATE_HZ:
+    if len(message) % 2 or len(message) > 2 * MAX_MESSAGE_S * SAMPLE_RATE_HZ:
         raise MediaError(
-            f"a message of {len(message)} bytes is no audio",
-            f"send 16-bit samples at {SAMPLE_RATE_HZ} Hz, at most {MOST_SECONDS} s at once",
+            f"a message of {len(message)} bytes is not audio",
+            f"send 16-bit samples at {SAMPLE_RATE_HZ} Hz, at most {MAX_MESSAGE_S} s at once",
         )
     return np.frombuffer(message, "<i2").astype(np.float32) / np.float32(FULL_SCALE)
 
 
 def to_jpeg(frame: Image, quality: int, mark: bytes = synthetic_metadata_text({"command": "live"}).encode()) -> bytes:
-    """A JPEG whose comment says that it is synthetic."""
+    """Encode a frame as a JPEG whose comment says that it is synthetic."""
     done, encoded = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     jpeg = encoded.tobytes()
@@ -128,7 +189,7 @@ def _frames(stream: TalkStream, samples: Waveform | None, quality: int) -> list[
 
 async def _next(socket: WebSocket) -> dict[str, Any]:
     """The next message: ``text`` or ``bytes``."""
-    message = dict(await asyncio.wait_for(socket.receive(), PATIENCE_S))
+    message = dict(await asyncio.wait_for(socket.receive(), NEXT_MESSAGE_S))
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", GOING_AWAY))
     return message
@@ -137,9 +198,7 @@ async def _next(socket: WebSocket) -> dict[str, Any]:
 async def _text(socket: WebSocket) -> str:
     text = (await _next(socket)).get("text")
     if text is None:
-        raise ConfigError(
-            "the first message is not text", "send a JSON object with the settings, {} for the usual ones"
-        )
+        raise ConfigError("the first message is not text", "send a JSON object with the settings, {} for the defaults")
     return str(text)
 
 
@@ -158,3 +217,9 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"{text[:80]!r} is not a JSON object", "send one")
     return found
+
+
+async def _hang_up(socket: WebSocket, code: int, message: str, hint: str) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it may be gone meanwhile
+        await socket.send_json({"type": "error", "message": message, "hint": hint})
+        await socket.close(code)

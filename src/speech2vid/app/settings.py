@@ -1,39 +1,39 @@
-"""What the page takes, and for how long it keeps it."""
+"""Limits of a server: what it accepts, how much it does at once, how long it keeps files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_UPLOAD_MB = 200
-MAX_SECONDS = 300
 MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one page.
+    """Limits of one server.
 
     Attributes:
-        max_upload_mb: of one file.
-        max_seconds: of audio or video.
-        max_stored_mb: of all files of all users together; uploads are refused beyond it.
-        jobs: that run at the same time.
-        streams: that run at the same time in the tab Live.
-        waiting: that wait for their turn; further ones are refused with a sentence.
+        max_upload_mb: size of one file on the page, of one request at the endpoint.
+        max_seconds: duration of an audio or video file.
+        max_stored_mb: size of all files of all users together; uploads are refused beyond it.
+        workers: jobs that run at the same time, each in a process of its own.
+        waiting: further jobs that wait for their turn; more are refused.
+        streams: live streams at the same time.
         job_s: a job that takes longer is stopped.
+        max_live_s: longest live stream.
         keep_s: uploads and results are removed after this time.
         grace_s: and this long after their page was closed (a phone that sleeps looks closed).
-        unheard_s: a job whose listener is gone for this long is stopped.
-        pause_s: an upload of which nothing has come for so long is given up.
+        unheard_s: a job of the page whose browser has been gone for this long is stopped.
+        pause_s: an upload that has sent nothing for this long is given up.
     """
 
-    max_upload_mb: float = MAX_UPLOAD_MB
-    max_seconds: float = MAX_SECONDS
-    max_stored_mb: float = 20 * MAX_UPLOAD_MB
-    jobs: int = 1
-    streams: int = 2
+    max_upload_mb: float = 200
+    max_seconds: float = 300
+    max_stored_mb: float = 4000
+    workers: int = 1
     waiting: int = 12
+    streams: int = 2
     job_s: float = 3600
+    max_live_s: float = 3600
     keep_s: float = 3600
     grace_s: float = 120
     unheard_s: float = 10

@@ -1,7 +1,8 @@
-"""Work in a process of its own: it can be stopped at any moment, and takes nothing with it when it crashes."""
+"""Isolated worker processes: networks stay loaded from job to job; a crash costs one job, never the server."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -10,7 +11,10 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,203 +22,183 @@ from typing import Any, Protocol
 from speech2vid.data.executors.local import die_with_parent
 from speech2vid.errors import Speech2VidError
 
-Task = Callable[..., Any]  # task(folder, progress, **arguments); importable by name
 REPORT_EVERY_S = 0.1
-KEPT_WARM = 2  # processes that wait for the next job, with everything loaded
+TRIES = 3  # to find a process that takes a job
+
+
+@dataclass(frozen=True)
+class Job:
+    """A unit of work, independent of who submits it.
+
+    Attributes:
+        verb: name of the job function: ``talk``, ``redub``, ``sync``, …
+        inputs: files by argument name; a sequence where several are taken.
+        options: further keyword arguments of the job function.
+    """
+
+    verb: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Progress(Protocol):
-    """Told how far a task is, and of tasks with several parts which one it is."""
+    """Called with units done, units in total if known, and the name of the current part of the job."""
 
     def __call__(self, done: int, total: int | None, doing: str = "") -> None: ...
 
 
-class Stopped(Exception):
-    """The job was stopped before it was done."""
+JobFunction = Callable[[Job, Path, Progress], Any]  # runs in the worker; importable by name, or picklable
 
 
-class Crashed(Exception):
-    """The job's process died, or failed with something that is not meant for the user."""
+class WorkerDied(Speech2VidError):
+    """A worker process ended in the middle of a job."""
 
 
-class Job:
-    """A task that runs.
+class _NeverBegan(Exception):
+    """A process was gone before it took the job: another one can take it."""
 
-    Attributes:
-        done, total: units of work, as far as known.
-        doing: which part of it.
-        started_s: on the monotonic clock.
-        heard_s: when somebody last asked how it goes.
-    """
 
-    def __init__(self, pool: WorkerPool, member: _Worker, task: Task, folder: Path, arguments: dict[str, Any]) -> None:
-        self.done = 0
-        self.total: int | None = None
-        self.doing = ""
-        self.started_s = self.heard_s = time.monotonic()
-        self._pool, self._member = pool, member
-        self._over = self._stopped = False
-        self._lock = threading.Lock()
-        with contextlib.suppress(OSError):  # it died already: result() will tell
-            member.pipe.send((task, folder, arguments))
-
-    def result(self) -> Any:
-        """The task's result, or None while it runs.
-
-        Raises:
-            Speech2VidError: what the task raised.
-            Stopped, Crashed.
-        """
-        self.heard_s = time.monotonic()
-        with self._lock:
-            if self._stopped:
-                raise Stopped
-            try:
-                while self._member.pipe.poll():
-                    kind, *content = self._member.pipe.recv()
-                    if kind == "progress":
-                        self.done, self.total, self.doing = content
-                        continue
-                    self._over = True
-                    self._pool.free(self._member, self)
-                    if kind == "failed":
-                        raise content[0]
-                    if kind == "crashed":
-                        raise Crashed(content[0])
-                    return content[0]
-            except (EOFError, OSError) as error:
-                self._over = True
-                self._pool.dismiss(self._member, self)
-                raise Crashed("the process died") from error
-        return None
-
-    def stop(self) -> None:
-        """End the process, unless the job is over. Whoever waits for the result gets ``Stopped``."""
-        with self._lock:
-            if not self._over:
-                self._over = self._stopped = True
-                self._pool.dismiss(self._member, self)
+class JobFailed(Exception):
+    """A job raised an exception that is not meant for users; the message is its traceback."""
 
 
 class WorkerPool:
-    """Processes for jobs; a few are kept warm. A watchman stops jobs that run too long or that nobody listens to.
+    """A pool of worker processes. All methods are for the thread of one event loop.
 
     Args:
-        job_s: longest time of a job.
-        unheard_s: and of one that nobody asks about.
-        watch_every_s: how often that is checked.
-        get_ready: called first in each process, ahead of its first job; importable by name.
+        run: executes a job in a worker: ``run(job, folder, progress)``.
+        size: processes that are kept warm; more are started while more jobs run at once.
+        setup: called once in each new process, before its first job.
+
+    Attributes:
+        crashes: number of processes that have died.
     """
 
-    def __init__(
-        self,
-        *,
-        job_s: float,
-        unheard_s: float,
-        watch_every_s: float = 0.5,
-        get_ready: Callable[[], None] | None = None,
-    ) -> None:
-        self._job_s, self._unheard_s, self._get_ready = job_s, unheard_s, get_ready
-        self._idle: list[_Worker] = []
-        self._jobs: dict[int, Job] = {}
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._watchman = threading.Thread(target=self._watch, args=(watch_every_s,), daemon=True)
-        self._watchman.start()
+    def __init__(self, run: JobFunction, *, size: int = 1, setup: Callable[[], object] | None = None) -> None:
+        self._new_worker = partial(_Worker, run, setup)
+        self._size = size
+        self._idle: list[_Worker] = []  # the one that worked last, and is warmest, at the end
+        self._busy: set[_Worker] = set()
+        self._closed = False
+        self.crashes = 0
 
-    def warm(self, count: int = 1) -> None:
-        """Start processes ahead of the first jobs."""
-        fresh = [_Worker(self._get_ready) for _ in range(count)]
-        with self._lock:
-            self._idle += fresh
+    def warm(self) -> None:
+        """Start the processes that are missing."""
+        self._idle = [worker for worker in self._idle if worker.ready]
+        while not self._closed and len(self._idle) + len(self._busy) < self._size:
+            self._idle.insert(0, self._new_worker())
 
-    def start(self, task: Task, folder: Path, **arguments: Any) -> Job:
-        """Begin ``task(folder, progress, **arguments)``; temporary files of its process go into ``folder``."""
-        with self._lock:
-            member = self._idle.pop(0) if self._idle else None
-        if member is None or not member.alive:
-            member = _Worker(self._get_ready)
-        job = Job(self, member, task, folder, arguments)
-        with self._lock:
-            self._jobs[id(job)] = job
-        return job
+    async def run(self, job: Job, folder: Path, report: Progress) -> Any:
+        """Execute a job and return its result. Cancelling ends the process at once.
 
-    def free(self, member: _Worker, job: Job) -> None:
-        """A job is over, its process may serve again."""
-        with self._lock:
-            self._jobs.pop(id(job), None)
-            keep = len(self._idle) < KEPT_WARM and not self._closing.is_set()
-            if keep:
-                self._idle.append(member)
-        if not keep:
-            member.end()
+        Args:
+            job: what to do.
+            folder: for its outputs and temporary files.
+            report: called in the event loop with the progress.
 
-    def dismiss(self, member: _Worker, job: Job) -> None:
-        """A job is over, and so is its process."""
-        with self._lock:
-            self._jobs.pop(id(job), None)
-        member.end()
+        Raises:
+            Speech2VidError: raised by the job.
+            WorkerDied: the process ended.
+            JobFailed: the job raised any other exception.
+        """
+        for _ in range(TRIES):
+            with contextlib.suppress(_NeverBegan):
+                return await self._run(job, folder, report)
+        raise WorkerDied("no worker process can be started", "the server's log may have the reason")
 
-    @property
-    def running(self) -> int:
-        """Number of jobs."""
-        with self._lock:
-            return len(self._jobs)
+    async def _run(self, job: Job, folder: Path, report: Progress) -> Any:
+        self.warm()
+        worker = self._idle.pop() if self._idle else self._new_worker()
+        self._busy.add(worker)
+        try:
+            return await worker.run(job, folder, report)
+        except (WorkerDied, _NeverBegan):
+            self.crashes += 1
+            raise
+        finally:
+            self._busy.discard(worker)
+            if worker.ready and not self._closed and len(self._idle) < self._size:
+                self._idle.append(worker)
+            else:
+                worker.end()
+            self.warm()
 
     def close(self) -> None:
-        """Stop everything."""
-        self._closing.set()
-        self._watchman.join()
-        with self._lock:
-            jobs, idle = list(self._jobs.values()), self._idle
-            self._idle = []
-        for job in jobs:
-            job.stop()
-        for member in idle:
-            member.end()
-
-    def _watch(self, every_s: float) -> None:
-        while not self._closing.wait(every_s):
-            now = time.monotonic()
-            with self._lock:
-                jobs = list(self._jobs.values())
-            for job in jobs:
-                if now - job.heard_s > self._unheard_s or now - job.started_s > self._job_s:
-                    job.stop()
+        """End all processes. Jobs that still run fail."""
+        self._closed = True
+        for worker in (*self._idle, *self._busy):
+            worker.end()
+        self._idle = []
 
 
 class _Worker:
-    """A process at the other end of a pipe."""
+    """A process at the other end of a pipe, and the thread that talks to it."""
 
-    def __init__(self, get_ready: Callable[[], None] | None) -> None:
+    def __init__(self, run: JobFunction, setup: Callable[[], object] | None) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, get_ready), daemon=True)
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, run, setup), daemon=True)
         self._process.start()
-        theirs.close()
+        theirs.close()  # the death of the process is then the end of the pipe
+        self._thread = ThreadPoolExecutor(1)
+        self._working = False
 
     @property
-    def alive(self) -> bool:
-        return self._process.is_alive()
+    def ready(self) -> bool:
+        """Whether it can take a job."""
+        return not self._working and self._process.is_alive()
+
+    async def run(self, job: Job, folder: Path, report: Progress) -> Any:
+        call = partial(asyncio.get_running_loop().run_in_executor, self._thread)
+        self._working = True  # and stays so if this is cancelled
+        begun = False
+        try:
+            await call(self._pipe.send, (job, folder))
+            while True:
+                kind, *content = await call(self._pipe.recv)
+                begun = True
+                if kind in ("begun", "progress"):
+                    report(*content)
+                    continue
+                self._working = False
+                if kind == "done":
+                    return content[0]
+                raise content[0] if kind == "failed" else JobFailed(content[0])
+        except (EOFError, OSError) as error:
+            self._process.join()
+            if not begun:
+                raise _NeverBegan from error
+            raise _died(self._process.exitcode) from error
 
     def end(self) -> None:
         self._process.kill()
         self._process.join()
-        self.pipe.close()
+        self._thread.shutdown(wait=False)  # the pipe has ended: its last call returns
 
 
-def _serve(pipe: Connection, get_ready: Callable[[], None] | None) -> None:
+def _died(exitcode: int | None) -> WorkerDied:
+    number = -(exitcode or 0)
+    cause = signal.Signals(number).name if number in set(signal.Signals) else f"exit status {exitcode}"
+    hint = "one of the files may be damaged: convert it to another format, then try again"
+    if number == signal.SIGKILL:
+        hint = "the machine may be short of memory: try a smaller file, or try again later"
+    return WorkerDied(f"the process that worked on this job ended unexpectedly ({cause})", hint)
+
+
+def _serve(pipe: Connection, run: JobFunction, setup: Callable[[], object] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=die_with_parent, daemon=True).start()
-    if get_ready is not None:
-        get_ready()
+    if setup is not None:
+        with contextlib.suppress(Speech2VidError):  # raised again by the first job that needs it
+            setup()
     with contextlib.suppress(EOFError):
         while True:
-            task, folder, arguments = pipe.recv()
-            pipe.send(_run(pipe, task, folder, arguments))
+            job, folder = pipe.recv()
+            pipe.send(("begun", 0, None))
+            pipe.send(_answer(pipe, run, job, folder))
 
 
-def _run(pipe: Connection, task: Task, folder: Path, arguments: dict[str, Any]) -> tuple[Any, ...]:
+def _answer(pipe: Connection, run: JobFunction, job: Job, folder: Path) -> tuple[Any, ...]:
     os.environ["TMPDIR"] = str(folder)
     tempfile.tempdir = None
     reported_s = 0.0
@@ -226,7 +210,7 @@ def _run(pipe: Connection, task: Task, folder: Path, arguments: dict[str, Any]) 
             pipe.send(("progress", done, total, doing))
 
     try:
-        return "done", task(folder, progress, **arguments)
+        return "done", run(job, folder, progress)
     except Speech2VidError as error:
         return "failed", error
     except BaseException:

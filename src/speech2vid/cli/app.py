@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from speech2vid.cli.output import note
-from speech2vid.errors import MissingExtraError
-
-NEEDED = ("gradio", "websockets")
+from speech2vid.cli.serve import NEEDED, Host, Streams, Token, TrustedHosts, Workers, host_names, require_extra
+from speech2vid.cli.talk import Device, Weights
 
 
 def app(
-    host: Annotated[
-        str,
-        typer.Option("--host", metavar="ADDRESS", help="Address to listen on. 0.0.0.0 opens the page to the network."),
-    ] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port to listen on. 0 picks a free one.")
     ] = 7860,
+    workers: Workers = 1,
+    streams: Streams = 2,
     max_upload_mb: Annotated[
         float, typer.Option("--max-upload-mb", min=1, metavar="MB", help="Maximum size of an uploaded file.")
     ] = 200,
     max_seconds: Annotated[
         float, typer.Option("--max-seconds", min=1, metavar="S", help="Maximum duration of an audio or video file.")
     ] = 300,
+    api: Annotated[bool, typer.Option("--api", help="Also serve the HTTP endpoint, below /api.")] = False,
+    token: Token = None,
+    trusted_hosts: TrustedHosts = "",
+    device: Device = "auto",
+    weights: Weights = None,
 ) -> None:
     """Open a web page for talk, redub and sync, and for a face that speaks live into the microphone.
 
     Only this machine can reach the page unless you set --host. The page has no accounts and no encryption. Uploads and
-    results are kept in a private folder, which is deleted when the page stops. Needs the extra `app`.
+    results are kept in a private folder, which is deleted when the page stops. --token and --trusted-hosts are for the
+    endpoint that --api adds. Needs the extra `app`.
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(f"app needs {', '.join(missing)}", "install the extra: pip install 'speech2vid[app]'")
-    from speech2vid.app.server import serve
-    from speech2vid.app.serving import LOCAL
+    require_extra("app", ("gradio", *NEEDED))
+    from speech2vid.app.server import LOCAL, serve
     from speech2vid.app.settings import Limits
 
     if host not in LOCAL:
@@ -45,6 +45,18 @@ def app(
     serve(
         host,
         port,
-        Limits(max_upload_mb=max_upload_mb, max_seconds=max_seconds, max_stored_mb=20 * max_upload_mb),
+        Limits(
+            max_upload_mb=max_upload_mb,
+            max_seconds=max_seconds,
+            max_stored_mb=20 * max_upload_mb,
+            workers=workers,
+            streams=streams,
+        ),
+        page=True,
+        endpoint=api,
+        trusted_hosts=host_names(trusted_hosts),
+        token=token,
+        device=device,
+        weights=weights,
         ready=lambda url: typer.echo(f"page: {url} (press Ctrl-C to stop)"),
     )

@@ -23,14 +23,23 @@ def evaluate(
     ],
     split: Annotated[str, typer.Option("--split", help="Split of the store to evaluate on.")] = "val",
     weights: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--weights",
-            metavar="DIR|FILE|package",
-            help="Weights to evaluate: a folder of weight files, a talker's weight file, or `package` for the bundled "
-            "weights (the default). Repeat to compare several.",
+            metavar="SET|DIR|FILE",
+            help="Weights to evaluate: a shipped set (default, paper), a folder such as the weights/ of a training, or "
+            "a weight file. Repeat to compare several.",
         ),
     ] = None,
+    generator: Annotated[
+        str,
+        typer.Option(
+            "--generator",
+            metavar="NAME",
+            help="Generation method: warp, paper, an installed entry point, or module:Class (default: that of the "
+            "weights).",
+        ),
+    ] = "",
     sharpener: Annotated[
         Path | None,
         typer.Option(
@@ -62,12 +71,13 @@ def evaluate(
     """
     from speech2vid.evaluation import evaluate as measure
 
-    with progress_bar(f"evaluate → {out}", "steps") as progress:
+    with progress_bar(f"evaluate → {out}", "steps", log_lines=True) as progress:
         evaluation = measure(
             data,
             out,
             split=split,
             weights=weights,
+            generator=generator,
             sharpener=sharpener,
             stills=stills,
             silence=silence,

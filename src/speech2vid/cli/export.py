@@ -13,10 +13,8 @@ from speech2vid.cli.train import require_extra
 def export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder for weight files and graphs.")],
     weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights", metavar="FILE|DIR", help="Weight file or folder to export (default: the bundled weights)."
-        ),
+        str | None,
+        typer.Option("--weights", metavar="SET|DIR|FILE", help="Weights to export (default: the default set)."),
     ] = None,
 ) -> None:
     """Export networks as ONNX graphs that refer to the weight files next to them. Needs the extra `train`."""

@@ -1,6 +1,6 @@
 """Report failures: one line that says what went wrong and where, one that says what to do; never a traceback.
 
-Exit codes: 1 for a failure, 130 after Ctrl-C. Wrong usage (2) is reported by Typer.
+Exit codes: 1 for a failure, 130 after Ctrl-C, 143 after SIGTERM. Wrong usage (2) is reported by Typer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from speech2vid.errors import Speech2VidError
+from speech2vid.errors import Speech2VidError, TrainingStopped
 
 FAILED = 1
 SKIPPED_SOME = 3
@@ -41,6 +41,9 @@ class ReportingGroup(TyperGroup):
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
+            if isinstance(error, TrainingStopped):
+                report(*explain(error))
+                raise typer.Exit(128 + error.signal) from error
             stopped = _interrupted or isinstance(error, KeyboardInterrupt)
             report(*explain(KeyboardInterrupt() if stopped else error))
             raise typer.Exit(INTERRUPTED if stopped else FAILED) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,18 @@ import typer
 from speech2vid import __version__
 from speech2vid.cli.licences import LICENCES
 from speech2vid.cli.output import JsonFlag, print_json, print_table
+from speech2vid.cli.talk import Weights
 
 PACKAGES = ("numpy", "onnxruntime", "av", "opencv-python-headless", "dlib-bin", "safetensors", "pillow", "torch")
 NOT_INSTALLED = "not installed"
 
 
-def info(as_json: JsonFlag = False) -> None:
-    """Show versions, devices, weights with their hashes, and licences."""
-    record = collect()
+def info(weights: Weights = None, as_json: JsonFlag = False) -> None:
+    """Show versions, devices, weights with their hashes, and licences.
+
+    With --weights also which of the networks come from these weights and which from the default set.
+    """
+    record = collect(weights)
     if as_json:
         print_json(record)
         return
@@ -29,14 +33,17 @@ def info(as_json: JsonFlag = False) -> None:
     typer.echo(f"speech2vid {record['version']} on Python {record['python']}, {machine}")
     print_table("Packages", ("name", "version"), list(record["packages"].items()))
     print_table("Devices", ("engine", "runs on"), [(name, ", ".join(on)) for name, on in record["devices"].items()])
-    weights = [(w["file"], f"{w['bytes'] / 1e6:.2f}", w["sha256"]) for w in record["weights"]]
-    print_table("Weights", ("file", "MB", "sha256"), weights)
+    files = [(w["set"], w["file"], f"{w['bytes'] / 1e6:.2f}", w["sha256"]) for w in record["weights"]]
+    print_table("Weights", ("set", "file", "MB", "sha256"), files)
+    if record["networks"]:
+        used = [(network["architecture"], network["set"], network["file"]) for network in record["networks"]]
+        print_table(f"Networks with --weights {weights}", ("network", "set", "file"), used)
     licences = [(entry["part"], entry["terms"], entry["note"]) for entry in record["licences"]]
     print_table("Licences", ("part", "terms", "note"), licences)
 
 
-def collect() -> dict[str, Any]:
-    """Return everything that ``info`` shows, as JSON values."""
+def collect(weights: str | None = None) -> dict[str, Any]:
+    """Return everything that ``info`` shows, as plain values."""
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -44,15 +51,37 @@ def collect() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "cpu_cores": os.cpu_count(),
         "devices": _devices(),
-        "weights": [describe_weights(path) for path in weight_files()],
+        "weights": [{"set": name, **describe_weights(path)} for name, path in weight_files()],
+        "networks": [] if weights is None else networks_of(weights),
         "licences": [entry._asdict() for entry in LICENCES],
     }
 
 
-def weight_files() -> list[Path]:
-    """Return the bundled weight files, sorted by name."""
-    folder = Path(str(resources.files("speech2vid") / "weights"))
-    return sorted(path for path in folder.glob("*") if path.suffix in {".safetensors", ".onnx"})
+def weight_files() -> list[tuple[str, Path]]:
+    """Return the weight files of the package: name of the set, file."""
+    from speech2vid.runtime.weights import installed_sets
+
+    suffixes = {".safetensors", ".onnx"}
+    return [
+        (each.name, path)
+        for each in installed_sets()
+        for path in sorted(each.source.iterdir())
+        if path.suffix in suffixes
+    ]
+
+
+def networks_of(weights: str) -> list[dict[str, str]]:
+    """Return which file each network comes from with these weights: its own set's, or that of the default set."""
+    from speech2vid.runtime.registry import ARCHITECTURES
+    from speech2vid.runtime.weights import weight_set
+
+    found = weight_set(weights)
+    files = {name: found.find(name) for name in ARCHITECTURES}
+    return [
+        {"architecture": name, "set": found.origin(name), "file": str(path)}
+        for name, path in files.items()
+        if path is not None
+    ]
 
 
 def describe_weights(path: Path) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def prepare(
     """
     from speech2vid.data.prepare import prepare as work
 
-    with progress_bar(f"prepare → {out}", "files") as progress:
+    with progress_bar(f"prepare → {out}", "files", log_lines=True) as progress:
         report = work(sources, out, jobs=jobs, engine=engine, sync=sync, on_progress=progress)
     for entry in report.skipped:
         reasons = ", ".join(entry.outcome.dropped)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
+from speech2vid.cli.talk import Device, Weights
 
 if TYPE_CHECKING:
     from speech2vid.faces import SyncMeasure
@@ -23,10 +24,8 @@ def sync(
             "--fix", metavar="OUT.mp4", help="Also write the video with the offset corrected: .mp4, .mov or .mkv."
         ),
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", metavar="DIR", help="Folder of weight files (default: the bundled weights)."),
-    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
     as_json: JsonFlag = False,
 ) -> None:
     """Measure how far the audio lags behind the video, from the lips of the speakers.
@@ -42,7 +41,7 @@ def sync(
     from speech2vid.media import shift_audio
 
     with progress_bar(f"sync {video.name}") as progress:
-        measure = measure_sync(video, SyncNetworks(weights), progress)
+        measure = measure_sync(video, SyncNetworks(weights, device=device), progress)
     sure = measure.confidence >= CONFIDENT
     if not sure:
         note(f"confidence {measure.confidence:.2f} is below {CONFIDENT}: the visible face may not be the one speaking")

@@ -48,7 +48,8 @@ from speech2vid.evaluation.runner import (
 from speech2vid.evaluation.scoring import TRUTH
 from speech2vid.evaluation.summary import ClipScores, tabulate
 from speech2vid.evaluation.weights import fingerprint_of
-from speech2vid.inference.mouth_motion import Silence
+from speech2vid.inference.options import Silence
+from speech2vid.runtime.weights import DEFAULT
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -59,7 +60,6 @@ StillsChoice = Literal["5", "1", "both"]
 STILLS: dict[str, tuple[str, ...]] = {"5": (FIVE,), "1": (ONE,), "both": (FIVE, ONE)}
 
 EXAMPLES, GRID_SIDE = 8, 6  # clips shown; identities and recordings of the grid
-PACKAGE = "package"  # among ``weights``: those that come with the package
 
 
 def evaluate(
@@ -68,6 +68,7 @@ def evaluate(
     *,
     split: str = "val",
     weights: AnyPath | Sequence[AnyPath] | None = None,
+    generator: str = "",
     sharpener: AnyPath | None = None,
     stills: StillsChoice = "both",
     silence: Silence = "hold",
@@ -84,8 +85,8 @@ def evaluate(
         data: a sample store made by ``prepare``.
         out: folder for ``metrics.json``, ``table.md``, ``report.html`` and ``clips.tsv``.
         split: which part of the store.
-        weights: a folder of weight files, or a weight file, or several; ``package``, the default, stands for those of
-            the package.
+        weights: a shipped set (``default``, ``paper``), a folder of weight files, a weight file, or several of them.
+        generator: of each of the weights, as in :func:`speech2vid.load_talker`; one of your own as ``module:Class``.
         sharpener: folder or file of a sharpening network, tried behind each of the weights.
         stills: from five stills of a speaker, from one (any mouth state), or both, side by side.
         silence: as in ``talk``.
@@ -101,19 +102,20 @@ def evaluate(
         raise ConfigError(f"stills cannot be {stills!r}", f"choose from: {', '.join(get_args(StillsChoice))}")
     sources = _sources(weights)
     sharp = None if sharpener is None else Path(sharpener)
-    choice = WeightsChoice(sources, sharp, silence, device, threads=1 if jobs > 1 else 0)
+    choice = WeightsChoice(sources, sharp, generator, silence, device, threads=1 if jobs > 1 else 0)
     runner = open_runner(choice)  # fails early, whatever the processes do
     store = SampleStore(Path(data))
     tracks = store.load(split)
     trials = plan_trials([track.record for track in tracks], seed)  # fails before anything is written
     evaluated = {trial.clip.key for trial in trials}
     redubs, redub_note = redub_tasks([each for each in tracks if each.record.key in evaluated], runner, store, split)
-    hashes = {_label(each): fingerprint_of(each) for each in (*sources, *([sharp] if sharp else []))}
+    hashes = {each: fingerprint_of(each) for each in (*sources, *([str(sharp)] if sharp else []))}
     setup = {
         "version": __version__,
         "store": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
         "split": split,
         "weights": hashes,
+        "generator": generator,
         "sync": runner.scorers.sync.sha256 if runner.scorers.sync else "",
         "stills": stills,
         "silence": silence,
@@ -135,7 +137,7 @@ def evaluate(
         data=str(data),
         split=split,
         silence=silence,
-        weights=", ".join(map(_label, sources)),
+        weights=", ".join(sources),
         sharpener="none" if sharp is None else str(sharp),
         weights_sha256=hashes,
     )
@@ -284,15 +286,11 @@ def _piece(task: Task, on: Runner | WeightsChoice) -> dict[str, ClipScores] | Qu
     return show_clip(task, runner) if isinstance(task, ShowTask) else show_person(task, runner)
 
 
-def _sources(weights: AnyPath | Sequence[AnyPath] | None) -> tuple[Path | None, ...]:
-    given = [PACKAGE] if weights is None else [weights] if isinstance(weights, str | PathLike) else list(weights)
+def _sources(weights: AnyPath | Sequence[AnyPath] | None) -> tuple[str, ...]:
+    given = [DEFAULT] if weights is None else [weights] if isinstance(weights, str | PathLike) else list(weights)
     if not given:
-        raise ConfigError("no weights are given", f"give a folder, or {PACKAGE!r}")
-    return tuple(None if str(each) == PACKAGE else Path(each) for each in given)
-
-
-def _label(weights: Path | None) -> str:
-    return "the package's" if weights is None else str(weights)
+        raise ConfigError("no weights are given", f"give a folder, or {DEFAULT!r}")
+    return tuple(str(each) for each in given)
 
 
 def _spread_over_speakers(trials: Sequence[Trial]) -> list[Trial]:

@@ -1,7 +1,7 @@
-"""What makes the images that are measured: any weights behind one interface, and the warp talker's form of it.
+"""Generates the frames that are measured: any talker, with the code that ``talk`` runs.
 
-A :class:`Generator` is a set of weights; a :class:`Speaker` is a person made of stills with them. Whatever the weights,
-frames are (T, 112, 112, 3) uint8 RGB in the frame of the aligned face.
+A :class:`Generator` is a talker under the name that the tables call it; a :class:`Speaker` is a person made of stills
+with it. Whatever the talker, frames are (T, 112, 112, 3) uint8 RGB in the frame of the aligned face.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.constants import FACE_PX, MOUTH_POINTS, SAMPLES_PER_FRAME, TARGET_OFFSET_PX, TARGET_PX
+from speech2vid.constants import MOUTH_POINTS, SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
 from speech2vid.faces import Still
-from speech2vid.inference.identity import Identity, identity_of
-from speech2vid.inference.mouth_motion import MouthMotionStream, Silence, predict_mouth_motion
+from speech2vid.inference.audio_stream import AudioStream, drive_of
+from speech2vid.inference.options import Silence
 from speech2vid.inference.talk import generate_frames
-from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
-from speech2vid.types import Frames
+from speech2vid.inference.talkers.base import Canvas, Identity, Talker
+from speech2vid.types import Floats, Frames
 
 
 class Speaker(Protocol):
     """Somebody made to speak from stills.
 
     Attributes:
-        stills: the first is the image that comes alive; ascending by lip opening.
+        stills: the first is the image that is animated; ascending by lip opening.
         for_chance: whether another clip's audio is tried too, which says what chance is for these weights.
     """
 
@@ -34,102 +34,85 @@ class Speaker(Protocol):
     for_chance: bool
 
     def says(self, track: Track, frames: int | None = None) -> Frames:
-        """With the audio of ``track``, said again from its beginning until there are ``frames`` images."""
+        """Return frames with the audio of ``track``, repeated from its beginning until there are ``frames``."""
         ...
 
     def says_nothing(self, frames: int) -> Frames:
-        """With digital silence."""
+        """Return frames with digital silence."""
         ...
 
 
 @runtime_checkable
 class MotionSpeaker(Protocol):
-    """A speaker that can also be given mouth motion."""
+    """A speaker that mouth shapes can drive as well."""
 
     def shows(self, track: Track) -> Frames:
-        """With the true mouth shapes of ``track``: what the image side could do if the audio side were perfect."""
+        """Return frames with the true mouth shapes of ``track``: what the image side could do with perfect audio."""
         ...
 
 
-class Generator(Protocol):
-    """A set of weights.
-
-    Attributes:
-        name: what the tables call it.
-    """
-
-    name: str
-
-    def speaker(self, stills: Sequence[Still]) -> Speaker:
-        """A person of one to five stills, ascending by lip opening."""
-        ...
-
-
-class WarpGenerator:
-    """The warp talker, with the code that ``talk`` runs: same engine, identity, voice, composing.
+class Generator:
+    """A talker to be measured.
 
     Args:
-        networks: the talker's.
+        talker: of :func:`speech2vid.load_talker`.
         silence: what the mouth does where nobody speaks, as in ``talk``.
+        name: what the tables call it; that of the talker by default.
+        method: how it was asked for (``generator`` of :func:`speech2vid.load_talker`).
     """
 
-    def __init__(self, networks: TalkerNetworks, silence: Silence = "hold", name: str = "warp") -> None:
-        self.networks, self.silence, self.name = networks, silence, name
+    def __init__(self, talker: Talker, silence: Silence = "hold", name: str = "", method: str = "") -> None:
+        self.talker, self.silence, self.name, self.method = talker, silence, name or talker.name, method
 
-    def speaker(self, stills: Sequence[Still]) -> WarpSpeaker:
-        return WarpSpeaker(stills, self.networks, self.silence)
+    def speaker(self, stills: Sequence[Still]) -> Speaker:
+        """Return a person of one to five stills, ascending by lip opening."""
+        takes_mouths = type(self.talker).drive_of_mouths is not Talker.drive_of_mouths
+        kind = DrivenSpeaker if takes_mouths else TalkerSpeaker
+        return kind(stills, self.talker, self.silence)
 
 
-class WarpSpeaker:
-    """See :class:`Speaker` and :class:`MotionSpeaker`."""
+class TalkerSpeaker:
+    """See :class:`Speaker`: the first still is the canvas, and a generated face takes the place of all of it."""
 
     for_chance = True
 
-    def __init__(self, stills: Sequence[Still], networks: TalkerNetworks, silence: Silence = "hold") -> None:
+    def __init__(self, stills: Sequence[Still], talker: Talker, silence: Silence = "hold") -> None:
         self.stills = tuple(stills)
-        self._networks, self._silence = networks, silence
-        self.identity: Identity = identity_of(stills[0], stills, networks)
+        self._talker, self._silence = talker, silence
+        canvas = Canvas(stills[0].image, stills[0].transform, stills[0], crop=True)
+        self.identity: Identity = talker.prepare(canvas, stills)
 
     def says(self, track: Track, frames: int | None = None) -> Frames:
-        motions = track_motion(track, self._networks, self._silence)
-        return self._generate(motions[repeating(len(motions), len(track) if frames is None else frames)])
+        """See :class:`Speaker`."""
+        drive = track_drive(track, self._talker.audio_stream(self._silence))
+        return self._generate(drive[repeating(len(drive), len(track) if frames is None else frames)])
 
     def says_nothing(self, frames: int) -> Frames:
+        """See :class:`Speaker`."""
         silence = np.zeros(frames * SAMPLES_PER_FRAME, np.float32)
-        stream = MouthMotionStream(self._networks.audio_to_mouth, self._silence)
-        return self._generate(np.concatenate(list(predict_mouth_motion([silence], stream))))
+        return self._generate(np.concatenate(list(drive_of([silence], self._talker.audio_stream(self._silence)))))
+
+    def _generate(self, drive: Floats) -> Frames:
+        return np.stack(list(generate_frames(self.identity, self._talker, [drive])))
+
+
+class DrivenSpeaker(TalkerSpeaker):
+    """See :class:`MotionSpeaker`."""
 
     def shows(self, track: Track) -> Frames:
-        return self._generate(track.landmarks[:, MOUTH_POINTS] - self.identity.neutral_mouth)
+        """See :class:`MotionSpeaker`."""
+        drive = self._talker.drive_of_mouths(self.identity, track.landmarks[:, MOUTH_POINTS])
+        assert drive is not None
+        return self._generate(drive)
 
-    def _generate(self, motions: Floats) -> Frames:
-        return np.stack(list(generate_frames(self.identity, self._networks, [motions])))
 
-
-def track_motion(track: Track, networks: TalkerNetworks, silence: Silence) -> Floats:
-    """What the voice network hears in a track's audio: (T, 20, 2), px relative to rest."""
-    stream = MouthMotionStream(networks.audio_to_mouth, silence)
-    motions = np.concatenate(list(predict_mouth_motion([track.audio_with_context], stream)))
+def track_drive(track: Track, stream: AudioStream) -> Floats:
+    """Return the driving values of a track's frames, (T, …), from its audio and what surrounds it."""
+    drive = np.concatenate(list(drive_of([track.audio_with_context], stream)))
     lead = track.record.audio_lead_frames
-    return motions[lead : lead + len(track)]
-
-
-def framed(faces: NDArray[np.floating]) -> Frames:
-    """Faces as the paper's networks make them → frames of the aligned face, the missing border repeated from the edge.
-
-    Args:
-        faces: (T, 3, 109, 109) RGB in [0, 1].
-
-    Returns:
-        (T, 112, 112, 3) uint8.
-    """
-    if faces.shape[1:] != (3, TARGET_PX, TARGET_PX):
-        raise ValueError(f"faces must be (T, 3, {TARGET_PX}, {TARGET_PX}), not {faces.shape}")
-    images = np.rint(faces.transpose(0, 2, 3, 1) * 255).clip(0, 255).astype(np.uint8)
-    border = (TARGET_OFFSET_PX, FACE_PX - TARGET_PX - TARGET_OFFSET_PX)
-    return np.pad(images, ((0, 0), border, border, (0, 0)), mode="edge")
+    return drive[lead : lead + len(track)]
 
 
 def repeating(length: int, wanted: int) -> NDArray[np.int64]:
-    """Numbers of ``wanted`` frames: from the beginning again when ``length`` are through."""
+    """Return the numbers of ``wanted`` frames: from the beginning again when ``length`` are through."""
     return np.arange(wanted) % length

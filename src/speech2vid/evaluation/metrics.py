@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -48,17 +47,17 @@ class Scorers:
     embed: Embedder = embed
 
     @classmethod
-    def load(cls, threads: int = 0, sync: Path | None = None) -> Scorers:
+    def load(cls, threads: int = 0, device: str = "auto") -> Scorers:
         """All there are: content needs PyTorch. WeightsError where a network's files are missing or damaged.
 
         Args:
             threads: of each network; 0 for one a core.
-            sync: folder of the sync network; the package's by default.
+            device: for the sync network, which is always that of the default set.
         """
         perceptual = PerceptualMetric.where_possible()
         if perceptual is None:
-            return cls(SyncNetworks(sync, threads))
-        return cls(SyncNetworks(sync, threads), perceptual.content_distance, perceptual.embed)
+            return cls(SyncNetworks(None, threads, device))
+        return cls(SyncNetworks(None, threads, device), perceptual.content_distance, perceptual.embed)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from speech2vid.data.store import SampleStore
 from speech2vid.errors import DataError
 from speech2vid.evaluation.generation import MotionSpeaker
 from speech2vid.evaluation.protocol import Trial
-from speech2vid.evaluation.redubbing import NO_PAINTER, Filmed
+from speech2vid.evaluation.redubbing import Filmed
 from speech2vid.evaluation.runner import FIVE, Runner, speakers_for, stills_for
 from speech2vid.faces import lip_opening
 from speech2vid.media import VideoWriter
@@ -173,7 +173,7 @@ def redub_tasks(tracks: Sequence[Track], runner: Runner, store: SampleStore, spl
         store, split: where those faces are.
     """
     if runner.redubber is None:
-        return [], NO_PAINTER
+        return [], "Re-dubbing is not shown."
     longest: dict[str, Track] = {}
     for track in sorted(tracks, key=lambda track: (-len(track), track.record.key)):
         longest.setdefault(track.record.speaker, track)

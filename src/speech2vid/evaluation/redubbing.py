@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,32 +12,22 @@ from speech2vid.data.jpeg import decode_jpeg
 from speech2vid.data.records import Track
 from speech2vid.data.shards import PREPARE_AGAIN
 from speech2vid.errors import DataError, WeightsError
-from speech2vid.evaluation.generation import Generator, WarpGenerator, track_motion
+from speech2vid.evaluation.generation import Generator, track_drive
 from speech2vid.evaluation.protocol import five_stills, still_of_context
 from speech2vid.faces import Still
 from speech2vid.faces.align import context_from_face
 from speech2vid.geometry import invert
 from speech2vid.inference.mouth_geometry import plan_aligned
-from speech2vid.inference.mouth_motion import Silence
-from speech2vid.inference.redub_frame import Person, mean_mouth_of, open_still, paint_mouth, shown_share
-from speech2vid.inference.redubbers.poisson import PoissonBlender
-from speech2vid.inference.redubbers.warp import NetworkBlender
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.options import AnyPath, RedubOptions, Silence
+from speech2vid.inference.redub_frame import shown_share
+from speech2vid.inference.redubbers.base import FilmedFace, Person, Redubber
+from speech2vid.inference.redubbers.choose import load_redubber
+from speech2vid.inference.redubbers.warp import PaintedRedubber, Paste
+from speech2vid.inference.talkers.warp import WarpNetworks
 from speech2vid.inference.video_tracks import STILLS_A_PERSON
-from speech2vid.types import Frames, Points
+from speech2vid.types import Frames
 
-# source, painted (N, 224, 224, 3), landmarks (N, 68, 2), targets (N, 20, 2) → faces, as ``inference.blending.Blender``
-Blend = Callable[[Frames, Frames, Points, Points], Frames]
 PASTE, POISSON, NETWORK = "plain paste", "Poisson editing", "blending network"
-NO_PAINTER = (
-    "Re-dubbing is not shown: it paints with the warp talker (weight files warp_talker and voice), which none of the "
-    "weights evaluated is."
-)
-
-
-def paste(source: Frames, painted: Frames, landmarks: Points, targets: Points) -> Frames:
-    """The painted face as it is."""
-    return painted
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class Filmed:
             raise DataError(f"sample {self.track.record.key} is damaged: {counts}", PREPARE_AGAIN)
 
     def faces(self, count: int) -> Frames:
-        """The first ones, (count, 224, 224, 3) uint8 RGB."""
+        """Return the first ones, (count, 224, 224, 3) uint8 RGB."""
         return np.stack([decode_jpeg(jpeg, CONTEXT_FACE_PX) for jpeg in self.jpegs[:count]])
 
 
@@ -64,72 +53,78 @@ class RedubEvaluator:
 
     Attributes:
         name: of the weights.
-        networks: the warp talker's, which paint.
         silence: what the mouth does where nobody speaks, as in ``redub``.
-        blends: title → a way to lay the painted mouths in.
-        lacking: which way is not among them, and why; "" where all are.
+        redubbers: title → a re-dubbing method.
+        lacking: which method is not among them, and why; "" where all are.
     """
 
     name: str
-    networks: TalkerNetworks
     silence: Silence
-    blends: Mapping[str, Blend]
+    redubbers: Mapping[str, Redubber]
     lacking: str = ""
 
     def redub(self, filmed: Filmed, audio: Track, count: int) -> dict[str, Frames]:
-        """The first ``count`` frames of a clip with the beginning of another's audio, both at least as long.
+        """Return the first ``count`` frames of a clip with the beginning of another's audio, both at least as long.
 
         Returns:
-            title → (count, 224, 224, 3) uint8 RGB, by each way.
+            title → (count, 224, 224, 3) uint8 RGB, by each method.
         """
-        track = filmed.track
-        mean_mouth = mean_mouth_of(track.landmarks[five_stills(track)], self.networks)
-        times_s = np.arange(len(track)) / FRAME_RATE_HZ
-        plan = plan_aligned(track.transforms, track.landmarks, times_s, mean_mouth, self.networks.neutral_weight)
-        second_still = open_still(Person(tuple(_moments(filmed)), mean_mouth), plan)
-        motions = track_motion(audio, self.networks, self.silence)[:count]
-        targets = np.stack([plan.target(at, motion) for at, motion in enumerate(motions)])
-        source, landmarks, to_face = filmed.faces(count), plan.landmarks[:count], invert(context_from_face())
-        painted = np.stack(
-            [
-                paint_mouth(face, to_face, points, second_still, target, self.networks)
-                for face, points, target in zip(source, landmarks, targets, strict=True)
-            ]
-        )
-        shares = np.array([shown_share(weight) for weight in plan.weight[:count]], np.float32)[:, None, None, None]
-        generated = {title: blend(source, painted, landmarks, targets) for title, blend in self.blends.items()}
+        person = Person(tuple(_moments(filmed)), tuple(_chosen(filmed)))
+        source = filmed.faces(count)
         return {
-            title: np.rint(source + shares * (faces - source)).astype(np.uint8) for title, faces in generated.items()
+            title: self._redub(redubber, filmed.track, person, source, audio)
+            for title, redubber in self.redubbers.items()
         }
 
+    def _redub(self, redubber: Redubber, track: Track, person: Person, source: Frames, audio: Track) -> Frames:
+        times_s = np.arange(len(track)) / FRAME_RATE_HZ
+        plan = plan_aligned(track.transforms, track.landmarks, times_s, redubber.neutral_mouth(person))
+        prepared = redubber.prepare(person, plan)
+        drive = track_drive(audio, redubber.audio_stream(self.silence))
+        to_face = invert(context_from_face())
+        generated = source.copy()
+        for at, image in enumerate(source):
+            face = FilmedFace(image, to_face, plan.landmarks[at])
+            difference, (left, top) = redubber.change(face, prepared, plan, at, drive[at])
+            part = generated[at, top : top + difference.shape[0], left : left + difference.shape[1]]
+            part[:] = np.rint(part + shown_share(plan.weight[at]) * difference).clip(0, 255).astype(np.uint8)
+        return generated
 
-def open_redubber(
-    generators: Sequence[Generator], folders: Sequence[Path | None], device: str = "auto", threads: int = 0
-) -> RedubEvaluator | None:
-    """What re-dubs with the first of the weights that can, or None.
+
+def open_redubber(generator: Generator, weights: AnyPath | None, device: str = "auto") -> RedubEvaluator:
+    """Return what re-dubs with a generator's weights.
 
     Args:
-        generators: what was loaded.
-        folders: where each came from; None is the package's.
-        device, threads: as for ``inference.network_blend.NetworkBlender``.
+        generator: what was loaded.
+        weights: where it came from; None is the default set.
+        device: as :func:`speech2vid.load_talker`.
     """
-    for generator, folder in zip(generators, folders, strict=True):
-        if isinstance(generator, WarpGenerator):
-            blends: dict[str, Blend] = {PASTE: paste, POISSON: PoissonBlender().blend}
-            lacking = ""
-            try:
-                blends[NETWORK] = NetworkBlender(folder, device, threads).blend
-            except WeightsError as error:
-                lacking = f"The blending network is not shown: {error.message}."
-            return RedubEvaluator(generator.name, generator.networks, generator.silence, blends, lacking)
-    return None
+    talker = generator.talker
+    settings = {"weights": weights, "device": device, "generator": generator.method}
+    options = RedubOptions.of(None, settings)
+    redubbers: dict[str, Redubber] = {}
+    if isinstance(talker, WarpNetworks):
+        redubbers[PASTE] = PaintedRedubber(talker, Paste())
+    redubbers[POISSON] = load_redubber(options)
+    lacking = ""
+    try:
+        redubbers[NETWORK] = load_redubber(replace(options, blend="network"))
+    except WeightsError as error:
+        lacking = f"The blending network is not shown: {error.message}."
+    return RedubEvaluator(generator.name, generator.silence, redubbers, lacking)
+
+
+def _chosen(filmed: Filmed) -> list[Still]:
+    """Return five stills at percentiles of lip opening, ascending."""
+    return [_still(filmed, frame) for frame in five_stills(filmed.track)]
 
 
 def _moments(filmed: Filmed) -> list[Still]:
-    """Stills spread over the clip, as many as ``redub`` keeps of a person."""
+    """Return stills spread over the clip, as many as ``redub`` keeps of a person."""
     count = len(filmed.track)
     frames = np.unique(np.linspace(0, count - 1, min(count, STILLS_A_PERSON)).round().astype(int))
-    return [
-        still_of_context(filmed.track, int(frame), decode_jpeg(filmed.jpegs[frame], CONTEXT_FACE_PX))
-        for frame in frames
-    ]
+    return [_still(filmed, int(frame)) for frame in frames]
+
+
+def _still(filmed: Filmed, frame: int) -> Still:
+    return still_of_context(filmed.track, frame, decode_jpeg(filmed.jpegs[frame], CONTEXT_FACE_PX))

@@ -26,11 +26,12 @@ from speech2vid.evaluation.scoring import (
     score_stills,
     score_truth,
 )
-from speech2vid.evaluation.sharpening import SharpenedGenerator
+from speech2vid.evaluation.sharpening import AnyGenerator, SharpenedGenerator
 from speech2vid.evaluation.summary import SILENCE, ClipScores, row_of
 from speech2vid.evaluation.weights import load_generator, load_sharpener
 from speech2vid.faces import Still
-from speech2vid.inference.mouth_motion import Silence
+from speech2vid.inference.options import Silence
+from speech2vid.runtime.weights import DEFAULT
 
 FIVE, ONE = "five_stills", "one_still"
 
@@ -40,13 +41,14 @@ class WeightsChoice:
     """What is evaluated; hashable, so that every process loads it once.
 
     Attributes:
-        weights: folders or files; None is the package's.
+        weights: shipped sets, folders or files.
         sharpener: of a sharpening network, tried behind each; or None.
-        silence, device, threads: as in :func:`speech2vid.evaluation.weights.load_generator`.
+        generator, silence, device, threads: as in :func:`speech2vid.evaluation.weights.load_generator`.
     """
 
-    weights: tuple[Path | None, ...] = (None,)
+    weights: tuple[str, ...] = (DEFAULT,)
     sharpener: Path | None = None
+    generator: str = ""
     silence: Silence = "hold"
     device: str = "auto"
     threads: int = 0
@@ -54,9 +56,9 @@ class WeightsChoice:
 
 @dataclass(frozen=True)
 class Runner:
-    """Generators and meters, loaded, and what re-dubs, where the weights can."""
+    """Generators and meters, loaded, and what re-dubs with the first of the weights."""
 
-    generators: tuple[Generator, ...]
+    generators: tuple[AnyGenerator, ...]
     scorers: Scorers
     redubber: RedubEvaluator | None = None
 
@@ -69,12 +71,18 @@ class Runner:
 @cache
 def open_runner(choice: WeightsChoice) -> Runner:
     """Load everything. Errors of :func:`speech2vid.evaluation.weights.load_generator`."""
-    generators: list[Generator] = []
+    generators: list[AnyGenerator] = []
     plain: list[Generator] = []  # of each of the weights the one without a sharpener
-    sharpen = None if choice.sharpener is None else load_sharpener(choice.sharpener, choice.threads)
+    sharpen = None if choice.sharpener is None else load_sharpener(choice.sharpener, choice.threads, choice.device)
     taken: dict[str, int] = {}
     for weights in choice.weights:
-        generator = load_generator(weights, silence=choice.silence, device=choice.device, threads=choice.threads)
+        generator = load_generator(
+            weights,
+            generator=choice.generator,
+            silence=choice.silence,
+            device=choice.device,
+            threads=choice.threads,
+        )
         taken[generator.name] = taken.get(generator.name, 0) + 1
         if taken[generator.name] > 1:
             generator.name += f" ({taken[generator.name]})"
@@ -82,8 +90,8 @@ def open_runner(choice: WeightsChoice) -> Runner:
         generators.append(generator)
         if sharpen is not None:
             generators.append(SharpenedGenerator(generator, sharpen))
-    redubber = open_redubber(plain, choice.weights, choice.device, choice.threads)
-    return Runner(tuple(generators), Scorers.load(choice.threads), redubber)
+    redubber = open_redubber(plain[0], choice.weights[0], choice.device)
+    return Runner(tuple(generators), Scorers.load(choice.threads, choice.device), redubber)
 
 
 def keep_to_one_core() -> None:

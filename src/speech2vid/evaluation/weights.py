@@ -1,108 +1,71 @@
-"""A folder or a weight file → the generator it holds."""
+"""Weights → the generator that they hold, and the sharpening network."""
 
 from __future__ import annotations
 
-from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
 
-from speech2vid.errors import MissingExtraError, WeightsError
-from speech2vid.evaluation.generation import Generator, WarpGenerator
-from speech2vid.evaluation.sharpening import Sharpen, onnx_sharpener, torch_sharpener
-from speech2vid.evaluation.window_talker import OnnxTalker, TorchTalker, WindowGenerator
-from speech2vid.inference.mouth_motion import Silence
-from speech2vid.inference.talkers.warp import TALKER as WARP
-from speech2vid.inference.talkers.warp import TalkerNetworks
-from speech2vid.runtime.weights import read_header
-
-TALKER, SHARPENER = "paper_talker", "sharpener"  # architectures, and stems of their weight files in a folder
+from speech2vid.errors import WeightsError
+from speech2vid.evaluation.generation import Generator
+from speech2vid.inference.options import AnyPath, Silence
+from speech2vid.inference.sharpening import Sharpener
+from speech2vid.inference.talkers.base import load_talker
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.registry import ARCHITECTURES
+from speech2vid.runtime.weights import DEFAULT, SHIPPED_SETS, weight_set
 
 
 def load_generator(
-    weights: Path | None = None,
+    weights: AnyPath | None = None,
     *,
+    generator: str = "",
     name: str | None = None,
     silence: Silence = "hold",
     device: str = "auto",
     threads: int = 0,
 ) -> Generator:
-    """The talker of a weight folder or file.
+    """Return the talker of a set of weights, to be measured.
 
     Args:
-        weights: a folder with the files of a warp talker (``warp_talker``, ``voice``) or of the paper's (``talker``),
-            or the latter's weight file, also ``…/best.safetensors`` of a training; None: the package's folder.
-        name: what the tables call it; that of the folder or file by default.
-        silence: of a warp talker: what the mouth does where nobody speaks, as in ``talk``.
-        device: of a warp talker: ``auto``, ``cpu`` or ``cuda``.
-        threads: for one call; 0 for one a core.
+        weights, generator, device, threads: as :func:`speech2vid.load_talker`.
+        name: what the tables call it; that of the set, the training's folder or the generator by default.
+        silence: what the mouth does where nobody speaks, as in ``talk``.
 
     Raises:
-        WeightsError: missing, damaged, or the weights of something that makes no faces.
+        WeightsError: missing, damaged, or weights of which nothing generates faces.
+        ConfigError: an unknown generator or device.
         MissingExtraError: a weight file without graphs needs the extra ``train``.
     """
-    if weights is None:
-        return WarpGenerator(TalkerNetworks(None, device, threads), silence, name or "package")
-    name = name or _name_of(weights)
-    if weights.is_file():
-        return WindowGenerator(_window_talker(weights, threads), name)
-    found = [stem for stem in (WARP, TALKER) if (weights / f"{stem}.safetensors").is_file()]
-    if not found:
+    found = weight_set(weights)
+    talker = load_talker(found, generator=generator, device=device, threads=threads)
+    if talker.hashes:
+        found.require_use(list(talker.hashes), "evaluate")
+    return Generator(talker, silence, name or _name_of(weights, generator), generator)
+
+
+def load_sharpener(weights: AnyPath, threads: int = 0, device: str = "auto") -> Sharpener:
+    """Return the sharpening network of a set of weights.
+
+    Raises:
+        WeightsError: the set holds none of its own, or it is damaged.
+    """
+    found = weight_set(weights)
+    if "sharpener" not in found.own:
+        held = ", ".join(found.own) or "no weights"
         raise WeightsError(
-            f"{weights} holds no {WARP}.safetensors and no {TALKER}.safetensors",
-            "give a folder of weights of a talker, such as OUT/weights of a training, or its weight file",
+            f"{found.name} holds {held}, not a sharpener", "give the weights of a sharpener, or a folder of them"
         )
-    if len(found) > 1:
-        raise WeightsError(f"{weights} holds two talkers", f"give {weights / TALKER}.safetensors, or leave one in it")
-    if found == [WARP]:
-        return WarpGenerator(TalkerNetworks(weights, device, threads), silence, name)
-    return WindowGenerator(_window_talker(weights / f"{TALKER}.safetensors", threads), name)
+    return Sharpener(found, graph_loader(device, threads))
 
 
-def load_sharpener(weights: Path, threads: int = 0) -> Sharpen:
-    """The sharpening network of a weight folder or file. Errors as for :func:`load_generator`."""
-    path = weights / f"{SHARPENER}.safetensors" if weights.is_dir() else weights
-    _require(path, SHARPENER)
-    if path.with_name(f"{path.stem}.sharpen.onnx").is_file():
-        return onnx_sharpener(path, threads)
-    _require_torch(path)
-    return torch_sharpener(path)
+def fingerprint_of(weights: AnyPath | None) -> str:
+    """Return what tells these weights from others: the checksums of the files, in the order of their names."""
+    return weight_set(weights).fingerprint()
 
 
-def fingerprint_of(weights: Path | None) -> str:
-    """What tells these weights from others: the checksums of the files, in the order of their names."""
-    folder = weights or Path(str(resources.files("speech2vid") / "weights"))
-    files = [folder] if folder.is_file() else sorted(folder.glob("*.safetensors"))
-    return " ".join(read_header(file).sha256[:16] for file in files)
-
-
-def _window_talker(path: Path, threads: int) -> OnnxTalker | TorchTalker:
-    _require(path, TALKER)
-    if path.with_name(f"{path.stem}.frames.onnx").is_file():
-        return OnnxTalker(path, threads)
-    _require_torch(path)
-    return TorchTalker.load(path)
-
-
-def _require(path: Path, architecture: str) -> None:
-    found = read_header(path).architecture
-    if found == WARP and architecture == TALKER:
-        raise WeightsError(f"{path} is half of a talker: it needs the voice beside it", "give its folder")
-    if found != architecture:
-        raise WeightsError(
-            f"{path} holds a {found}, not a {architecture}",
-            f"give the weights of a {architecture}, or a folder of them",
-        )
-
-
-def _require_torch(path: Path) -> None:
-    if find_spec("torch") is None:
-        raise MissingExtraError(
-            f"{path} has no graphs beside it, and PyTorch, which could run it alone, is not installed",
-            "write them with speech2vid export, or install the extra: pip install 'speech2vid[train]'",
-        )
-
-
-def _name_of(weights: Path) -> str:
-    """Of ``runs/paper/weights`` or ``runs/paper/talker/best.safetensors``: paper."""
-    folder = weights.resolve().parent if weights.is_file() else weights.resolve()
-    return next((part for part in reversed(folder.parts) if part not in ("weights", TALKER)), folder.name)
+def _name_of(weights: AnyPath | None, generator: str) -> str:
+    """Return ``paper`` for ``runs/paper/weights`` and for ``runs/paper/paper_talker/best.safetensors``."""
+    if weights is None or str(weights) in SHIPPED_SETS:
+        return generator or str(weights or DEFAULT)
+    path = Path(weights).resolve()
+    folder = path.parent if path.is_file() else path
+    return next((part for part in reversed(folder.parts) if part not in ("weights", *ARCHITECTURES)), folder.name)

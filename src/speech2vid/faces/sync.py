@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +26,11 @@ from speech2vid.faces.mouth_crops import crop_motion, mouth_crop, point_motion
 from speech2vid.faces.shots import split_shots
 from speech2vid.faces.track import FaceTracker, TrackedFace
 from speech2vid.media import VideoReader, probe, read_audio
-from speech2vid.runtime.onnx import OnnxNetwork
-from speech2vid.types import Image, Points, VideoFrame, Waveform
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.weights import weight_set
+from speech2vid.types import Floats, Image, Points, VideoFrame, Waveform
 
-Floats = NDArray[np.float32]
-
-SYNC = "sync"  # stem of the weight file
+SYNC = "sync"  # architecture
 MAX_OFFSET_FRAMES = 15
 OFFSETS = np.arange(-MAX_OFFSET_FRAMES, MAX_OFFSET_FRAMES + 1)
 CONTEXT_FRAMES = 25
@@ -53,8 +51,9 @@ class SyncNetworks:
     """The sync network's graphs, loaded.
 
     Args:
-        folder: holds ``sync.safetensors`` and its graphs; None for those of the package.
+        weights: a weight file, a folder that holds ``sync.safetensors``, or a shipped set; None for the default set.
         threads: for one call; 0 for one a core.
+        device, engine: as :func:`speech2vid.runtime.engine.graph_loader`.
 
     Attributes:
         sha256: of the weight file.
@@ -63,11 +62,14 @@ class SyncNetworks:
         WeightsError: a file is missing or damaged.
     """
 
-    def __init__(self, folder: Path | None = None, threads: int = 0) -> None:
-        folder = folder or Path(str(resources.files("speech2vid") / "weights"))
-        weights = folder / f"{SYNC}.safetensors"
-        self._video = OnnxNetwork(folder / f"{SYNC}.video.onnx", weights, threads)
-        self._audio = OnnxNetwork(folder / f"{SYNC}.audio.onnx", weights, threads)
+    def __init__(
+        self, weights: str | Path | None = None, threads: int = 0, device: str = "auto", engine: str = "onnx"
+    ) -> None:
+        found = weight_set(weights)
+        found.require_use([SYNC], SYNC)
+        path = found.path(SYNC)
+        load = graph_loader(device, threads, engine)
+        self._video, self._audio = load(path, "video"), load(path, "audio")
         self._window = int(self._audio.header.config["window_rows"])
         self._length = int(self._audio.header.config["embedding"])
         self.sha256 = self._audio.header.sha256

@@ -1,30 +1,47 @@
-"""Fields → frames at the photo's own resolution, in one resampling.
+"""What a talker generates → frames of the canvas at its own resolution, in one resampling.
 
-For a pixel p of the canvas, a = M p is its place on the aligned face. The fields, upsampled smoothly, say at a which
-still shows it and where: still k's pixel is inv(M_k) (a + flow_k(a)). What no still shows comes from the residual. A
-soft mask of mouth and chin blends the result into the canvas; outside it the canvas is untouched.
+Warp fields: for a pixel p of the canvas, a = M p is its place on the aligned face. The fields, upsampled smoothly, say
+at a which still shows it and where: still k's pixel is inv(M_k) (a + flow_k(a)). What no still shows comes from the
+residual. A soft mask of mouth and chin blends the result into the canvas; outside it the canvas is untouched.
+
+Aligned faces: they are placed back by the inverse similarity under a soft mask in the shape of a face; on a canvas that
+shows the aligned face alone they take its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.constants import REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
+from speech2vid.constants import (
+    FACE_PX,
+    REGION_HEIGHT,
+    REGION_LEFT,
+    REGION_TOP,
+    REGION_WIDTH,
+    TARGET_OFFSET_PX,
+    TARGET_PX,
+)
 from speech2vid.faces import Still
-from speech2vid.geometry import compose, invert, transform_points
-from speech2vid.inference.identity import Identity
-from speech2vid.inference.talkers.warp import Fields, Floats
-from speech2vid.types import Affine, Image
+from speech2vid.faces.align import canonical_points
+from speech2vid.geometry import compose, invert, smoothstep, transform_points
+from speech2vid.inference.sharpening import Sharpener
+from speech2vid.inference.talkers.base import AlignedFaces, Generated, Identity, WarpFields
+from speech2vid.types import Affine, FaceBox, Floats, Image
 
 STRIDE = 2  # one cell of the flow is 2 × 2 px
 BLEND_SIDE_PX, BLEND_TOP_PX, BLEND_BOTTOM_PX = 14.0, 14.0, 8.0  # widths of the soft border, within the region
 NEGLIGIBLE = 0.02  # a mask that stays below this is left out
 FULL_COLOUR = 20.0  # mean spread of a lower face's channels, 0–255, from which on it counts as coloured
+REGION = FaceBox(REGION_LEFT, REGION_TOP, REGION_LEFT + REGION_WIDTH - 1, REGION_TOP + REGION_HEIGHT - 1)
+FACE = FaceBox(0, 0, FACE_PX - 1, FACE_PX - 1)
+ALL = FaceBox(-1e4, -1e4, 1e4, 1e4)  # of the canvas, however large
+FOREHEAD, OUTSIDE_PX, FACE_BORDER_PX = 0.25, 4.0, 10.0  # height of brow to chin; beyond the outline; soft border
 DENSER = 1.5  # a still this much denser than the canvas is made smaller first, against aliasing
 
 
@@ -38,58 +55,88 @@ class _Source:
 
 
 class Composer:
-    """Makes the frames of one identity. Everything that does not change from frame to frame is computed here."""
+    """Makes the frames of one identity from whatever its talker generates.
 
-    def __init__(self, identity: Identity) -> None:
+    Args:
+        identity: the person on the canvas.
+        sharpener: sharpens the generated faces; None leaves them as they are.
+
+    Attributes:
+        canvas: (H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, identity: Identity, sharpener: Sharpener | None = None) -> None:
         self.canvas = np.ascontiguousarray(identity.canvas)
+        self._identity, self._sharpener = identity, sharpener
+        self._part: _WarpPart | _FacePart | None = None  # known with what is generated first
+
+    def frames(self, generated: Generated) -> Iterator[Image]:
+        """Yield whole frames: (H, W, 3) uint8 RGB, new arrays."""
+        for part, (left, top) in self.parts(generated):
+            frame = self.canvas.copy()
+            frame[top : top + part.shape[0], left : left + part.shape[1]] = part
+            yield frame
+
+    def parts(self, generated: Generated) -> Iterator[tuple[Image, tuple[int, int]]]:
+        """Yield of each frame the part that is not the canvas: (h, w, 3) uint8 RGB, new arrays, and its corner (x, y).
+
+        The corner is the same for all frames.
+        """
+        if self._part is None:
+            kind = _WarpPart if isinstance(generated, WarpFields) else _FacePart
+            self._part = kind(self._identity, self._sharpener)
+        for image in self._part.images(generated):
+            yield image, self._part.corner
+
+
+class _Part:
+    """The part of a canvas that changes: where it lies, and what doesn't change from frame to frame."""
+
+    def __init__(self, identity: Identity, region: FaceBox) -> None:
+        """``region``: px of the aligned face, outside which the canvas stays as it is."""
         inverse = invert(identity.canvas_transform)
-        height, width = self.canvas.shape[:2]
         corners = transform_points(
-            inverse,
-            np.array(
-                [
-                    [x, y]
-                    for x in (REGION_LEFT, REGION_LEFT + REGION_WIDTH - 1)
-                    for y in (REGION_TOP, REGION_TOP + REGION_HEIGHT - 1)
-                ]
-            ),
+            inverse, np.array([[x, y] for x in (region.left, region.right) for y in (region.top, region.bottom)])
         )
+        height, width = identity.canvas.shape[:2]
         left, top = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, (width - 1, height - 1))
         right, bottom = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, (left + 1, top + 1), (width, height))
         self.corner = int(left), int(top)
-        self._box = np.s_[top:bottom, left:right]
+        self._canvas = np.ascontiguousarray(identity.canvas)[top:bottom, left:right]
         self._size = int(right - left), int(bottom - top)
-        to_face = compose(identity.canvas_transform, np.array([[1.0, 0, left], [0, 1.0, top]]))  # box px → aligned px
-        self._to_cells = _to_grid(to_face, STRIDE)
-        self._to_pixels = _to_grid(to_face, 1)
-        aligned = _affine_grid(to_face, self._size)
+        # px of the part → px of the aligned face
+        self._to_face = compose(identity.canvas_transform, np.array([[1.0, 0, left], [0, 1.0, top]]))
+
+
+class _WarpPart(_Part):
+    """Samples the stills where warp fields point to."""
+
+    def __init__(self, identity: Identity, sharpener: Sharpener | None) -> None:
+        super().__init__(identity, REGION)
+        density = float(np.hypot(*invert(identity.canvas_transform)[:, 0]))
+        self._to_cells = _to_grid(self._to_face, STRIDE)
+        self._to_pixels = _to_grid(self._to_face, 1)
+        aligned = _affine_grid(self._to_face, self._size)
         blend = blend_mask(aligned.transpose(1, 2, 0))
         self._blend = cv2.merge([blend] * 4)
-        self._background = cv2.multiply(_rgba(self.canvas[self._box]), 1 - self._blend, dtype=cv2.CV_32F)
-        self._colour = colour_share(self.canvas[self._box])
-        density = float(np.hypot(*inverse[:, 0]))
+        self._background = cv2.multiply(_rgba(self._canvas), 1 - self._blend, dtype=cv2.CV_32F)
+        self._colour = colour_share(self._canvas)
         self._slots: dict[int, list[int]] = {}  # which slots each still fills
         for slot, still in enumerate(identity.stills):
             self._slots.setdefault(id(still), []).append(slot)
         self._sources = [
-            _source(identity.stills[slots[0]], to_face, self._size, density) for slots in self._slots.values()
+            _source(identity.stills[slots[0]], self._to_face, self._size, density) for slots in self._slots.values()
         ]
+        self._whole = None if sharpener is None else _SharpenedFace(identity, sharpener, self.corner)
+        if self._whole is not None:
+            self.corner = self._whole.corner
 
-    def frames(self, fields: Fields) -> Iterator[Image]:
-        """The frames of all frames: (H, W, 3) uint8 RGB, new arrays."""
-        for part in self.parts(fields):
-            frame = self.canvas.copy()
-            frame[self._box] = part
-            yield frame
-
-    def parts(self, fields: Fields) -> Iterator[Image]:
-        """Of the frames of all frames the part that is not the canvas: (h, w, 3) uint8 RGB, new arrays.
-
-        Its upper left pixel lies at ``corner`` (x, y) of the canvas.
-        """
-        merged = [merge_copies(fields, slots) for slots in self._slots.values()]
-        grey = fields.residual.mean(axis=1, keepdims=True)
-        painted = 255 * fields.masks[:, -1:] * (grey + self._colour * (fields.residual - grey))
+    def images(self, generated: Generated) -> Iterator[Image]:
+        """Yield the part of each frame."""
+        assert isinstance(generated, WarpFields)
+        merged = [merge_copies(generated, slots) for slots in self._slots.values()]
+        grey = generated.residual.mean(axis=1, keepdims=True)
+        painted = 255 * generated.masks[:, -1:] * (grey + self._colour * (generated.residual - grey))
         painted = np.concatenate([painted, merged[0][1][:, None]], axis=1)  # four channels are sampled fastest
         painted = np.ascontiguousarray(painted.transpose(0, 2, 3, 1))
         layers = [
@@ -97,7 +144,8 @@ class Composer:
             for source, (flow, mask) in zip(self._sources, merged, strict=True)
         ]
         for index in range(len(painted)):
-            yield self._part([(source, shift[index], mask[index]) for source, shift, mask in layers], painted[index])
+            part = self._part([(source, shift[index], mask[index]) for source, shift, mask in layers], painted[index])
+            yield part if self._whole is None else self._whole(part)
 
     def _part(self, layers: list[tuple[_Source, Floats, Floats]], painted: Floats) -> Image:
         total = self._enlarge(painted, self._to_pixels)
@@ -120,7 +168,71 @@ class Composer:
         return np.asarray(enlarged, np.float32)
 
 
-def merge_copies(fields: Fields, slots: list[int]) -> tuple[Floats, Floats]:
+class _SharpenedFace(_Part):
+    """Sharpens the whole face around a part that has been made anew."""
+
+    def __init__(self, identity: Identity, sharpener: Sharpener, corner: tuple[int, int]) -> None:
+        super().__init__(identity, FACE)
+        self._sharpener = sharpener
+        self._left, self._top = corner[0] - self.corner[0], corner[1] - self.corner[1]
+
+    def __call__(self, part: Image) -> Image:
+        image = self._canvas.copy()
+        image[self._top : self._top + part.shape[0], self._left : self._left + part.shape[1]] = part
+        return self._sharpener.image(image, self._to_face)
+
+
+class _FacePart(_Part):
+    """Places whole aligned faces back by the inverse similarity."""
+
+    def __init__(self, identity: Identity, sharpener: Sharpener | None) -> None:
+        super().__init__(identity, ALL if identity.crop else FACE)
+        self._crop, self._sharpener = identity.crop, sharpener
+        self._background = self._canvas.astype(np.float32)
+
+    def images(self, generated: Generated) -> Iterator[Image]:
+        """Yield the part of each frame."""
+        assert isinstance(generated, AlignedFaces)
+        faces = generated.faces if self._sharpener is None else self._sharpener.faces(generated.faces)
+        weight = None
+        if not self._crop:
+            mask = face_mask() if generated.mask is None else generated.mask
+            weight = self._enlarge(np.asarray(mask, np.float32), cv2.BORDER_CONSTANT)[..., None]
+        for face in faces:
+            large = self._enlarge(face.astype(np.float32), cv2.BORDER_REPLICATE)
+            if weight is not None:
+                large = self._background + weight * (large - self._background)
+            yield np.rint(large).clip(0, 255).astype(np.uint8)
+
+    def _enlarge(self, image: Floats, border: int) -> Floats:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        large = cv2.warpAffine(image, self._to_face, self._size, flags=flags, borderMode=border)
+        return np.asarray(large, np.float32)
+
+
+@cache
+def face_mask() -> Floats:
+    """Return how much of an aligned face shows on a photo: (112, 112) float32, the shape of a face, soft at its border.
+
+    The canonical landmarks' outline, the forehead added, within the target of 109 px.
+    """
+    points = canonical_points()
+    brow, chin = points[17:27, 1].min(), points[8, 1]
+    forehead = points[17:27] - np.array([0, FOREHEAD * (chin - brow)], np.float32)
+    outline = cv2.convexHull(np.concatenate([points, forehead]).astype(np.float32))[:, 0]
+    inside = np.zeros((FACE_PX, FACE_PX), np.uint8)
+    cv2.fillConvexPoly(inside, np.rint(outline).astype(np.int32), 1)
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+    at = np.arange(FACE_PX)
+    edge = np.minimum(at - TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX - 1 - at)
+    edge = np.minimum(edge[:, None], edge[None])
+    mask = smoothstep((distance + OUTSIDE_PX) / FACE_BORDER_PX) * smoothstep(edge / FACE_BORDER_PX)
+    mask = np.asarray(mask, np.float32)
+    mask.setflags(write=False)
+    return mask
+
+
+def merge_copies(fields: WarpFields, slots: list[int]) -> tuple[Floats, Floats]:
     """The flow (N, 2, 32, 48) and mask (N, 64, 96) of a still that fills several slots.
 
     Its copies are sampled once, where their flows, averaged by their masks, point to: a mean of positions, not of
@@ -171,14 +283,9 @@ def blend_mask(aligned: Floats) -> Floats:
     """How much of the generated frame shows at aligned points (..., 2): 1 inside, 0 at the region's border."""
     x, y = aligned[..., 0], aligned[..., 1]
     right, bottom = REGION_LEFT + REGION_WIDTH - 1, REGION_TOP + REGION_HEIGHT - 1
-    side = _smooth_step(np.minimum(x - REGION_LEFT, right - x) / BLEND_SIDE_PX)
-    mask: Floats = side * _smooth_step((y - REGION_TOP) / BLEND_TOP_PX) * _smooth_step((bottom - y) / BLEND_BOTTOM_PX)
+    side = smoothstep(np.minimum(x - REGION_LEFT, right - x) / BLEND_SIDE_PX)
+    mask: Floats = side * smoothstep((y - REGION_TOP) / BLEND_TOP_PX) * smoothstep((bottom - y) / BLEND_BOTTOM_PX)
     return mask
-
-
-def _smooth_step(x: NDArray[np.floating]) -> Floats:
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x), np.float32)
 
 
 def _to_grid(to_face: Affine, stride: int) -> Affine:

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, LANDMARKS, MOUTH_COUNT, MOUTH_POINTS, REGISTRATION_POINTS
 from speech2vid.faces import turn
 from speech2vid.faces.align import canonical_points
-from speech2vid.geometry import similarity, transform_points
-from speech2vid.inference.talkers.warp import Floats
-from speech2vid.types import Points
+from speech2vid.geometry import similarity, smoothstep, transform_points
+from speech2vid.types import Floats, Points
 
 SMOOTHING_S = 0.04  # of transforms: standard deviation, as in training
 NEUTRAL_S = 0.5  # of the closed mouth in the pose of the moment
@@ -28,13 +27,27 @@ JUMP_PX = 9.0  # a mouth that moves by more between two images of 1/25 s is cove
 
 
 @dataclass(frozen=True)
+class NeutralMouth:
+    """How somebody's closed mouth is read off the landmarks of any frame.
+
+    Attributes:
+        weight: (40, 137), reads a closed mouth off one frame's landmarks.
+        mean_mouth: (20, 2), by how much this person's closed mouth differs from the one that it reads.
+    """
+
+    weight: Floats
+    mean_mouth: Floats
+
+
+@dataclass(frozen=True)
 class FacePlan:
     """A face that is followed, ready to be changed.
 
     Attributes:
         transforms: (T, 2, 3) float64, square px of the image → px of the 112 px face, smoothed.
         landmarks: (T, 68, 2) float32 px of the 112 px face.
-        neutral_mouth: (T, 20, 2) float32, the closed mouth in the pose of each image.
+        neutral_mouth: (T, 20, 2) float32, the closed mouth in the pose of each frame; the filmed one where none was
+            estimated.
         weight: (T,) float32, how much of the effect shows: 0 the original, 1 all.
     """
 
@@ -52,8 +65,7 @@ class FacePlan:
 def plan_face(
     landmarks: Points,
     times_s: NDArray[np.float64],
-    mean_mouth: Floats,
-    neutral_weight: Floats,
+    neutral: NeutralMouth | None,
     *,
     fade_in: bool,
     fade_out: bool,
@@ -63,8 +75,7 @@ def plan_face(
     Args:
         landmarks: (T, 68, 2), square px of the image.
         times_s: (T,) when each image is shown.
-        mean_mouth: (20, 2), by how much this person's closed mouth differs from the one that ``neutral_weight`` reads.
-        neutral_weight: (40, 137), reads a closed mouth off one frame's landmarks.
+        neutral: how to estimate the closed mouth; None where it is not needed.
         fade_in: the face comes into view after the shot began.
         fade_out: it is lost before the shot ends.
     """
@@ -72,15 +83,14 @@ def plan_face(
     goal = canonical_points(FACE_PX)[REGISTRATION_POINTS]
     transforms = np.stack([similarity(points, goal) for points in anchors])
     aligned = np.stack([transform_points(t, points) for t, points in zip(transforms, landmarks, strict=True)])
-    return plan_aligned(transforms, aligned, times_s, mean_mouth, neutral_weight, fade_in=fade_in, fade_out=fade_out)
+    return plan_aligned(transforms, aligned, times_s, neutral, fade_in=fade_in, fade_out=fade_out)
 
 
 def plan_aligned(
     transforms: NDArray[np.float64],
     landmarks: Points,
     times_s: NDArray[np.float64],
-    mean_mouth: Floats,
-    neutral_weight: Floats,
+    neutral: NeutralMouth | None,
     *,
     fade_in: bool = False,
     fade_out: bool = False,
@@ -88,11 +98,15 @@ def plan_aligned(
     """The same of a face that is aligned: transforms as in :class:`FacePlan`, landmarks in px of the 112 px face."""
     aligned = landmarks.copy()
     aligned[:, MOUTH_POINTS] = smoothed(aligned[:, MOUTH_POINTS], times_s, STEADY_S)
-    neutral_mouth = smoothed(neutral_mouth_of(aligned, neutral_weight), times_s, NEUTRAL_S) + mean_mouth
+    weight = np.asarray(
+        _seen_well(aligned, transforms, times_s) * _fade(times_s, fade_in=fade_in, fade_out=fade_out), np.float32
+    )
+    if neutral is None:
+        return FacePlan(transforms, aligned, aligned[:, MOUTH_POINTS], weight)
+    neutral_mouth = smoothed(neutral_mouth_of(aligned, neutral.weight), times_s, NEUTRAL_S) + neutral.mean_mouth
     aside = (aligned[:, MOUTH_POINTS, 0] - neutral_mouth[..., 0]).mean(axis=1)  # speech moves no mouth sideways
     neutral_mouth[..., 0] += smoothed(aside, times_s, ASIDE_S)[:, None]
-    weight = _seen_well(aligned, transforms, times_s) * _fade(times_s, fade_in=fade_in, fade_out=fade_out)
-    return FacePlan(transforms, aligned, neutral_mouth, np.asarray(weight, np.float32))
+    return FacePlan(transforms, aligned, neutral_mouth, weight)
 
 
 def neutral_mouth_of(aligned: Points, neutral_weight: Floats) -> Floats:
@@ -157,5 +171,4 @@ def _fade(times_s: NDArray[np.float64], *, fade_in: bool, fade_out: bool) -> Flo
 
 
 def _step(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.float64]:
-    x = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(x * x * (3 - 2 * x), np.float64)
+    return np.asarray(smoothstep((values - low) / (high - low)), np.float64)

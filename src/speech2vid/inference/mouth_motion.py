@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from pathlib import Path
-from typing import Literal, get_args
-
 import numpy as np
 
 from speech2vid.audio.logmel import ROWS_AFTER, LogMelStream, silent_row
 from speech2vid.audio.mfcc import FeatureStream
 from speech2vid.audio.vad import LATENCY_S, ActivityStream
+from speech2vid.audio.windows import frame_count
 from speech2vid.constants import (
     FRAME_RATE_HZ,
     MFCC_PER_FRAME,
@@ -18,16 +15,14 @@ from speech2vid.constants import (
     MFCC_WINDOW,
     MOUTH_COUNT,
     SAMPLE_RATE_HZ,
-    SAMPLES_PER_FRAME,
     exact_div,
 )
-from speech2vid.errors import ConfigError, MediaError
-from speech2vid.inference.talkers.warp import Floats, RunnableGraph
-from speech2vid.media import read_audio
-from speech2vid.types import Waveform
+from speech2vid.errors import ConfigError
+from speech2vid.inference.audio_stream import SILENCE_POLICIES
+from speech2vid.inference.options import Silence
+from speech2vid.runtime.engine import RunnableGraph
+from speech2vid.types import Floats, Waveform
 
-Silence = Literal["hold", "follow"]
-SILENCE_POLICIES: tuple[str, ...] = get_args(Silence)
 SPEAKS = 0.05  # activity from which on a frame counts as speech
 CHUNK_FRAMES = 100  # computed at once where nobody waits: each call of the network repeats a window's context
 
@@ -49,7 +44,7 @@ class MouthMotionStream:
     ) -> None:
         if silence not in SILENCE_POLICIES:
             raise ConfigError(f"silence cannot be {silence!r}", f"choose from: {', '.join(SILENCE_POLICIES)}")
-        self.spoken_frames = 0
+        self.spoken_frames: int | None = 0
         self._audio_to_mouth = audio_to_mouth
         self._silence = silence
         self._block_frames = block_frames
@@ -95,50 +90,5 @@ class MouthMotionStream:
         deltas, active = self._deltas[:ready], self._active[:ready]
         self._deltas, self._active = self._deltas[ready:], self._active[ready:]
         self._given += ready
-        self.spoken_frames += int((active > SPEAKS).sum())
+        self.spoken_frames = (self.spoken_frames or 0) + int((active > SPEAKS).sum())
         return deltas * active[:, None, None] if self._silence == "hold" else deltas
-
-
-def frame_count(samples: int) -> int:
-    """Video frames for so many 16 kHz samples: round(seconds × 25), as Python rounds halves, to even."""
-    return round(samples / SAMPLES_PER_FRAME)
-
-
-def predict_mouth_motion(audio: Iterable[Waveform], stream: MouthMotionStream) -> Iterator[Floats]:
-    """Yield (m, 20, 2) blocks for audio that arrives in chunks; it is processed a second at a time, to save work."""
-    for chunk in batches(audio, SAMPLE_RATE_HZ):
-        yield stream.push(chunk)
-    yield stream.flush()
-
-
-def batches(blocks: Iterable[Floats], size: int) -> Iterator[Floats]:
-    """The same rows in blocks of ``size``, the last one shorter."""
-    waiting: list[Floats] = []
-    count = 0
-    for block in blocks:
-        waiting.append(block)
-        count += len(block)
-        if count >= size:
-            rows = np.concatenate(waiting)
-            whole = count // size * size
-            yield from np.split(rows[:whole], whole // size)
-            waiting, count = [rows[whole:]], count - whole
-    if count:
-        yield np.concatenate(waiting)
-
-
-def speech_of(path: Path) -> Generator[Waveform, None, None]:
-    """The audio of a file as 16 kHz mono chunks.
-
-    Raises:
-        MediaError: unreadable, or too short for one video frame.
-    """
-    samples = 0
-    for chunk in read_audio(path):
-        samples += len(chunk)
-        yield chunk
-    if frame_count(samples) == 0:
-        raise MediaError(
-            f"the audio of {path} lasts {1000 * samples / SAMPLE_RATE_HZ:.0f} ms, too short for one video frame",
-            "give a longer audio",
-        )

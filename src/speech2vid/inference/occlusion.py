@@ -24,10 +24,8 @@ from speech2vid.constants import (
     JAW,
 )
 from speech2vid.faces.align import context_from_face
-from speech2vid.geometry import transform_points
-from speech2vid.types import Frames, Points
-
-Floats = NDArray[np.float32]
+from speech2vid.geometry import smoothstep, transform_points
+from speech2vid.types import Floats, Frames, Points
 
 PART = np.s_[..., BLEND_TOP : BLEND_TOP + BLEND_HEIGHT, BLEND_LEFT : BLEND_LEFT + BLEND_WIDTH, :]  # of (..., H, W, 3)
 SIDES = np.arange(3, 14)  # of the jaw's points; the chin's is 8
@@ -66,8 +64,8 @@ def hide(landmarks: Points, targets: Points) -> Hidden:
     """
     areas = np.stack([_fill(outline) for outline in outlines(landmarks, targets)])
     soft = np.stack([cv2.GaussianBlur(area, (0, 0), SOFT_PX / 2) for area in areas])  # 0.5 at the outline
-    region = np.clip((soft - 0.5) / 0.47, 0, 1) * _inner()
-    return Hidden(np.asarray(areas, np.float32), np.asarray(region * region * (3 - 2 * region), np.float32))
+    region = smoothstep(np.clip((soft - 0.5) / 0.47, 0, 1) * _inner())
+    return Hidden(np.asarray(areas, np.float32), np.asarray(region, np.float32))
 
 
 def outlines(landmarks: Points, targets: Points) -> Points:

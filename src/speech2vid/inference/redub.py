@@ -9,23 +9,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
 from functools import partial
-from os import PathLike
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from speech2vid.constants import SAMPLE_RATE_HZ
-from speech2vid.errors import ConfigError, MediaError, OutputError
+from speech2vid.errors import MediaError
+from speech2vid.faces import SyncNetworks
 from speech2vid.inference.active_speaker import assign_faces, read_speakers
-from speech2vid.inference.mouth_motion import MouthMotionStream, Silence, predict_mouth_motion, speech_of
+from speech2vid.inference.audio_stream import AudioStream, drive_of, speech_of
+from speech2vid.inference.options import AnyPath, RedubOptions
 from speech2vid.inference.prefetch import ahead
 from speech2vid.inference.redub_frame import FrameRedubber, plan_changes
-from speech2vid.inference.redubbers.poisson import REGIONS, Blender, PoissonBlender, Region
-from speech2vid.inference.redubbers.warp import NetworkBlender
+from speech2vid.inference.redubbers.base import Redubber
+from speech2vid.inference.redubbers.choose import load_redubber
 from speech2vid.inference.result import VideoResult
-from speech2vid.inference.retime import Length, length_of, timeline
-from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
+from speech2vid.inference.retime import length_of, timeline
+from speech2vid.inference.talk import Progress, keep_inputs, use_notes
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks, find_tracks
 from speech2vid.media import (
@@ -38,13 +39,10 @@ from speech2vid.media import (
     probe,
     save_image,
 )
+from speech2vid.runtime.weights import weight_set
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Waveform
+from speech2vid.types import Floats, Waveform
 
-AnyPath = str | PathLike[str]
-Progress = Callable[[int, int | None], None]
-Blend = Literal["network", "poisson"]
-BLENDS: tuple[str, ...] = get_args(Blend)
 DECODED_AHEAD = 6  # frames
 WORKERS = 2
 LEAST_DECODED, MISSING_S = 0.95, 0.5  # of a recording: less is not what its owner wants to be heard
@@ -58,96 +56,84 @@ def redub(
     video: AnyPath,
     audio: AnyPath,
     outfile: AnyPath,
+    options: RedubOptions | None = None,
     *,
-    blend: Blend = "poisson",
-    region: Region = "lower",
-    length: Length = "audio",
-    face_index: int | None = None,
-    speakers: AnyPath | None = None,
-    silence: Silence = "hold",
-    crf: int = 18,
-    device: str = "auto",
-    weights: AnyPath | None = None,
-    cache: bool | AnyPath = True,
-    preview: AnyPath | None = None,
-    label: bool = False,
+    redubber: Redubber | None = None,
     signer: Signer | None = None,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> RedubResult:
     """Make the speaker of a video say another recording.
 
-    Size, times of the frames, colour tags and the other streams of the video are kept; only the lower face of who
-    speaks is changed.
+    ::
+
+        redub("video.mp4", "other.wav", "dubbed.mp4", weights="paper", blend="network")
+
+    Size, times of the frames, colour tags and the other streams of the video are kept; only the face of who speaks is
+    changed.
 
     Args:
-        video: any file with frames.
+        video: any file with video.
         audio: what is said; it goes into the new video at its own quality.
         outfile: .mp4, .mov or .mkv; appears whole or not at all.
-        blend: how the new mouth is laid in: by the blending ``network`` or by ``poisson`` editing.
-        region: what ``poisson`` may change: the ``lower`` half of the face or the whole ``face``.
-        length: the new video lasts as long as the ``audio``, the ``video``, or the ``shortest`` of the two. After the
-            end of the video its last moments are played back and forth.
-        face_index: the person who speaks, numbered from 0 in order of appearance, from left to right. Else it is who
-            fits the video's own audio best wherever several are seen.
-        speakers: a map of people to recordings, see ``read_speakers``; ``audio`` is what is heard.
-        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow all audio.
-        crf: quality of the video, 0 (lossless) to 51.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        weights: folder of weight files; those of the package by default.
-        cache: keep what was found out about the video, for the next time; a folder: keep it there.
-        preview: write one frame with its new mouth to this .png, and nothing else.
-        label: a small "AI-generated" in the corner of every frame.
+        options: all options in one record.
+        redubber: loaded before, instead of ``weights``, ``generator``, ``blend``, ``region``, ``identity`` …
         signer: signs the new video with Content Credentials; needs the extra ``c2pa``.
-        progress: called with the number of frames done and the number in all; each frame that is looked at and
-            each that is made counts once.
+        progress: called with the number of frames done and the number in all; each frame that is looked at and each
+            that is made counts once.
+        settings: single options by name, see :class:`speech2vid.RedubOptions`; they go before ``options``.
 
     Raises:
         Speech2VidError: MediaError, FaceError, OutputError, WeightsError, ConfigError or MissingExtraError.
     """
     start = time.perf_counter()
+    chosen = RedubOptions.of(options, settings)
     watch = Stopwatch()
     video, audio, outfile = Path(video), Path(audio), Path(outfile)
-    roles = [] if speakers is None else read_speakers(Path(speakers))
-    _keep_inputs([video, audio, *(role.audio for role in roles)], outfile)
+    roles = [] if chosen.speakers is None else read_speakers(Path(chosen.speakers))
+    photos = [] if chosen.identity is None else [Path(chosen.identity)]
+    keep_inputs([video, audio, *photos, *(role.audio for role in roles)], outfile)
     if signer is not None:
         signer.check(outfile)
-    folder = None if weights is None else Path(weights)
-    blender = blender_for(blend, region, folder, device)
-    notes: list[str] = []
     _require_audio(audio)
     reader = RawVideoReader(video)
     with watch("network"):
-        networks = TalkerNetworks(folder, device, threads=1)
+        given = redubber is not None
+        redubber = redubber or load_redubber(chosen)
+        sync = SyncNetworks(weight_set(chosen.weights).path("sync"), device=chosen.device, engine=chosen.engine)
+    notes = [] if given else use_notes(chosen, redubber.hashes, "redub")
     said_s = probe(video).duration_s
     looked_at = _Count(progress, said_s * float(reader.format.rate_hz))
-    if cache is False:
-        tracks = find_tracks(video, watch=watch, progress=looked_at)
+    if chosen.cache is False:
+        tracks = find_tracks(video, sync, watch=watch, progress=looked_at)
     else:
-        tracks = known_tracks(video, watch, looked_at, None if cache is True else Path(cache))
-    assignments = assign_faces(tracks, audio, video, face_index=face_index, roles=roles)
+        kept = None if chosen.cache is True else Path(chosen.cache)
+        tracks = known_tracks(video, watch, looked_at, kept, sync)
+    assignments = assign_faces(tracks, audio, video, face_index=chosen.face_index, roles=roles)
     notes += assignments.notes
     heard: dict[Path, tuple[Floats, Fraction]] = {}
     with watch("voice"):
         for recording in dict.fromkeys(
             [audio, *(recording for recording in assignments.audio_files if recording is not None)]
         ):
-            stream = MouthMotionStream(networks.audio_to_mouth, silence)
-            heard[recording] = motion_of(recording, stream)
-            if not stream.spoken_frames:
+            stream = redubber.audio_stream(chosen.silence)
+            heard[recording] = driven_by(recording, stream)
+            if stream.spoken_frames == 0:
                 notes.append(f"no speech was heard in {recording}: the mouth stays closed")
     tick_s = reader.format.tick_s
     video_s = int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s
     if float(video_s) < LEAST_DECODED * said_s - MISSING_S:
         notes.append(f"only the first {float(video_s):.1f} of the {said_s:.1f} s of {video} can be decoded")
     audio_s = heard[audio][1]
-    end_s = length_of(length, audio_s, video_s)
+    end_s = length_of(chosen.length, audio_s, video_s)
     with watch("track"):
-        motions = [None if recording is None else heard[recording][0] for recording in assignments.audio_files]
-        frame_redubber = FrameRedubber(plan_changes(tracks, reader.format, motions, networks), networks, blender)
-    if preview is not None:
-        return _preview(reader, frame_redubber, tracks, min(end_s, video_s), Path(preview), watch, notes, start)
+        drives = [None if recording is None else heard[recording][0] for recording in assignments.audio_files]
+        frame_redubber = FrameRedubber(plan_changes(tracks, reader.format, drives, redubber), redubber)
+    if chosen.preview is not None:
+        preview = Path(chosen.preview)
+        return _preview(reader, frame_redubber, tracks, min(end_s, video_s), preview, watch, notes, start)
     expected = _frames_expected(tracks, tick_s, end_s)
-    facts = {"command": "redub", "weights": networks.hashes}
+    facts = {"command": "redub", "weights": dict(redubber.hashes)}
     writer = RawVideoWriter(
         outfile,
         reader.format,
@@ -155,9 +141,9 @@ def redub(
         audio_limit_s=end_s if audio_s > end_s else None,
         keep=video,
         keep_limit_s=min(end_s, video_s),
-        crf=crf,
+        crf=chosen.crf,
         details={"command": "redub", "signed": signer is not None},
-        label=label,
+        label=chosen.label,
         finish=None if signer is None else partial(signer.sign, claim=Claim(facts, source=video)),
     )
     with writer, closing(_rendered(reader, tracks, end_s, frame_redubber, watch)) as frames:
@@ -217,8 +203,8 @@ def _preview(
     return RedubResult(outfile, 1, 0.0, 1 / elapsed_s, stages, tuple(notes))
 
 
-def motion_of(recording: Path, stream: MouthMotionStream) -> tuple[Floats, Fraction]:
-    """Mouth movements of a recording on the grid of 25 Hz, (N, 20, 2) px relative to rest, and how long it lasts."""
+def driven_by(recording: Path, stream: AudioStream) -> tuple[Floats, Fraction]:
+    """Return the driving values of a recording on the grid of 25 Hz, (N, …), and how long it lasts in seconds."""
     samples = 0
 
     def counted() -> Iterator[Waveform]:
@@ -227,14 +213,14 @@ def motion_of(recording: Path, stream: MouthMotionStream) -> tuple[Floats, Fract
             samples += len(chunk)
             yield chunk
 
-    motions = np.concatenate(list(predict_mouth_motion(counted(), stream)))
+    drive = np.concatenate(list(drive_of(counted(), stream)))
     seconds, said = Fraction(samples, SAMPLE_RATE_HZ), audio_seconds(recording)
     if said is not None and seconds < LEAST_DECODED * said - MISSING_S:
         raise MediaError(
             f"only {float(seconds):.1f} of the {said:.1f} s of audio in {recording} can be decoded",
             "the file is damaged or cut short; copy or convert it again",
         )
-    return motions, seconds
+    return drive, seconds
 
 
 def _rendered(
@@ -273,20 +259,6 @@ def in_order(
             future.cancel()
 
 
-def blender_for(blend: Blend, region: Region, weights: Path | None, device: str) -> Blender:
-    """What lays the mouths in.
-
-    Raises:
-        ConfigError: no such way, region or device.
-        WeightsError: the network's weights are missing or damaged.
-    """
-    if blend not in BLENDS:
-        raise ConfigError(f"blend cannot be {blend!r}", f"choose from: {', '.join(BLENDS)}")
-    if region not in REGIONS:
-        raise ConfigError(f"region cannot be {region!r}", f"choose from: {', '.join(REGIONS)}")
-    return PoissonBlender(region) if blend == "poisson" else NetworkBlender(weights, device, threads=1)
-
-
 def _frames_expected(tracks: VideoTracks, tick_s: Fraction, end_s: Fraction) -> int:
     shown = int((tracks.ticks * float(tick_s) < float(end_s)).sum())
     longer_s = float(end_s) - float(int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s)
@@ -296,8 +268,3 @@ def _frames_expected(tracks: VideoTracks, tick_s: Fraction, end_s: Fraction) -> 
 def _require_audio(audio: Path) -> None:
     if not probe(audio).has_audio:
         raise MediaError(f"{audio} has no audio stream", "give a recording file, or a video with audio")
-
-
-def _keep_inputs(inputs: Iterable[Path], outfile: Path) -> None:
-    if outfile.exists() and any(path.exists() and path.samefile(outfile) for path in inputs):
-        raise OutputError(f"{outfile} is also an input", "write to another file")

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import get_args
 
 from speech2vid.errors import ConfigError
+from speech2vid.inference.options import Length
 from speech2vid.media import RawFrame
 
-Length = Literal["audio", "video", "shortest"]
 LENGTHS: tuple[str, ...] = get_args(Length)
 REPLAYED_S = 4  # most that is played backwards
 REPLAYED_BYTES = 192 << 20

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
-from pathlib import Path
+from typing import Any
 
+from speech2vid.inference.audio_stream import AudioStream
 from speech2vid.inference.compositing import Composer
-from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
-from speech2vid.inference.mouth_motion import MouthMotionStream, Silence
-from speech2vid.inference.talk import face_paths, predict
-from speech2vid.inference.talkers.warp import Floats, TalkerNetworks
+from speech2vid.inference.identity import make_identity
+from speech2vid.inference.options import AnyPath, Silence, TalkOptions
+from speech2vid.inference.sharpening import Sharpener
+from speech2vid.inference.talk import face_paths, generate, hashes_of, sharpener_for, talker_for, use_notes
+from speech2vid.inference.talkers.base import Identity, Talker
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Image, Waveform
+from speech2vid.types import Floats, Image, Waveform
 
 
 class TalkStream:
@@ -31,77 +32,91 @@ class TalkStream:
 
     Args:
         identity: of :func:`speech2vid.make_identity`; may serve several streams.
-        networks: the talker's; may serve several streams.
+        talker: of :func:`speech2vid.load_talker`; may serve several streams.
         silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow all audio.
         block_frames: frames computed at once. 1 has the shortest delay, more take less work.
+        sharpener: sharpens the generated faces.
 
     Attributes:
         frames: frames returned so far; the next one is shown from frames/25 s to (frames + 1)/25 s.
     """
 
     def __init__(
-        self, identity: Identity, networks: TalkerNetworks, *, silence: Silence = "hold", block_frames: int = 1
+        self,
+        identity: Identity,
+        talker: Talker,
+        *,
+        silence: Silence = "hold",
+        block_frames: int = 1,
+        sharpener: Sharpener | None = None,
     ) -> None:
         self.frames = 0
-        self._identity, self._networks = identity, networks
+        self._identity, self._talker = identity, talker
         self._silence, self._block_frames = silence, block_frames
-        self._composer = Composer(identity)
-        self._motion = self._listen()
+        self._composer = Composer(identity, sharpener)
+        self._audio = self._listen()
 
     @classmethod
     def of(
         cls,
-        face: str | PathLike[str] | Sequence[str | PathLike[str]],
+        face: AnyPath | Sequence[AnyPath],
+        options: TalkOptions | None = None,
         *,
-        crop: bool = False,
-        silence: Silence = "hold",
-        face_index: int | None = None,
-        max_size_px: int = MAX_SIZE_PX,
-        device: str = "auto",
-        weights: str | PathLike[str] | None = None,
+        talker: Talker | None = None,
+        **settings: Any,
     ) -> TalkStream:
-        """A stream for the face in these photos, or in this video. Arguments and errors as :func:`speech2vid.talk`."""
-        networks = TalkerNetworks(None if weights is None else Path(weights), device)
-        identity = make_identity(face_paths(face), networks, crop=crop, face_index=face_index, max_size_px=max_size_px)
-        return cls(identity, networks, silence=silence)
+        """Return a stream for the face in these photos, or in this video; arguments and errors as ``talk``."""
+        chosen = TalkOptions.of(options, settings)
+        sharpener = sharpener_for(chosen)
+        if talker is None:
+            talker = talker_for(chosen)
+            use_notes(chosen, hashes_of(talker, sharpener), "talk")
+        identity = make_identity(
+            face_paths(face),
+            talker,
+            crop=chosen.crop,
+            face_index=chosen.face_index,
+            max_size_px=chosen.max_size_px,
+        )
+        return cls(identity, talker, silence=chosen.silence, sharpener=sharpener)
 
     @property
     def latency_s(self) -> float:
-        """How long after a recording its frame can be known: the networks look so far ahead.
+        """Return how long after a sound its frame can be known: the networks look that far ahead.
 
-        A frame is returned by the ``push`` with which the audio reaches ``latency_s`` past the frame's middle,
-        at the latest. The time that ``push`` takes comes on top.
+        A frame is returned by the ``push`` with which the audio reaches ``latency_s`` past the frame's middle, at the
+        latest. The time that ``push`` takes comes on top.
         """
-        return self._motion.latency_s
+        return self._audio.latency_s
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Width and height of the frames."""
+        """Return width and height of the frames."""
         height, width = self._identity.canvas.shape[:2]
         return width, height
 
     def push(self, samples: Waveform) -> list[Image]:
         """Take the next samples, (n,) float at 16 kHz in −1–1; return the frames now known, (H, W, 3) uint8 RGB.
 
-        A second of audio gives 25 frames, all in memory: cut long sounds.
+        A second of audio gives 25 frames, all in memory: cut long recordings.
 
         Raises:
             ValueError: not one-dimensional floating point.
             MediaError: a sample is not a finite number.
         """
-        return self._frames(self._motion.push(samples))
+        return self._generate(self._audio.push(samples))
 
     def flush(self) -> list[Image]:
-        """The last frames: round(seconds × 25) in all. The stream is then ready for another recording."""
-        frames = self._frames(self._motion.flush())
-        self._motion = self._listen()
+        """Return the last frames: seconds × 25, rounded, in all. The stream is then ready for another recording."""
+        frames = self._generate(self._audio.flush())
+        self._audio = self._listen()
         self.frames = 0
         return frames
 
-    def _listen(self) -> MouthMotionStream:
-        return MouthMotionStream(self._networks.audio_to_mouth, self._silence, self._block_frames)
+    def _listen(self) -> AudioStream:
+        return self._talker.audio_stream(self._silence, self._block_frames)
 
-    def _frames(self, motions: Floats) -> list[Image]:
-        self.frames += len(motions)
-        fields = predict(self._identity, self._networks, [motions], Stopwatch())
-        return [frame for block in fields for frame in self._composer.frames(block)]
+    def _generate(self, drive: Floats) -> list[Image]:
+        self.frames += len(drive)
+        blocks = generate(self._identity, self._talker, [drive], Stopwatch())
+        return [frame for block in blocks for frame in self._composer.frames(block)]

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from os import PathLike
 from pathlib import Path
-
-import numpy as np
+from typing import Any, TypeVar
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import MediaError, OutputError
+from speech2vid.inference.audio_stream import batches, drive_of, speech_of
 from speech2vid.inference.compositing import Composer
-from speech2vid.inference.identity import MAX_SIZE_PX, Identity, make_identity
-from speech2vid.inference.mouth_motion import MouthMotionStream, Silence, batches, predict_mouth_motion, speech_of
+from speech2vid.inference.identity import make_identity
+from speech2vid.inference.options import AnyPath, Options, TalkOptions
 from speech2vid.inference.prefetch import ahead
 from speech2vid.inference.result import VideoResult
-from speech2vid.inference.talkers.warp import BATCH, Fields, Floats, TalkerNetworks
+from speech2vid.inference.sharpening import Sharpener
+from speech2vid.inference.talkers.base import Generated, Identity, Talker, load_talker
 from speech2vid.media import Claim, Signer, VideoWriter, probe
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.weights import weight_set
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Image
+from speech2vid.types import Floats, Image
 
-AnyPath = str | PathLike[str]
+T = TypeVar("T")
 Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
 
-FIELDS_AHEAD, FRAMES_AHEAD = 2, 8  # batches, frames
+BATCH = 16  # frames generated at once
+GENERATED_AHEAD, FRAMES_AHEAD = 2, 8  # batches, images
 
 
 class TalkResult(VideoResult):
@@ -37,132 +41,186 @@ def talk(
     face: AnyPath | Sequence[AnyPath],
     audio: AnyPath,
     outfile: AnyPath,
+    options: TalkOptions | None = None,
     *,
-    crop: bool = False,
-    silence: Silence = "hold",
-    face_index: int | None = None,
-    crf: int = 18,
-    max_size_px: int = MAX_SIZE_PX,
-    device: str = "auto",
-    weights: AnyPath | None = None,
-    networks: TalkerNetworks | None = None,
-    label: bool = False,
+    talker: Talker | None = None,
     signer: Signer | None = None,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> TalkResult:
-    """Make the face say the audio.
+    """Animate a face photo to speak an audio recording.
+
+    ::
+
+        talk("photo.jpg", "speech.wav", "out.mp4", crop=True, weights="paper")
 
     Args:
-        face: one to five photos of one person, or one video. The first photo is the one that comes alive.
+        face: one to five photos of one person, or one video. The first photo is the one that is animated.
         audio: any file with audio; it goes into the video at its own quality.
         outfile: .mp4, .mov or .mkv; appears whole or not at all.
-        crop: the aligned face alone instead of the whole frame.
-        silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow all audio.
-        face_index: which face in each frame, counted from the left from 0; the largest by default.
-        crf: quality of the video, 0 (lossless) to 51.
-        max_size_px: longest side of the video; a larger photo is made smaller.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        weights: folder of weight files; those of the package by default.
-        networks: loaded before, instead of ``device`` and ``weights``.
-        label: a small "AI-generated" in the corner of every frame.
+        options: all options in one record.
+        talker: loaded before by :func:`speech2vid.load_talker`, instead of ``weights``, ``generator``, ``device`` and
+            ``engine``.
         signer: signs the video with Content Credentials; needs the extra ``c2pa``.
         progress: called after each frame with the number done and the number in all.
+        settings: single options by name, see :class:`speech2vid.TalkOptions`; they go before ``options``.
 
     Returns:
-        a :class:`TalkResult`. The video has round(seconds of audio × 25) frames.
+        a :class:`TalkResult`. The video has 25 frames a second, as many as begin before the middle of their 1/25 s
+        runs out of audio: seconds × 25, rounded, half up.
 
     Raises:
         Speech2VidError: MediaError, FaceError, OutputError, WeightsError, ConfigError or MissingExtraError.
     """
     start = time.perf_counter()
+    chosen = TalkOptions.of(options, settings)
     watch = Stopwatch()
     faces = face_paths(face)
     audio, outfile = Path(audio), Path(outfile)
-    _keep_inputs([*faces, audio], outfile)
+    keep_inputs([*faces, audio], outfile)
     if signer is not None:
         signer.check(outfile)
     with watch("decode"):
         expected = _frames_expected(audio)
-    if networks is None:
-        with watch("network"):
-            networks = TalkerNetworks(None if weights is None else Path(weights), device)
-    stream = MouthMotionStream(networks.audio_to_mouth, silence)
+    with watch("network"):
+        given = talker is not None
+        talker = talker or talker_for(chosen)
+        sharpener = sharpener_for(chosen)
+    networks = hashes_of(talker, sharpener)
+    notes = [] if given else use_notes(chosen, networks, "talk")
+    stream = talker.audio_stream(chosen.silence)
     with watch("front_end"):
-        identity = make_identity(faces, networks, crop=crop, face_index=face_index, max_size_px=max_size_px)
+        identity = make_identity(
+            faces, talker, crop=chosen.crop, face_index=chosen.face_index, max_size_px=chosen.max_size_px
+        )
     height, width = identity.canvas.shape[:2]
     speech = watch.timed("decode", speech_of(audio))
     with watch("encode"):
-        facts = {"command": "talk", "weights": networks.hashes}
+        facts = {"command": "talk", "weights": networks}
         finish = None if signer is None else partial(signer.sign, claim=Claim(facts))
         details = {"command": "talk", "signed": signer is not None}
         writer = VideoWriter(
-            outfile, width, height, audio_source=audio, crf=crf, details=details, label=label, finish=finish
+            outfile,
+            width,
+            height,
+            audio_source=audio,
+            crf=chosen.crf,
+            details=details,
+            label=chosen.label,
+            finish=finish,
         )
-    composer = Composer(identity)
+    composer = Composer(identity, sharpener)
     with writer:
         with watch("encode"):
             writer.prepare(identity.canvas)
-        fields = predict(identity, networks, predict_mouth_motion(speech, stream), watch)
-        with closing(compose_ahead(composer.parts, fields, watch)) as parts:
-            for done, part in enumerate(parts, 1):
+        generated = generate(identity, talker, drive_of(speech, stream), watch)
+        with closing(compose_ahead(composer.parts, generated, watch)) as parts:
+            for done, (part, corner) in enumerate(parts, 1):
                 with watch("encode"):
-                    writer.write_part(part, *composer.corner)
+                    writer.write_part(part, *corner)
                 if progress is not None:
                     progress(done, max(done, expected) if expected else None)
         with watch("encode"):
             writer.close()
     elapsed_s = time.perf_counter() - start
+    if stream.spoken_frames == 0:
+        notes.append(f"no speech was heard in {audio}: the mouth stays closed")
     return TalkResult(
         outfile,
         writer.frames,
         writer.frames / FRAME_RATE_HZ,
         writer.frames / elapsed_s,
         {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()},
-        () if stream.spoken_frames else (f"no speech was heard in {audio}: the mouth stays closed",),
+        tuple(notes),
     )
 
 
+def talker_for(options: Options, threads: int = 0) -> Talker:
+    """Load the talker that options ask for; errors as :func:`load_talker`."""
+    return load_talker(
+        options.weights, generator=options.generator, device=options.device, engine=options.engine, threads=threads
+    )
+
+
+def sharpener_for(options: Options, threads: int = 0) -> Sharpener | None:
+    """Load the sharpening network, if it is asked for."""
+    if not options.sharpen:
+        return None
+    load = graph_loader(options.device, threads, options.engine)
+    return Sharpener(weight_set(options.weights), load, options.sharpen_area)
+
+
+def use_notes(options: Options, networks: Mapping[str, str], command: str) -> list[str]:
+    """Return what the user should know of where the networks come from.
+
+    Raises:
+        WeightsError: none of the networks that run is from the weights that the user gave.
+    """
+    if not networks:
+        return []
+    weights = weight_set(options.weights)
+    weights.require_use(list(networks), command)
+    borrowed = weights.borrowed(list(networks))
+    return [f"{', '.join(borrowed)} came from the default set: {weights.name} has none"] if borrowed else []
+
+
+def hashes_of(*parts: Any) -> dict[str, str]:
+    """Return the SHA-256 of every network of talkers, redubbers and sharpeners; None stands for nothing."""
+    return {name: sha for part in parts if part is not None for name, sha in part.hashes.items()}
+
+
 def face_paths(face: AnyPath | Sequence[AnyPath]) -> list[Path]:
-    """One path or several, as a list."""
+    """Return one path or several as a list."""
     return [Path(face)] if isinstance(face, str | PathLike) else [Path(each) for each in face]
 
 
 def generate_frames(
-    identity: Identity, networks: TalkerNetworks, motions: Iterable[Floats], watch: Stopwatch | None = None
+    identity: Identity,
+    talker: Talker,
+    drives: Iterable[Floats],
+    watch: Stopwatch | None = None,
+    sharpener: Sharpener | None = None,
 ) -> Generator[Image, None, None]:
-    """Frames for mouth movements (blocks of (m, 20, 2) px relative to rest): (H, W, 3) uint8 RGB each.
+    """Yield frames (H, W, 3) uint8 RGB for blocks of driving values.
 
     The network and the composing work ahead in threads; close the generator to stop them early.
     """
     watch = watch or Stopwatch()
-    fields = predict(identity, networks, motions, watch)
-    with closing(compose_ahead(Composer(identity).frames, fields, watch)) as frames:
+    generated = generate(identity, talker, drives, watch)
+    with closing(compose_ahead(Composer(identity, sharpener).frames, generated, watch)) as frames:
         yield from frames
 
 
-def predict(
-    identity: Identity, networks: TalkerNetworks, motions: Iterable[Floats], watch: Stopwatch
-) -> Generator[Fields, None, None]:
-    """Fields for blocks of mouth movements, in batches."""
-    for block in watch.timed("front_end", batches(motions, BATCH)):
+def generate(
+    identity: Identity, talker: Talker, drives: Iterable[Floats], watch: Stopwatch
+) -> Generator[Generated, None, None]:
+    """Yield what the talker generates for blocks of driving values, in batches."""
+    for block in watch.timed("front_end", batches(drives, BATCH)):
         with watch("network"):
-            fields = networks.frames(
-                identity.features, identity.mouths, np.ascontiguousarray(identity.neutral_mouth + block)
-            )
-        yield fields
+            generated = talker.generate(identity, block)
+        yield generated
 
 
 def compose_ahead(
-    compose: Callable[[Fields], Iterator[Image]], blocks: Iterable[Fields], watch: Stopwatch
-) -> Generator[Image, None, None]:
-    """One frame for each frame of the blocks of fields; these and the frames are made ahead, in threads."""
+    compose: Callable[[Generated], Iterator[T]], blocks: Iterable[Generated], watch: Stopwatch
+) -> Generator[T, None, None]:
+    """Yield what is composed for each frame of the blocks; blocks and frames are made ahead, in threads."""
 
-    def composed(blocks: Iterable[Fields]) -> Iterator[Image]:
-        for fields in blocks:
-            yield from watch.timed("blend", compose(fields))
+    def composed(blocks: Iterable[Generated]) -> Iterator[T]:
+        for generated in blocks:
+            yield from watch.timed("blend", compose(generated))
 
-    with closing(ahead(blocks, FIELDS_AHEAD)) as fields, closing(ahead(composed(fields), FRAMES_AHEAD)) as frames:
+    with (
+        closing(ahead(blocks, GENERATED_AHEAD)) as generated,
+        closing(ahead(composed(generated), FRAMES_AHEAD)) as frames,
+    ):
         yield from frames
+
+
+def keep_inputs(inputs: Iterable[Path], outfile: Path) -> None:
+    """Raise an OutputError if the output would overwrite an input."""
+    if outfile.exists() and any(path.exists() and path.samefile(outfile) for path in inputs):
+        raise OutputError(f"{outfile} is also an input", "write to another file")
 
 
 def _frames_expected(audio: Path) -> int | None:
@@ -171,8 +229,3 @@ def _frames_expected(audio: Path) -> int | None:
     if not info.has_audio:
         raise MediaError(f"{audio} has no audio stream", "give a recording file, or a video with audio")
     return round(info.duration_s * FRAME_RATE_HZ) or None
-
-
-def _keep_inputs(inputs: Sequence[Path], outfile: Path) -> None:
-    if outfile.exists() and any(path.exists() and path.samefile(outfile) for path in inputs):
-        raise OutputError(f"{outfile} is also an input", "write to another file")

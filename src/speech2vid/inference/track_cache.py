@@ -36,16 +36,18 @@ def known_tracks(
     watch: Stopwatch | None = None,
     progress: Callable[[int], None] | None = None,
     folder: Path | None = None,
+    sync: SyncNetworks | None = None,
 ) -> VideoTracks:
     """``find_tracks`` of a video, or what it found the last time.
 
     Args:
         video, watch, progress: as there; nothing is told of a video that is known.
         folder: where it is kept; by default the user's own.
+        sync: the networks that measure how well faces fit the audio; those of the default set by default.
     """
     watch = watch or Stopwatch()
     with watch("cache"):
-        sync = SyncNetworks()
+        sync = sync or SyncNetworks()
         folder = folder or cache_folder()
         path = None if folder is None else folder / f"{_key(video, sync.sha256)}.npz"
         tracks = None if path is None else load(path)

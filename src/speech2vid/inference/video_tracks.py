@@ -21,11 +21,10 @@ from speech2vid.faces.sync import OFFSETS, similarities
 from speech2vid.faces.track import DETECT_EVERY, FaceTracker, Followed
 from speech2vid.geometry import invert, transform_points
 from speech2vid.inference.prefetch import ahead
-from speech2vid.inference.talkers.warp import Floats
 from speech2vid.media import RawVideoReader, probe, read_audio
 from speech2vid.media.video_reader import LOOK
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Image, Points
+from speech2vid.types import Floats, Image, Points
 
 TRACK_PX = 1280  # longest side of the frame in which faces are followed
 FRAMES_AHEAD = 6

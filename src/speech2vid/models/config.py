@@ -25,7 +25,7 @@ class NetworkConfig:
                 choices = get_args(annotation)
                 if not any(value == choice and type(value) is type(choice) for choice in choices):
                     raise ConfigError(
-                        f"{type(self).__name__}.{name} cannot be {value!r}", _suggest(str(value), map(str, choices))
+                        f"{type(self).__name__}.{name} cannot be {value!r}", suggest(str(value), map(str, choices))
                     )
             elif isinstance(annotation, type) and type(value) is not annotation:
                 raise ConfigError(
@@ -38,7 +38,7 @@ class NetworkConfig:
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
-                raise ConfigError(f"{cls.__name__} has no setting {key!r}", _suggest(key, known))
+                raise ConfigError(f"{cls.__name__} has no setting {key!r}", suggest(key, known))
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,7 +46,8 @@ class NetworkConfig:
         return asdict(self)
 
 
-def _suggest(given: str, choices: Iterable[str]) -> str:
+def suggest(given: str, choices: Iterable[str]) -> str:
+    """Return a hint that names the choice nearest to ``given``, or all of them."""
     choices = list(choices)
     near = difflib.get_close_matches(given, choices, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(choices)}"

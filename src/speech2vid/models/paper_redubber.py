@@ -14,9 +14,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from speech2vid.constants import CONTEXT_FACE_PX, FACE_PX, WINDOW_COEFFICIENTS, WINDOW_STEPS
+from speech2vid.constants import (
+    CANVAS_CROP_OFFSET_PX,
+    CANVAS_CROP_PX,
+    CANVAS_PX,
+    CONTEXT_FACE_PX,
+    FACE_PX,
+    WINDOW_COEFFICIENTS,
+    WINDOW_STEPS,
+)
 from speech2vid.models.audio_encoder import AudioEncoder
 from speech2vid.models.config import NetworkConfig
 from speech2vid.models.context_encoder import ContextEncoder, enlarge
@@ -27,6 +34,8 @@ from speech2vid.models.paper_talker import WIDTHS, IdentityFeatures, shared_out
 CONTEXT_CHANNELS = (48, 96, 192, 256, 512)  # at 112, 56, 28, 14, 7 px; at width 1, like all below
 RISES = (256, 128, 64, 48, 32)  # to 14, 28, 56, 112, 224 px
 IDENTITY_SKIPS = {0: ("conv2", 256), 1: ("pool1", 96)}  # rise → the identity encoder's map, and its channels
+# Where a map's cells look on the 112 px face: centre of the first one, distance to the next one, px, and cells a side
+CELLS = {"conv2": (9.0, 8.0, 12), "pool1": (5.0, 4.0, 26)}
 
 
 @dataclass(frozen=True)
@@ -130,20 +139,27 @@ class _Decoder(nn.Module):
             }
         )
         self.picture = nn.Conv2d(rises[-1], 3, 3, padding=1)
+        for number, (name, _) in IDENTITY_SKIPS.items():
+            cells = CONTEXT_FACE_PX >> len(CONTEXT_CHANNELS) << number + 1
+            self.register_buffer(f"register{number}", register_matrix(cells, *CELLS[name]), persistent=False)
         he_initialise(self)
         self.picture.weight.data.mul_(0.1)  # start near grey, where the sigmoid is steep
 
     def prepare(self, identity: IdentityMaps) -> dict[str, Tensor]:
-        """The identity's share of the convolutions that read it: its maps brought to their size."""
-        side = CONTEXT_FACE_PX >> len(CONTEXT_CHANNELS)
+        """Return the identity's share of the convolutions that read it: its maps, resampled into the context's frame.
+
+        The stills are the 112 px face, the context is the 224 px face, which shows more: without this an eye of the
+        stills would lie 14 px beside that of the context. Outside the 112 px face the maps are 0.
+        """
         return {
-            f"rise{number}": self.identity_halves[f"rise{number}"](
-                functional.interpolate(
-                    getattr(identity, name), size=(side << number + 1,) * 2, mode="bilinear", align_corners=False
-                )
-            )
+            f"rise{number}": self.identity_halves[f"rise{number}"](self._in_register(getattr(identity, name), number))
             for number, (name, _) in IDENTITY_SKIPS.items()
         }
+
+    def _in_register(self, maps: Tensor, number: int) -> Tensor:
+        """Return maps (B, C, n, n) of the 112 px face as maps (B, C, m, m) of the 224 px face: bilinear."""
+        resample: Tensor = getattr(self, f"register{number}")
+        return resample @ maps @ resample.T
 
     def forward(self, code: Tensor, context: list[Tensor], prepared: Mapping[str, Tensor]) -> Tensor:
         coarse = context[-1]
@@ -156,3 +172,24 @@ class _Decoder(nn.Module):
             maps = maps.relu()
         faces: Tensor = self.picture(maps).sigmoid()
         return faces
+
+
+def register_matrix(cells: int, first_px: float, step_px: float, count: int) -> Tensor:
+    """Return the matrix that resamples a row of cells on the 112 px face to a row of cells on the 224 px face.
+
+    Linear between the cells' centres; 0 where a cell of the result looks beyond the 112 px face.
+
+    Args:
+        cells: of the result, which share the 224 px evenly.
+        first_px, step_px, count: centre of the first given cell, distance to the next one, and their number.
+
+    Returns:
+        (cells, count) float32; rows sum to 1, or to 0.
+    """
+    context_px = (torch.arange(cells) + 0.5) * CONTEXT_FACE_PX / cells - 0.5
+    canvas_px = (context_px + 0.5) * CANVAS_PX / CONTEXT_FACE_PX - 0.5
+    face_px = (canvas_px + 0.5 - CANVAS_CROP_OFFSET_PX) * FACE_PX / CANVAS_CROP_PX - 0.5
+    where = ((face_px - first_px) / step_px).clamp(0, count - 1)
+    weights = (1 - (where[:, None] - torch.arange(count)).abs()).clamp(min=0)
+    inside = (face_px >= -0.5) & (face_px <= FACE_PX - 0.5)
+    return weights * inside[:, None]

@@ -54,7 +54,7 @@ class OnnxNetwork:
         self, graph: Path, weights: Path, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)
     ) -> None:
         if not graph.is_file():
-            raise WeightsError(f"{graph} does not exist", "check the path, or install the package again")
+            raise WeightsError(f"{graph} does not exist", "check the path, or write the graphs with speech2vid export")
         self._graph = graph
         self.header, _ = read_weights(weights)
         onnxruntime = onnx_runtime()

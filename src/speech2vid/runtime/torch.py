@@ -1,6 +1,6 @@
 """PyTorch networks to weight files and back, and behind the call that ONNX Runtime networks have.
 
-``talk --engine torch`` runs the graphs of a weight file through :func:`torch_loader`.
+``--engine torch`` runs the graphs of weight files through :func:`torch_loader`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speech2vid.errors import ConfigError, WeightsError
-from speech2vid.models.audio_to_mouth import AudioToMouth
+from speech2vid.errors import WeightsError
 from speech2vid.models.network import Network
-from speech2vid.models.warp_talker import WarpTalker
+from speech2vid.runtime.devices import choose_device
+from speech2vid.runtime.registry import ARCHITECTURES
 from speech2vid.runtime.weights import Tensors, WeightsHeader, read_header, read_weights, write_weights
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
@@ -119,9 +119,6 @@ class TorchNetwork:
         return {name: tensor.cpu().numpy() for name, tensor in self.graph.run(tensors).items()}
 
 
-NETWORKS: dict[str, type[Network]] = {each.architecture: each for each in (WarpTalker, AudioToMouth)}
-
-
 def torch_loader(device: str = "auto") -> Callable[[Path, str], TorchNetwork]:
     """A function from weight file and name of a graph to that graph on a torch device.
 
@@ -131,27 +128,19 @@ def torch_loader(device: str = "auto") -> Callable[[Path, str], TorchNetwork]:
     Raises:
         ConfigError: no such device here.
     """
-    place = _device(device)
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    place = choose_device(device, there, instead="install another build of PyTorch")
     loaded: dict[Path, Network] = {}
 
     def load_graph(weights: Path, graph: str) -> TorchNetwork:
         header = read_header(weights)
-        if header.architecture not in NETWORKS:
-            raise WeightsError(f"{weights} holds a {header.architecture}", f"give one of {', '.join(NETWORKS)}")
+        if header.architecture not in ARCHITECTURES:
+            raise WeightsError(
+                f"{weights} holds a {header.architecture}, which is no network of this package",
+                f"give one of {', '.join(ARCHITECTURES)}",
+            )
         if weights not in loaded:
-            loaded[weights], _ = load(weights, NETWORKS[header.architecture])
+            loaded[weights], _ = load(weights, ARCHITECTURES[header.architecture].network_class())
         return TorchNetwork(loaded[weights], graph, place, header)
 
     return load_graph
-
-
-def _device(name: str) -> str:
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return next(kind for kind, found in there.items() if found)
-    kind = name.split(":")[0]
-    if kind not in there:
-        raise ConfigError(f"there is no device {name!r}", f"choose from: auto, {', '.join(there)}")
-    if not there[kind]:
-        raise ConfigError(f"device {name} is not available here", "use --device cpu, or another build of PyTorch")
-    return name

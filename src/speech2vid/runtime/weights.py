@@ -1,7 +1,8 @@
-"""The weight file: one safetensors file a network, which both engines read. Never pickle.
+"""Weight files, one safetensors file a network, and the sets that they come in. Never pickle.
 
-A standard safetensors file whose metadata says what the tensors are: format version, architecture, config, training
-data, metrics, licence, and a SHA-256 over the tensors. Matrices may be stored as float16; computing is float32.
+A weight file is a standard safetensors file whose metadata says what the tensors are: format version, architecture,
+config, training data, metrics, licence, and a SHA-256 over the tensors. Matrices may be stored as float16; computing is
+float32. A :class:`WeightSet` is a folder of such files: one that is shipped, or the ``weights`` of a training.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +37,9 @@ ARCHITECTURES = {
 }
 SETTINGS = {"sound_width": "audio_width"}
 AGAIN = "install the package again, or fetch the file again"
+DEFAULT, PAPER = "default", "paper"  # the shipped sets
+SHIPPED_SETS = {DEFAULT: ".", PAPER: "paper"}  # name → folder within the package's folder of weights
+SUFFIX = ".safetensors"
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -212,3 +219,136 @@ def _parse_header(path: Path, blob: bytes) -> WeightsHeader:
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path} has no speech2vid header", "give a weight file made by this package") from error
+
+
+@dataclass(frozen=True)
+class WeightSet:
+    """The networks of a folder of weight files, or of one file; what it lacks comes from the default set.
+
+    Attributes:
+        name: of a shipped set, or the path that was given.
+        source: the folder, or the weight file.
+    """
+
+    name: str
+    source: Path
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the default set."""
+        return self.name == DEFAULT
+
+    @cached_property
+    def own(self) -> dict[str, Path]:
+        """Return the set's own weight files by architecture.
+
+        A file that bears the name of an architecture is taken for one of it, whatever it holds: if it is damaged, the
+        user hears of it when it is loaded. Of other files the header decides.
+        """
+        if self.source.is_file():
+            return {read_header(self.source).architecture: self.source}
+        found: dict[str, Path] = {}
+        for path in sorted(self.source.glob(f"*{SUFFIX}")):
+            try:
+                architecture = read_header(path).architecture
+            except WeightsError:
+                architecture = path.stem
+            if architecture not in found or path.stem == architecture:
+                found[architecture] = path
+        return found
+
+    def find(self, architecture: str) -> Path | None:
+        """Return the weight file of a network: the set's own, else that of the default set, else None."""
+        path = self.own.get(architecture) or self._by_stem(architecture)
+        if path is None and not self.is_default:
+            return weight_set().find(architecture)
+        return path
+
+    def path(self, architecture: str) -> Path:
+        """Return the weight file of a network as :meth:`find`.
+
+        Raises:
+            WeightsError: neither this set nor the default one holds the network.
+        """
+        path = self.find(architecture)
+        if path is not None:
+            return path
+        if self.is_default:
+            raise WeightsError(f"{self.source / (architecture + SUFFIX)} does not exist", AGAIN)
+        raise WeightsError(
+            f"{self.name} holds no {architecture}, nor does the default set",
+            f"give a folder with {architecture}{SUFFIX}, such as the weights of a training of it",
+        )
+
+    def origin(self, architecture: str) -> str:
+        """Return the name of the set that a network comes from."""
+        path = self.find(architecture)
+        return self.name if path is not None and path.parent == self._folder else DEFAULT
+
+    def borrowed(self, architectures: Collection[str]) -> list[str]:
+        """Return which of these networks come from the default set although other weights are in use."""
+        return [] if self.is_default else [each for each in architectures if self.origin(each) != self.name]
+
+    def require_use(self, architectures: Collection[str], command: str) -> None:
+        """Raise a WeightsError unless at least one of the networks that run is the set's own."""
+        if self.is_default or any(self.origin(each) == self.name for each in architectures):
+            return
+        holds = ", ".join(self.own) or "no weight file"
+        raise WeightsError(
+            f"{self.name} holds {holds}: nothing that {command} runs",
+            "give the folder weights/ of a training of a talker, or leave out --weights",
+        )
+
+    def fingerprint(self) -> str:
+        """Return the beginnings of the checksums of the set's own files, in the order of their names."""
+        paths = [self.source] if self.source.is_file() else sorted(self.source.glob(f"*{SUFFIX}"))
+        return " ".join(read_header(path).sha256[:16] for path in paths)
+
+    @property
+    def _folder(self) -> Path:
+        return self.source.parent if self.source.is_file() else self.source
+
+    def _by_stem(self, architecture: str) -> Path | None:
+        """Return a file that bears the name of an architecture but holds another network."""
+        path = self.source / f"{architecture}{SUFFIX}"
+        return path if path.is_file() else None
+
+
+def weight_set(weights: str | PathLike[str] | WeightSet | None = None) -> WeightSet:
+    """Return the set that ``--weights`` names.
+
+    Args:
+        weights: the name of a shipped set (``default``, ``paper``), a folder of weight files, or one file; None for the
+            default set. ``./paper`` is a folder of that name.
+
+    Raises:
+        WeightsError: the set is not part of this installation, or the path does not exist.
+    """
+    if isinstance(weights, WeightSet):
+        return weights
+    name = DEFAULT if weights is None else str(weights)
+    if name in SHIPPED_SETS:
+        folder = shipped_weights(name)
+        if name != DEFAULT and not any(folder.glob(f"*{SUFFIX}")):
+            raise WeightsError(
+                f"the weight set {name!r} is not part of this installation",
+                "train these networks (docs/training.md) and give the folder, or leave out --weights",
+            )
+        return WeightSet(name, folder)
+    path = Path(name)
+    if not path.exists():
+        raise WeightsError(
+            f"{name} does not exist", f"give {' or '.join(SHIPPED_SETS)}, a folder of weight files, or a file"
+        )
+    return WeightSet(name, path)
+
+
+def shipped_weights(name: str = DEFAULT) -> Path:
+    """Return the folder of a shipped set; it need not exist."""
+    return Path(str(resources.files("speech2vid") / "weights")) / SHIPPED_SETS[name]
+
+
+def installed_sets() -> list[WeightSet]:
+    """Return the shipped sets that are part of this installation, the default one first."""
+    folders = {name: shipped_weights(name) for name in SHIPPED_SETS}
+    return [WeightSet(name, folder) for name, folder in folders.items() if any(folder.glob(f"*{SUFFIX}"))]

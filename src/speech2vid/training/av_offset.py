@@ -1,8 +1,8 @@
-"""How late each speaker's recordings show the mouth: a camera's, a broadcaster's or a preparation's lag, in frames.
+"""Audio-video offset of each speaker's recordings, in frames: the lag of a camera, a broadcaster or a preparation.
 
-A network that has heard many speakers moves the mouth as they do on average; where a speaker's filmed mouth follows
-that movement best a little later or earlier, that is the lag of the recordings. Below a frame it cannot be seen, but a
-network that learns from speakers with different lags learns a blurred movement.
+A network trained on many speakers moves the mouth as they do on average. Where a speaker's filmed mouth follows that
+movement best a little later or earlier, the difference is the offset of the recordings. Below a frame it is invisible,
+but a network trained on speakers with different offsets learns a blurred movement.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from speech2vid.training.dataset import TrackSet, TrainingTrack
 
 STEP_FRAMES = 0.25
 LAGS = np.arange(-3, 3 + STEP_FRAMES, STEP_FRAMES)
-OUTSIDE = 3  # frames at either end of a track that have no counterpart at every lag
-LEAST_FRAMES = 16  # of a track that tells anything
+OUTSIDE = 3  # frames at either end of a track without a counterpart at every lag
+LEAST_FRAMES = 16  # of a track that is measured
 
 Openings = NDArray[np.floating]
 
 
 def speaker_av_offsets(expected: Callable[[TrainingTrack], Openings], tracks: TrackSet) -> dict[str, float]:
-    """Measure lags by the lip openings that the audio makes one expect.
+    """Measure offsets by the lip openings that a network predicts from the audio.
 
     Args:
-        expected: gives the lip opening (T,) of a track, from its audio.
+        expected: returns the predicted lip opening (T,) of a track.
 
     Returns:
         speaker → frames by which the filmed mouth is later than the speakers' average; 0 where all tracks are shorter
@@ -38,20 +38,20 @@ def speaker_av_offsets(expected: Callable[[TrainingTrack], Openings], tracks: Tr
         for speaker, own in tracks.by_speaker.items()
         if (long := [track for track in own if len(track) >= LEAST_FRAMES])
     }
-    ema = float(np.mean(list(found.values()))) if found else 0.0
-    return {speaker: found.get(speaker, ema) - ema for speaker in tracks.by_speaker}
+    average = float(np.mean(list(found.values()))) if found else 0.0
+    return {speaker: found.get(speaker, average) - average for speaker in tracks.by_speaker}
 
 
 def _curve(expected: Openings, filmed: Openings) -> NDArray[np.float64]:
-    """Correlation at each of ``LAGS``."""
+    """Return the correlation at each of ``LAGS``."""
     inside, times = slice(OUTSIDE, -OUTSIDE), np.arange(len(filmed))
     return np.array([correlation(expected[inside], np.interp(times + lag, times, filmed)[inside]) for lag in LAGS])
 
 
 def _peak(curve: NDArray[np.float64]) -> float:
-    """The lag of the highest correlation, told between steps by a parabola."""
+    """Return the lag of the highest correlation, interpolated between steps by a parabola."""
     top = int(np.clip(curve.argmax(), 1, len(curve) - 2))
     before, at, after = curve[top - 1 : top + 2]
     bend = before - 2 * at + after
-    inner_mouth_mask = 0.5 * (before - after) / bend if bend < 0 else 0.0
-    return float(LAGS[top] + STEP_FRAMES * np.clip(inner_mouth_mask, -0.5, 0.5))
+    part = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return float(LAGS[top] + STEP_FRAMES * np.clip(part, -0.5, 0.5))

@@ -1,6 +1,6 @@
-"""A checkpoint: everything a task needs to carry on as if it had not been stopped. One safetensors file, no pickle.
+"""A checkpoint: everything a task needs to continue as if it had not been stopped. One safetensors file, no pickle.
 
-Nothing random has a state of its own: all that is drawn follows from the seed and the number of the step.
+Random generators have no state to save: everything drawn follows from the seed and the number of the step.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from speech2vid.errors import ConfigError, OutputError, WeightsError
 from speech2vid.runtime.weights import WeightsHeader, read_weights, write_weights
-from speech2vid.training.task_config import TaskConfig
+from speech2vid.training.task import TaskConfig
 
-FIXED = ("network", "width", "optimiser")  # what a checkpoint fits; the rest may change when a training is resumed
+FIXED = ("network", "width", "optimiser")  # settings that a checkpoint depends on; others may change on resuming
 
 
 @dataclass
@@ -27,8 +28,8 @@ class Progress:
 
     Attributes:
         step: updates done.
-        best: value of the measure to choose by, at the best validation so far; lower is better.
-        stale: validations since.
+        best: cost at the best validation so far; lower is better.
+        stale: validations since then.
         metrics: of the best validation.
     """
 
@@ -39,26 +40,33 @@ class Progress:
 
 
 class State:
-    """Networks, optimiser and progress of a task.
+    """Networks, their EMA, optimiser and progress of a task.
 
     Args:
-        networks: name in the checkpoint → ``network``, its EMA ``mean``, and ``discriminator`` if any.
-        optimiser: of their parameters.
+        networks: ``network``, and ``discriminator`` if any.
+        mean: EMA of ``network``; ``mean`` in the checkpoint.
+        optimiser: of the networks' parameters.
     """
 
     def __init__(
-        self, task: str, config: TaskConfig, networks: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer
+        self,
+        task: str,
+        config: TaskConfig,
+        networks: Mapping[str, nn.Module],
+        mean: AveragedModel,
+        optimiser: torch.optim.Optimizer,
     ) -> None:
         self.task, self.config = task, config
-        self.networks, self.optimiser = networks, optimiser
+        self.networks = {**networks, "mean": mean.module}
+        self.mean, self.optimiser = mean, optimiser
         self.progress = Progress()
 
     def save(self, path: Path) -> None:
         """Write the checkpoint whole or not at all.
 
         Raises:
-            OutputError: no space, no permission. What was there stays.
-            WeightsError: something in it is not a finite number.
+            OutputError: no space, no permission. An older checkpoint stays.
+            WeightsError: a tensor is not finite.
         """
         tensors: dict[str, Tensor] = {}
         for network, module in self.networks.items():
@@ -73,7 +81,7 @@ class State:
         write(path, header, tensors)
 
     def load(self, path: Path) -> list[str]:
-        """Carry on from a checkpoint; returns the settings that have changed since, one line each.
+        """Continue from a checkpoint; return the settings that have changed since, one line each.
 
         Raises:
             WeightsError: it is damaged, or of another task or network.
@@ -96,6 +104,7 @@ class State:
             self.optimiser.state[owner][key] = tensor.clone() if on_cpu else tensor.to(owner.device, copy=True)
         progress = header.config["progress"]
         self.progress = Progress(**{**progress, "best": float(progress["best"])})
+        self.mean.n_averaged.fill_(self.progress.step)
         return changes
 
     def _parameters(self) -> dict[str, nn.Parameter]:
@@ -108,13 +117,13 @@ class State:
 
 
 def write(path: Path, header: WeightsHeader, tensors: dict[str, Tensor]) -> None:
-    """As ``write_weights``, with tensors of any device. OutputError where there is no space or permission."""
+    """Write tensors of any device as a weight file. OutputError where there is no space or permission."""
     try:
         write_weights(path, header, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror}",
-            "free some space or choose another --out; the last checkpoint is whole: carry on with --resume",
+            "free some space or choose another --out; the last checkpoint is whole: continue with --resume",
         ) from error
 
 

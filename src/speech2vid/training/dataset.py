@@ -1,4 +1,4 @@
-"""The face tracks of a split, so that any few frames of any of them are at hand at once: from memory, or the store."""
+"""Face tracks of a split, with random access to their frames, from memory or from the store."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ MOST_OF_MEMORY = 0.8
 
 
 class TrainingTrack:
-    """A track of the store and what is computed from it once.
+    """A track of the store, with values that are computed from it once.
 
     Attributes:
         key, speaker: of its record.
-        frames: (T, 112, 112, 3) uint8 RGB, or what reads such faces from the store.
+        frames: (T, 112, 112, 3) uint8 RGB, or an object that reads such faces from the store.
         landmarks: (T, 68, 2) float32, px of the aligned face.
         lead_frames: how many frames' worth of audio there is before the first frame.
     """
@@ -63,7 +63,7 @@ class TrainingTrack:
 
 
 class TrackSet:
-    """The tracks of a split, in the order of their keys.
+    """Tracks of a split, in the order of their keys.
 
     Attributes:
         by_speaker: speaker → tracks.
@@ -85,14 +85,14 @@ class TrackSet:
         return self.frames / FRAME_RATE_HZ / 3600
 
     def sampler(self, mix: StillMix) -> ExampleSampler:
-        """What draws examples; their numbers are places in this set."""
+        """Return a sampler of examples; their track numbers are indices of this set."""
         return ExampleSampler([track.opening for track in self.tracks], [track.speaker for track in self.tracks], mix)
 
 
 def load_splits(
     folder: Path, train: str = TRAIN, val: str = VAL, *, stream: bool | None = None
 ) -> tuple[TrackSet, TrackSet]:
-    """What to learn from, and whom to judge by.
+    """Load the tracks to train on, and those to validate on.
 
     Args:
         stream: read faces from the store when they are needed, instead of holding them in memory. None: where they do

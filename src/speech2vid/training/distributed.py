@@ -1,23 +1,32 @@
-"""One process or many, CPU or CUDA: what torchrun started, if it did.
+"""One process or many, on CPU or CUDA: the processes that torchrun started.
 
-Every process draws its share of the same global batch, and gradients and batch-norm statistics are averaged over all of
-them: N processes give the losses of one, up to the order in which floats are added.
+Every process draws its share of the same global batch. ``DistributedDataParallel`` averages the gradients, batch norm
+takes its statistics over all processes: N processes give the losses of one, up to the order in which floats are added.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
-from speech2vid.errors import ConfigError
+from speech2vid.errors import ConfigError, TrainingError
+from speech2vid.runtime.devices import choose_device
+
+# Buffers are the same in all processes already. The keyword's name in PyTorch 2.13, and before.
+_SYNC_BUFFERS = ("forward_sync_buffers", "broadcast_buffers")
+_NO_BUFFERS: dict[str, Any] = {
+    next(name for name in _SYNC_BUFFERS if name in inspect.signature(DistributedDataParallel).parameters): False
+}
 
 
 @dataclass(frozen=True)
@@ -25,9 +34,9 @@ class Distributed:
     """This process among its peers.
 
     Attributes:
-        rank: its number; 0 writes what is written.
-        count: how many there are.
-        device: what it computes on.
+        rank: its number; process 0 writes all files.
+        count: number of processes.
+        device: the device it computes on.
     """
 
     rank: int
@@ -39,83 +48,115 @@ class Distributed:
         return self.rank == 0
 
     def share(self, batch: int) -> slice:
-        """The items of a batch that are this process's. ConfigError if the batch cannot be shared evenly."""
+        """Return this process's items of a batch. ConfigError if the batch cannot be divided evenly."""
         if batch % self.count:
             raise ConfigError(
-                f"a batch of {batch} cannot be shared among {self.count} processes",
+                f"a batch of {batch} cannot be divided among {self.count} processes",
                 "make it a multiple of their number",
             )
         each = batch // self.count
         return slice(self.rank * each, (self.rank + 1) * each)
 
-    def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor by its mean over the processes."""
-        if self.count == 1:
-            return
-        tensors = list(tensors)
-        flat = torch.cat([each.reshape(-1) for each in tensors])
-        dist.all_reduce(flat)
-        means = torch.split(flat / self.count, [each.numel() for each in tensors])
-        for each, mean in zip(tensors, means, strict=True):
-            each.copy_(mean.view_as(each))
+    def average(self, values: Tensor) -> None:
+        """Replace ``values`` by their mean over the processes."""
+        if self.count > 1:
+            dist.all_reduce(values)
+            values /= self.count
 
-    def same(self, value: float) -> float:
-        """The first process's value, in all of them."""
+    def broadcast(self, value: float) -> float:
+        """Return the first process's value in every process."""
         if self.count == 1:
             return value
         shared = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.broadcast(shared, 0)
         return float(shared)
 
-    def joined(self, network: nn.Module) -> None:
-        """Let batch norm take its statistics over all processes, and start all of them from the first one's weights."""
+    def barrier(self) -> None:
+        """Wait for the first process: files that it wrote before can be read after."""
+        self.broadcast(0.0)
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """Return ``module`` with gradients and batch-norm statistics averaged over the processes.
+
+        All processes start from the first one's weights. Unused parameters are looked for in every step, which also
+        keeps the order of the gradients in the all-reduce the same in all steps: a resumed run repeats an unbroken one.
+        """
         if self.count == 1:
-            return
-        for module in network.modules():
-            if isinstance(module, _BatchNorm):
-                module.__class__ = _SHARED[type(module)]
-        for tensor in (*network.parameters(), *network.buffers()):
-            dist.broadcast(tensor.detach(), 0)
+            return module
+        for each in module.modules():
+            if isinstance(each, _BatchNorm):
+                each.__class__ = _SYNCHRONISED[type(each)]
+        return DistributedDataParallel(module, find_unused_parameters=True, **_NO_BUFFERS)
 
 
 @contextlib.contextmanager
 def start_distributed(device: str = "auto") -> Iterator[Distributed]:
-    """Join the processes that torchrun started, or be alone.
+    """Join the processes that torchrun started; without torchrun, there is one.
 
     Args:
-        device: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
+        device: ``auto`` (CUDA where available), ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigError: no such device.
+        TrainingError: another process ended, so that this one cannot go on.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"there is no device {device!r}", "choose from: auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda is not available here", "use --device cpu, or a torch with CUDA")
-    on_cuda = device != "cpu" and torch.cuda.is_available()
+    there = {"cuda": torch.cuda.is_available(), "cpu": True}
+    on_cuda = choose_device(device, there, instead="install a PyTorch with CUDA") != "cpu"
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_cuda else torch.device("cpu")
     if on_cuda:
         torch.cuda.set_device(local)
     else:
-        torch.set_flush_denormal(True)  # running means decay into denormals, which cost a factor of two
+        torch.set_flush_denormal(True)  # the EMA decays into denormals, which halve the speed
     if count > 1:
         dist.init_process_group("nccl" if on_cuda else "gloo")
     try:
         yield Distributed(rank, count, local)
+    except RuntimeError as error:
+        if count > 1 and _connection_lost(error):
+            raise TrainingError(
+                f"process {rank} lost the connection to another process", "that process's own message says why it ended"
+            ) from error
+        raise
     finally:
         if count > 1:
             dist.destroy_process_group()
 
 
-class _Shared(_BatchNorm):
-    """Batch norm over the batches of all processes, which are of equal size."""
+def _connection_lost(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in str(error)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum of a tensor over the processes, with gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+class _Synchronised(_BatchNorm):
+    """Batch norm over the batches of all processes, which are of equal size. ``torch.nn.SyncBatchNorm`` needs CUDA."""
 
     def forward(self, maps: Tensor) -> Tensor:
         if not self.training:
             return super().forward(maps)
         axes = [axis for axis in range(maps.dim()) if axis != 1]
-        sums = torch.stack([maps.float().sum(axes), maps.float().square().sum(axes)])
+        local = torch.stack([maps.float().mean(axes), maps.float().var(axes, unbiased=False)])
+        place = torch.zeros(dist.get_world_size(), 1, 1, device=maps.device)
+        place[dist.get_rank()] = 1.0
+        means, variances = _Sum.apply(place * local).unbind(1)  # type: ignore[no-untyped-call]
+        mean = means.mean(0)
+        variance = (variances + (means - mean).square()).mean(0)  # E[x²] − E[x]² would lose digits
         count = maps.numel() // maps.shape[1] * dist.get_world_size()
-        mean, square = (all_reduce(sums) / count).unbind()  # type: ignore[no-untyped-call]
-        variance = square - mean.square()
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -130,12 +171,15 @@ class _Shared(_BatchNorm):
         return normal
 
 
-class _Shared1d(_Shared, nn.BatchNorm1d):
+class _Synchronised1d(_Synchronised, nn.BatchNorm1d):
     pass
 
 
-class _Shared2d(_Shared, nn.BatchNorm2d):
+class _Synchronised2d(_Synchronised, nn.BatchNorm2d):
     pass
 
 
-_SHARED: dict[type[nn.Module], type[_Shared]] = {nn.BatchNorm1d: _Shared1d, nn.BatchNorm2d: _Shared2d}
+_SYNCHRONISED: dict[type[nn.Module], type[_Synchronised]] = {
+    nn.BatchNorm1d: _Synchronised1d,
+    nn.BatchNorm2d: _Synchronised2d,
+}

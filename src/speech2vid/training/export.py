@@ -1,4 +1,4 @@
-"""Trained networks → the files that ``talk`` runs: weights at half the size, and graphs that point into them."""
+"""Export of trained networks: weight files of half precision, and ONNX graphs that point into them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -18,51 +17,22 @@ from torch import Tensor, nn
 from speech2vid.errors import OutputError, WeightsError
 from speech2vid.files import atomic_write
 from speech2vid.models.audio_to_mouth import AudioToMouth
-from speech2vid.models.identity_trunk import IdentityTrunk
 from speech2vid.models.network import Graph, Network
-from speech2vid.models.paper_redubber import PaperRedubber
-from speech2vid.models.paper_talker import PaperTalker
-from speech2vid.models.sharpener import Sharpener
-from speech2vid.models.sync import SyncNetwork
-from speech2vid.models.warp_redubber import WarpRedubber
-from speech2vid.models.warp_talker import WarpTalker
+from speech2vid.runtime.engine import graph_path
 from speech2vid.runtime.onnx import onnx_runtime
+from speech2vid.runtime.registry import ARCHITECTURES
 from speech2vid.runtime.torch import load, save
-from speech2vid.runtime.weights import Span, WeightsHeader, read_header, tensor_spans
+from speech2vid.runtime.weights import Span, WeightsHeader, read_header, tensor_spans, weight_set
 
-NETWORKS: dict[str, type[Network]] = {
-    each.architecture: each
-    for each in (
-        WarpTalker,
-        AudioToMouth,
-        PaperTalker,
-        Sharpener,
-        SyncNetwork,
-        IdentityTrunk,
-        WarpRedubber,
-        PaperRedubber,
-    )
-}
-# tasks whose weights are exported, each to a weight file of its name
-EXPORTED = (
-    "warp_talker",
-    "audio_to_mouth",
-    "identity",
-    "paper_talker",
-    "sharpener",
-    "sync",
-    "warp_redubber",
-    "paper_redubber",
-)
-OPENING_RATIO, LEAST_RATIO = 1.0, 0.3  # lip opening's movement, made / true: what it is calibrated to, from what on
+OPENING_RATIO, LEAST_RATIO = 1.0, 0.3  # lip motion, generated / target: calibrated to this; the least measured ratio
 LICENCE = "that of the data it was trained on"
 
 
 def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICENCE) -> list[Path]:
-    """Write what a training ends in.
+    """Write the weight files and graphs of a training.
 
     Args:
-        best: task → file of its best weights; tasks that nothing is shipped of are left out.
+        best: task → file of its best weights.
         out: folder for the weight files and graphs.
         data, licence: for the headers.
 
@@ -75,10 +45,10 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
     files: list[Path] = []
     with _writing(out):
         for task, source in best.items():
-            if task not in EXPORTED:
+            if task not in ARCHITECTURES or not ARCHITECTURES[task].exported:
                 continue
             network, header = load(source, _class_of(source))
-            if isinstance(network, AudioToMouth):  # what is predicted from audio moves less than the truth
+            if isinstance(network, AudioToMouth):  # a regression moves less than its targets
                 network.basis.mul_(OPENING_RATIO / max(LEAST_RATIO, header.metrics["opening_ratio"]))
             target = out / f"{task}.safetensors"
             save(network, target, data=data, metrics=header.metrics, licence=licence, half=True)
@@ -86,12 +56,12 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
     return files
 
 
-def export(out: Path, weights: Path | None = None) -> list[Path]:
+def export(out: Path, weights: str | Path | None = None) -> list[Path]:
     """Copy weight files and make their graphs next to them.
 
     Args:
         out: folder.
-        weights: a weight file, or a folder of them; the package's own by default.
+        weights: a shipped set, a folder of weight files, or a weight file; None for the default set.
 
     Returns:
         the files in ``out``.
@@ -100,10 +70,12 @@ def export(out: Path, weights: Path | None = None) -> list[Path]:
         WeightsError: there are none, or one is damaged or of an unknown network.
         OutputError: they cannot be written.
     """
-    weights = weights or Path(str(resources.files("speech2vid") / "weights"))
-    sources = [weights] if weights.is_file() else sorted(weights.glob("*.safetensors"))
+    found = weight_set(weights)
+    sources = [found.source] if found.source.is_file() else sorted(found.source.glob("*.safetensors"))
     if not sources:
-        raise WeightsError(f"there is no weight file in {weights}", "give a .safetensors file, or a folder with some")
+        raise WeightsError(
+            f"there is no weight file in {found.name}", "give a .safetensors file, or a folder with some"
+        )
     kinds = [_class_of(source) for source in sources]
     files: list[Path] = []
     with _writing(out):
@@ -118,12 +90,13 @@ def export(out: Path, weights: Path | None = None) -> list[Path]:
 
 def _class_of(path: Path) -> type[Network]:
     architecture = read_header(path).architecture
-    if architecture not in NETWORKS:
-        known = ", ".join(sorted(NETWORKS))
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(sorted(ARCHITECTURES))
         raise WeightsError(
             f"{path} holds a {architecture}, which has no graphs", f"give the weights of one of: {known}"
         )
-    return NETWORKS[architecture]
+    network: type[Network] = ARCHITECTURES[architecture].network_class()
+    return network
 
 
 @contextlib.contextmanager
@@ -155,7 +128,7 @@ def export_graphs(weights: Path, network_class: type[Network]) -> tuple[Path, ..
     network, header = load(weights, network_class)
     models = {}
     for graph in network.graphs():
-        path = weights.with_name(f"{weights.stem}.{graph.name}.onnx")
+        path = graph_path(weights, graph.name)
         models[path] = _trace(network, graph, weights, header)
         _check(models[path], network, graph, weights)
     for path, model in models.items():

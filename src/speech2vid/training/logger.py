@@ -1,4 +1,4 @@
-"""What a training writes down: every step's losses as text, scalars and images for TensorBoard, a log in words."""
+"""Records of a training: losses of every step as text, scalars and images for TensorBoard, a log in words."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FRAME_MS = exact_div(1000, FRAME_RATE_HZ)
 
 
 class TrainingLogger:
-    """The records of one task, in its folder.
+    """Records of one task, in its folder.
 
     Args:
-        folder: of the task; made if missing.
+        folder: of the task; created if missing.
         terms: names of the loss terms.
-        step: updates done; what was written down of later ones is dropped.
+        step: updates done; rows of later ones are dropped.
     """
 
     def __init__(self, folder: Path, terms: Sequence[str], step: int) -> None:
@@ -43,7 +43,7 @@ class TrainingLogger:
         self._board = SummaryWriter(str(folder), purge_step=step, flush_secs=30)
 
     def losses(self, step: int, loss: float, terms: Mapping[str, float]) -> None:
-        """One row: nine digits, which is all that a float32 holds."""
+        """Write one row; nine digits are all that a float32 holds."""
         row = [str(step), f"{loss:.9g}", *(f"{terms[name]:.9g}" for name in self._terms)]
         with _writing(self._folder):
             self._losses.write("\t".join(row) + "\n")
@@ -52,20 +52,22 @@ class TrainingLogger:
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
 
-    def validation(self, step: int, judged: Validation) -> None:
-        """Measures, each speaker's too, the sheet of images and the short video."""
-        self.scalars(step, "val", judged.metrics)
-        self.say(f"step {step}: val " + _listed(judged.metrics))
-        for speaker, measures in judged.by_speaker.items():
-            self.say(f"    {speaker}: " + _listed(measures))
-        if judged.sheet is not None:
-            self._board.add_image("val", judged.sheet, step, dataformats="HWC")
-            _, png = cv2.imencode(".png", judged.sheet[..., ::-1])
+    def validation(self, step: int, measured: Validation) -> None:
+        """Write the metrics, those of each speaker too, the contact sheet and the short video."""
+        self.scalars(step, "val", measured.metrics)
+        self.say(f"step {step}: val " + _listed(measured.metrics))
+        for speaker, metrics in measured.by_speaker.items():
+            self.say(f"    {speaker}: " + _listed(metrics))
+        if measured.sheet is not None:
+            self._board.add_image("val", measured.sheet, step, dataformats="HWC")
+            _, png = cv2.imencode(".png", measured.sheet[..., ::-1])
             with _writing(self._folder):
                 atomic_write(self._folder / IMAGES / f"step-{step:07d}.png", png.tobytes())
-        if judged.video is not None:
-            gif = _animated(judged.video)
-            shown = Summary.Image(encoded_image_string=gif, height=judged.video.shape[1], width=judged.video.shape[2])
+        if measured.video is not None:
+            gif = _animated(measured.video)
+            shown = Summary.Image(
+                encoded_image_string=gif, height=measured.video.shape[1], width=measured.video.shape[2]
+            )
             summary = Summary(value=[Summary.Value(tag="val_video", image=shown)])
             # SummaryWriter.add_video does the same, but needs one more package.
             self._board._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
@@ -73,7 +75,7 @@ class TrainingLogger:
                 atomic_write(self._folder / IMAGES / f"step-{step:07d}.gif", gif)
 
     def say(self, line: str) -> None:
-        """A line in the log, with the time, on disk at once."""
+        """Write a line with the time to the log, on disk at once."""
         with _writing(self._folder):
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
             self._log.flush()
@@ -87,7 +89,7 @@ class TrainingLogger:
 
 
 def _animated(video: Frames) -> bytes:
-    """(T, H, W, 3) uint8 RGB at 25 Hz → an animated GIF that repeats for ever."""
+    """Return (T, H, W, 3) uint8 RGB at 25 Hz as an animated GIF that repeats for ever."""
     first, *rest = [PillowImage.fromarray(frame) for frame in video]
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=rest, duration=FRAME_MS, loop=0)
@@ -101,7 +103,7 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written: {error.strerror}",
-            "free some space or choose another --out; --resume carries on",
+            "free some space or choose another --out; --resume continues",
         ) from error
 
 

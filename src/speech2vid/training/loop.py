@@ -1,33 +1,36 @@
-"""The loop: every task, on one process or many, is trained here."""
+"""The training loop: every task, on one process or many, is trained here."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
 
-from speech2vid.errors import TrainingError
+from speech2vid.errors import ConfigError, TrainingError, TrainingStopped
 from speech2vid.losses import total
-from speech2vid.runtime.torch import fill
 from speech2vid.training.checkpoint import Progress, State, write
 from speech2vid.training.dataloader import BatchLoader
 from speech2vid.training.distributed import Distributed
+from speech2vid.training.ema import averaged
 from speech2vid.training.logger import TrainingLogger
-from speech2vid.training.task import Task
-from speech2vid.training.task_config import TaskConfig
+from speech2vid.training.task import Batch, Task, TaskConfig
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 LOG_EVERY = 20  # steps
 MOMENTUM = 0.9
-DISCRIMINATOR_BETAS = (0.5, 0.9)  # of AdamW: what it is to tell apart changes with each step
+DISCRIMINATOR_BETAS = (0.5, 0.9)  # of AdamW: its targets change with each step
 OnStep = Callable[[str, int, int], None]  # task, steps done, steps in all
 
 
@@ -36,28 +39,32 @@ def train_task(
 ) -> Path:
     """Train a task to its end.
 
+    SIGINT and SIGTERM are noted while it runs: after the current step all processes stop, and a checkpoint is saved.
+    A second SIGINT stops at once.
+
     Args:
         folder: for checkpoint, best weights, log and images of this task.
-        resume: carry on from the checkpoint there, if there is one.
+        resume: continue from the checkpoint there, if there is one.
         on_step: called after each step.
 
     Returns:
-        the file of the best weights: their running mean at the validation that was best.
+        the file of the best weights: their EMA at the best validation. All processes can read it.
 
     Raises:
-        TrainingError: a loss is not a finite number any more. The last checkpoint is whole.
-        OutputError: nothing can be written.
+        TrainingStopped: a signal came; the checkpoint is saved.
+        TrainingError: a loss is not finite. The last checkpoint is whole.
+        OutputError: a file cannot be written.
         ConfigError, WeightsError: the checkpoint is of another training, or damaged.
     """
-    config, network, discriminator = task.config, task.network, task.discriminator
+    config, network = task.config, task.network
     _set_precision(config, dist)
-    if config.start:
-        fill(network, Path(config.start), task.architecture)
-    mean = copy.deepcopy(network).eval().requires_grad_(False)
-    networks = {"network": network} if discriminator is None else {"network": network, "discriminator": discriminator}
-    for each in networks.values():
-        dist.joined(each)
-    state = State(task.name, config, {**networks, "mean": mean}, _optimiser(task))
+    task.load_start()
+    mean = averaged(network, config.ema)
+    networks = {"network": network, **({"discriminator": task.discriminator} if task.discriminator else {})}
+    terms_wanted = [name for name, weight in task.weights.items() if weight]
+    objective = dist.parallel(_Objective(task, terms_wanted))
+    optimiser = _optimiser(task)
+    state = State(task.name, config, networks, mean, optimiser)
     checkpoint, best = folder / CHECKPOINT, folder / BEST
     resumed = resume and checkpoint.is_file()
     changes = state.load(checkpoint) if resumed else []
@@ -66,9 +73,12 @@ def train_task(
     per_epoch = math.ceil(task.samples / config.batch)
     steps = config.steps or math.ceil(config.epochs * per_epoch)
     validate_every = config.validate_every or per_epoch
+    scheduler = _scheduler(optimiser, config, progress.step, steps)
     loader = BatchLoader(task, dist)
-    terms_wanted = [name for name, weight in task.weights.items() if weight]
     logger = TrainingLogger(folder, terms_wanted, progress.step) if dist.first else None
+    dist.barrier()
+    if not folder.is_dir():
+        raise ConfigError(f"process {dist.rank} does not see {folder}", "all machines must share the folder --out")
     if logger:
         size = sum(each.numel() for each in network.parameters())
         begins = "resumed at" if resumed else "from"
@@ -77,53 +87,64 @@ def train_task(
             logger.say(line)
     started, first_step = time.perf_counter(), progress.step
     recent: deque[dict[str, float]] = deque(maxlen=LOG_EVERY)
-    parameters = [each for module in networks.values() for each in module.parameters() if each.requires_grad]
     batches = loader.batches(progress.step, steps)
     try:
-        while progress.step < steps and not (config.patience and progress.stale >= config.patience):
-            rate = learning_rate(config, progress.step, steps)
-            for group in state.optimiser.param_groups:
-                group["lr"] = config.learning_rate if group["fixed_lr"] else group["times"] * rate
-            torch.manual_seed((config.seed * 1_000_003 + progress.step) * 1009 + dist.rank)  # dropout
-            network.train()
-            weights = task.weights_at(progress.step)
-            state.optimiser.zero_grad(set_to_none=True)
-            found = torch.zeros(len(terms_wanted), device=dist.device)
-            for _ in range(config.accumulate):
-                batch = next(batches)
-                with _autocast(config, dist):
-                    terms = {name: term for name, term in task.terms(network, batch).items() if task.weights[name]}
-                    loss = total(terms, {name: weights[name] for name in terms}) / config.accumulate
-                loss.backward()  # type: ignore[no-untyped-call]
-                found += torch.stack([terms[name].detach().float() for name in terms_wanted]) / config.accumulate
-            dist.average([found, *(each.grad for each in parameters if each.grad is not None)])
-            values = dict(zip(terms_wanted, found.tolist(), strict=True))
-            _check(task.name, values, progress.step + 1, checkpoint)
-            if config.clip:
-                nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-            state.optimiser.step()
-            progress.step += 1
-            _update_ema(mean, network, min(config.ema, (progress.step - 1) / (progress.step + 19)))
+        with _StopRequest() as stop:
+            while progress.step < steps and not (config.patience and progress.stale >= config.patience):
+                torch.manual_seed((config.seed * 1_000_003 + progress.step) * 1009 + dist.rank)  # dropout
+                network.train()
+                weights = task.weights_at(progress.step)
+                optimiser.zero_grad(set_to_none=True)
+                found = torch.zeros(len(terms_wanted) + 1, device=dist.device)
+                for part in range(config.accumulate):
+                    with _accumulating(objective, part < config.accumulate - 1):
+                        with _autocast(config, dist):
+                            loss, terms = objective(next(batches), weights)
+                        (loss / config.accumulate).backward()
+                    found[:-1] += terms / config.accumulate
+                found[-1] = float(stop.signal)
+                dist.average(found)
+                *losses, stopping = found.tolist()
+                values = dict(zip(terms_wanted, losses, strict=True))
+                _check(task.name, values, progress.step + 1, checkpoint)
+                if config.clip:
+                    nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+                rate = config.learning_rate * lr_factor(config, progress.step, steps)
+                optimiser.step()
+                scheduler.step()
+                mean.update_parameters(network)
+                progress.step += 1
 
-            step = progress.step
-            if logger:
-                logger.losses(step, sum(weights[name] * value for name, value in values.items()), values)
-                recent.append(values)
-                if step % LOG_EVERY == 0:
-                    means = {name: sum(each[name] for each in recent) / len(recent) for name in terms_wanted}
-                    seconds = time.perf_counter() - started
-                    speed = (step - first_step) * config.batch / seconds
-                    waited = loader.waited_s / seconds
-                    logger.scalars(step, "train", {**means, "learning_rate": rate})
-                    logger.scalars(step, "speed", {"items_a_second": speed, "waiting_for_data": waited})
-                    losses = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-                    logger.say(f"step {step}: {losses}; {speed:.1f} items/s, waiting for data {waited:.1%}")
-            if step % validate_every == 0 or step == steps:
-                _validate(task, state.progress, mean, logger, dist, best)
-                if dist.first:
+                step = progress.step
+                validates = step % validate_every == 0 or step == steps
+                if logger:
+                    logger.losses(step, sum(weights[name] * value for name, value in values.items()), values)
+                    recent.append(values)
+                    if step % LOG_EVERY == 0 or validates:
+                        means = {name: sum(each[name] for each in recent) / len(recent) for name in terms_wanted}
+                        seconds = time.perf_counter() - started
+                        speed = (step - first_step) * config.batch / seconds
+                        waited = loader.waited_s / seconds
+                        logger.scalars(step, "train", {**means, "learning_rate": rate})
+                        logger.scalars(step, "speed", {"items_a_second": speed, "waiting_for_data": waited})
+                        listed = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+                        logger.say(f"step {step}: {listed}; {speed:.1f} items/s, waiting for data {waited:.1%}")
+                if validates:
+                    _validate(task, progress, mean.module, logger, dist, best)
+                if dist.first and (validates or stopping):
                     state.save(checkpoint)
-            if on_step is not None:
-                on_step(task.name, step, steps)
+                if on_step is not None:
+                    on_step(task.name, step, steps)
+                if stopping:
+                    dist.barrier()
+                    if logger:
+                        logger.say(f"stopped by a signal at step {step}; the checkpoint is saved")
+                    raise TrainingStopped(
+                        f"training of {task.name} stopped at step {step} of {steps}; {checkpoint} is saved",
+                        "resume with the same command and --resume",
+                        stop.signal or signal.SIGTERM,
+                    )
+        dist.barrier()  # best weights and checkpoint are written
     finally:
         batches.close()
         if logger:
@@ -131,34 +152,81 @@ def train_task(
     return best
 
 
-def learning_rate(config: TaskConfig, step: int, steps: int) -> float:
-    """Of the update after ``step`` of ``steps``: warm up, hold, fall along a cosine."""
-    rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
+def lr_factor(config: TaskConfig, step: int, steps: int) -> float:
+    """Return the factor on the learning rate in the update after ``step`` of ``steps``: warm up, hold, cosine."""
+    factor = min(1.0, (step + 1) / max(1, config.warmup))
     left = 1.0 - step / steps
-    return rate * (0.5 - 0.5 * math.cos(math.pi * left / config.decay)) if left < config.decay else rate
+    return factor * (0.5 - 0.5 * math.cos(math.pi * left / config.decay)) if left < config.decay else factor
+
+
+class _Objective(nn.Module):
+    """Weighted loss of a task's batch, with all networks that learn inside, as ``DistributedDataParallel`` needs it."""
+
+    def __init__(self, task: Task, wanted: list[str]) -> None:
+        super().__init__()
+        self.network, self.discriminator = task.network, task.discriminator
+        self._task, self._wanted = task, wanted
+
+    def forward(self, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, Tensor]:
+        """Return the loss, and its terms (n,) without weight and gradient."""
+        found = self._task.terms(self.network, batch)
+        terms = {name: found[name] for name in self._wanted}
+        loss = total(terms, {name: weights[name] for name in terms})
+        return loss, torch.stack([term.detach().float() for term in terms.values()])
+
+
+class _StopRequest:
+    """SIGINT and SIGTERM while a task is trained.
+
+    Attributes:
+        signal: number of the first one that came; 0 before.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # the only one that can
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.signal == signal.SIGINT:
+            previous = self._previous[number]
+            if callable(previous):
+                previous(number, frame)
+            raise KeyboardInterrupt
+        self.signal = self.signal or number  # torchrun sends SIGTERM after the terminal's SIGINT
 
 
 def _validate(
     task: Task, progress: Progress, mean: nn.Module, logger: TrainingLogger | None, dist: Distributed, best: Path
 ) -> None:
-    """Judge the running mean, and keep it if it is the best so far. The first process does it for all."""
+    """Measure the EMA, and keep it if it is the best so far. The first process does it for all."""
     cost = math.nan
     if logger:
         with torch.no_grad():
-            judged = task.validate(mean)
-        logger.validation(progress.step, judged)
-        cost = judged.cost
-    cost = dist.same(cost)
+            measured = task.validate(mean)
+        logger.validation(progress.step, measured)
+        cost = measured.cost
+    cost = dist.broadcast(cost)
     if not math.isfinite(cost):
         raise TrainingError(
             f"validation of task {task.name} gave {cost} at step {progress.step}",
-            "lower its learning_rate; the last good checkpoint is whole: carry on with --resume",
+            "lower its learning_rate; the last good checkpoint is whole: continue with --resume",
         )
     if cost < progress.best:
         progress.best, progress.stale = cost, 0
         if logger:
-            progress.metrics = judged.metrics
-            write(best, task.header(judged.metrics), dict(mean.state_dict()))
+            progress.metrics = measured.metrics
+            write(best, task.header(measured.metrics), dict(mean.state_dict()))
     else:
         progress.stale += 1
 
@@ -166,42 +234,48 @@ def _validate(
 def _check(task: str, values: dict[str, float], step: int, checkpoint: Path) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
-            kept = f"{checkpoint} is whole: carry on from it with --resume" if checkpoint.is_file() else "start again"
+            kept = f"{checkpoint} is whole: continue from it with --resume" if checkpoint.is_file() else "start again"
             raise TrainingError(
                 f"the loss of task {task} is {value} at step {step} (term {name})", f"lower its learning_rate; {kept}"
             )
 
 
 def _optimiser(task: Task) -> torch.optim.Optimizer:
-    """Weight decay is for the matrices and kernels of the network only."""
+    """Return the optimiser of a task; weight decay is for the matrices and kernels of its network only."""
     config = task.config
-    alike: dict[tuple[float, float], list[nn.Parameter]] = {}  # times the rate, weight decay
+    alike: dict[tuple[float, float], list[nn.Parameter]] = {}  # learning-rate multiplier, weight decay
     for name, parameter in task.network.named_parameters():
         if parameter.requires_grad:
             times = next((times for start, times in task.lr_multipliers.items() if name.startswith(start)), 1.0)
             alike.setdefault((times, config.weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": parameters, "times": times, "weight_decay": decay, "fixed_lr": False}
+        {"params": parameters, "lr": times * config.learning_rate, "weight_decay": decay, "fixed_lr": False}
         for (times, decay), parameters in alike.items()
     ]
     if task.discriminator is not None:
-        discriminator_parameters = list(task.discriminator.parameters())
-        groups.append(
-            {"params": discriminator_parameters, "weight_decay": 0.0, "betas": DISCRIMINATOR_BETAS, "fixed_lr": True}
-        )
+        own = list(task.discriminator.parameters())
+        groups.append({"params": own, "weight_decay": 0.0, "betas": DISCRIMINATOR_BETAS, "fixed_lr": True})
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, config.learning_rate, momentum=MOMENTUM)
     return torch.optim.AdamW(groups, config.learning_rate)
 
 
-def _update_ema(mean: nn.Module, network: nn.Module, keep: float) -> None:
-    """Move the running mean towards the network: mean ← keep · mean + (1 − keep) · network."""
-    with torch.no_grad():
-        ours, theirs = list(mean.state_dict().values()), list(network.state_dict().values())
-        moving = [number for number, each in enumerate(ours) if each.is_floating_point()]
-        torch._foreach_lerp_([ours[i] for i in moving], [theirs[i] for i in moving], 1.0 - keep)
-        for number in set(range(len(ours))) - set(moving):
-            ours[number].copy_(theirs[number])
+def _scheduler(optimiser: torch.optim.Optimizer, config: TaskConfig, step: int, steps: int) -> LambdaLR:
+    """Return the schedule of the learning rates, ``step`` updates done; the discriminator's rate is fixed."""
+    factors = [
+        (lambda _: 1.0) if group["fixed_lr"] else (lambda done: lr_factor(config, done, steps))
+        for group in optimiser.param_groups
+    ]
+    for group in optimiser.param_groups:
+        group["initial_lr"] = group["lr"]
+    return LambdaLR(optimiser, factors, last_epoch=step - 1)
+
+
+def _accumulating(objective: nn.Module, more: bool) -> contextlib.AbstractContextManager[object]:
+    """Gradients of all parts of a batch but the last stay in this process."""
+    if more and isinstance(objective, DistributedDataParallel):
+        return objective.no_sync()
+    return contextlib.nullcontext()
 
 
 def _set_precision(config: TaskConfig, dist: Distributed) -> None:

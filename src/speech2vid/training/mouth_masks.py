@@ -1,6 +1,8 @@
-"""Mouth landmarks in training: how open, where on the image, and seen in a mirror."""
+"""Mouth landmarks in training: lip opening, masks of the mouth, mirror images."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +28,8 @@ TOP = [point - MOUTH_POINTS.start for point in INNER_TOP]
 BOTTOM = [point - MOUTH_POINTS.start for point in INNER_BOTTOM]
 REGION = np.s_[..., REGION_TOP : REGION_TOP + REGION_HEIGHT, REGION_LEFT : REGION_LEFT + REGION_WIDTH]
 REGION_RGB = (*REGION, slice(None))  # the same of (..., H, W, 3)
-MARGIN_PX = (4.0, 4.0, 4.0, 6.0)  # round the landmarks: left, top, right, bottom
-EMPHASIS, INSIDE = 6.0, 10.0  # what the mouth counts, and what teeth and tongue count beyond it
+MARGIN_PX = (4.0, 4.0, 4.0, 6.0)  # around the landmarks: left, top, right, bottom
+EMPHASIS, INSIDE = 6.0, 10.0  # weight of the mouth, and what is added between the lips
 
 
 def _mirror_order() -> NDArray[np.int64]:
@@ -45,22 +47,31 @@ MIRROR_MOUTH = MIRROR[MOUTH_POINTS] - MOUTH_POINTS.start
 
 
 def mirrored(frames: Frames, landmarks: Points) -> tuple[Frames, Points]:
-    """Aligned faces (T, 112, 112, 3) and landmarks (T, 68, 2), left and right exchanged."""
+    """Return aligned faces (T, 112, 112, 3) and landmarks (T, 68, 2) with left and right exchanged."""
     turned = landmarks[:, MIRROR]
     turned[..., 0] = FACE_PX - 1 - turned[..., 0]
     return frames[:, :, ::-1], turned
 
 
 def opening(mouths: Tensor) -> Tensor:
-    """Mean distance of the inner lips: (..., 20, 2) px → (...)."""
+    """Return the mean distance of the inner lips: (..., 20, 2) px → (...)."""
     gap: Tensor = (mouths[..., TOP, :] - mouths[..., BOTTOM, :]).norm(dim=-1).mean(-1)
     return gap
 
 
-def emphasis(mouths: Tensor) -> Tensor:
-    """How much each pixel of the region counts for mouths (N, 20, 2): (N, 1, 64, 96).
+def vertical_opening(mouths: Any) -> Any:
+    """Return how far the lower inner lip lies below the upper one: (..., 20, 2) px → (...), array or tensor.
 
-    1 far from the mouth, 6 at it, 16 between the lips: that is what no still shows, and what few pixels are.
+    Unlike :func:`opening` it is linear and has a sign: it also holds for mouth motion, relative to any mouth.
+    """
+    heights = mouths[..., 1]
+    return heights[..., BOTTOM].mean(-1) - heights[..., TOP].mean(-1)
+
+
+def emphasis(mouths: Tensor) -> Tensor:
+    """Return the weight of each pixel of the region for mouths (N, 20, 2): (N, 1, 64, 96).
+
+    1 far from the mouth, 6 at it, 16 between the lips, which no still shows and which are few pixels.
     """
     around = functional.avg_pool2d(mouth_box(mouths), 7, 1, 3)
     inner_mouth_mask = functional.max_pool2d(inner_mouth(mouths), 3, 1, 1)
@@ -68,12 +79,12 @@ def emphasis(mouths: Tensor) -> Tensor:
 
 
 def inner_mouth(mouths: Tensor) -> Tensor:
-    """How far each pixel of the region lies between the inner lips: (N, 20, 2) → (N, 1, 64, 96) in [0, 1]."""
+    """Return how far each pixel of the region lies between the inner lips: (N, 20, 2) → (N, 1, 64, 96) in [0, 1]."""
     return inside_mouth(mouths, _grid(mouths))
 
 
 def mouth_box(mouths: Tensor) -> Tensor:
-    """(N, 1, 64, 96): 1 in the box round each mouth (N, 20, 2) of the region, 0 outside."""
+    """Return (N, 1, 64, 96): 1 in the box around each mouth (N, 20, 2) of the region, 0 outside."""
     left, top, right, bottom = MARGIN_PX
     low = mouths.amin(1) - mouths.new_tensor([left, top])
     high = mouths.amax(1) + mouths.new_tensor([right, bottom])

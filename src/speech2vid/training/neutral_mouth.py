@@ -1,4 +1,4 @@
-"""What a person's closed mouth looks like, estimated from any one still by ridge regression."""
+"""A person's neutral (closed) mouth, estimated from any one still by ridge regression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RIDGE = 0.1
 
 
 def closed_mouths(tracks: TrackSet) -> dict[str, NDArray[np.float32]]:
-    """Track → (20, 2) px: its speaker's closed mouth, shifted to where the mouth is on this track."""
+    """Return track → (20, 2) px: its speaker's closed mouth, shifted to where the mouth is on this track."""
     closed = {}
     for own in tracks.by_speaker.values():
         offset = closed_offset(own)
@@ -24,7 +24,7 @@ def closed_mouths(tracks: TrackSet) -> dict[str, NDArray[np.float32]]:
 
 
 def closed_offset(own: list[TrainingTrack]) -> NDArray[np.float32]:
-    """(20, 2) px: a speaker's closed mouth minus the mean mouth."""
+    """Return (20, 2) px: a speaker's closed mouth minus the mean mouth."""
     mouths = np.concatenate([track.landmarks[:, MOUTH_POINTS] for track in own])
     openings = np.concatenate([track.opening for track in own])
     rest = mouths[openings <= np.quantile(openings, CLOSED_SHARE)].mean(axis=0)
@@ -33,13 +33,13 @@ def closed_offset(own: list[TrainingTrack]) -> NDArray[np.float32]:
 
 
 def mean_speech(tracks: TrackSet) -> NDArray[np.float32]:
-    """(20, 2) px: where the mouth is on average in speech, relative to the closed mouth, over the speakers."""
+    """Return (20, 2) px: the mean mouth in speech, relative to the closed mouth, over the speakers."""
     offsets = [-closed_offset(own) for own in tracks.by_speaker.values()]
     return np.asarray(np.mean(offsets, axis=0), np.float32)
 
 
 def fit_neutral_mouth(tracks: TrackSet, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Weights (40, 137): 136 aligned landmark coordinates / 112 and a constant 1 → the closed mouth, px."""
+    """Return weights (40, 137): 136 aligned landmark coordinates / 112 and a constant 1 → the closed mouth, px."""
     closed = closed_mouths(tracks)
     known, wanted = [], []
     for own in tracks.by_speaker.values():

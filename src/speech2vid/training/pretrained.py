@@ -32,7 +32,7 @@ Layers = dict[str, dict[str, Tensor]]
 
 
 def read_vgg(path: Path) -> Layers:
-    """Convolutions by name: ``weight`` (out, in, rows, columns), and what batch norm starts with (``norm.bias``).
+    """Return convolutions by name: ``weight`` (out, in, rows, columns), and ``norm.bias``, batch norm's initial bias.
 
     Its input is 0–255 RGB less a mean: ``scale`` of conv1 is 1.
 

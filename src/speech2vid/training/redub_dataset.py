@@ -1,7 +1,7 @@
-"""Faces to re-dub, and mouths painted onto them from other frames: what the task ``redubber`` learns from.
+"""Faces to re-dub, with mouths painted onto them from other frames: the dataset of the re-dubbing tasks.
 
-Painted once, by the package's ``warp`` talker as re-dubbing does it, and kept in the task's folder. The mouth shape is
-the face's own (from landmarks, a little moved), but no pixel of its mouth is: stills are other frames of the speaker.
+They are painted once, by the package's ``warp`` talker as in re-dubbing, and kept in the task's folder. The mouth
+landmarks are the face's own, with noise, but no pixel of its mouth is: stills are other frames of the speaker.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from speech2vid.faces import Still
 from speech2vid.faces.align import context_from_face
 from speech2vid.geometry import invert
 from speech2vid.inference.compositing import Composer
-from speech2vid.inference.identity import identity_of
-from speech2vid.inference.occlusion import PART, Floats, hide, median_colours
-from speech2vid.inference.talkers.warp import TalkerNetworks
+from speech2vid.inference.occlusion import PART, hide, median_colours
+from speech2vid.inference.talkers.base import Canvas, load_talker
+from speech2vid.inference.talkers.warp import WARP_TALKER, WarpNetworks
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.sampling import Example, Indices, StillMix, away_from, percentile_stills
-from speech2vid.types import AlignedFace, Frames, Image
+from speech2vid.types import AlignedFace, Floats, Frames, Image
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what is painted; a higher one makes it anew
+VERSION = 1  # of the dataset; a higher one builds it anew
 MARKER = "redub_dataset.json"
-VAL_TRACKS, VAL_FRAMES = 2, 4  # of each speaker to judge by
+VAL_TRACKS, VAL_FRAMES = 2, 4  # of each speaker
 NEAR_FRAMES, OPEN_QUANTILE = 8, 0.9
 LOG_EVERY = 200  # people
 
@@ -47,11 +47,11 @@ class RedubDataset:
     """N faces, in the order in which they were drawn; arrays on disk.
 
     Attributes:
-        faces: (N, H, W, 3) uint8 RGB: the parts (``occlusion.PART``) of faces at 224 px, or all of them.
-        painted: the same with a painted mouth; (0, …) where none was asked for.
+        faces: (N, H, W, 3) uint8 RGB: the parts (``occlusion.PART``) of faces at 224 px, or whole faces.
+        painted: the same with a painted mouth; (0, …) for the paper's network.
         colours: (N, 3) float32 0–255, the median colour of each face.
-        requested: (N, 20, 2) float32, the mouth that was painted, px of the 112 px face.
-        track, frame: (N,) which frame of which track of the set.
+        requested: (N, 20, 2) float32, the mouth landmarks that were painted, px of the 112 px face.
+        track, frame: (N,) number of the track in the set, and of its frame.
         still_track: (N,) the track of the stills.
         stills: (N, 5) frames of it.
     """
@@ -70,7 +70,7 @@ class RedubDataset:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """What :func:`build_dataset` wrote."""
+        """Return the dataset that :func:`build_dataset` wrote."""
         arrays: dict[str, Any] = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__annotations__
         }
@@ -80,7 +80,7 @@ class RedubDataset:
 def training_examples(
     tracks: TrackSet, mix: StillMix, people: int, frames: int, seed: int, near: float = 0.0
 ) -> list[Example]:
-    """Whom to paint, as in training: ``people`` draws with ``frames`` faces each.
+    """Draw the examples of the training split: ``people`` draws with ``frames`` faces each.
 
     Args:
         near: share of the draws in which each face has stills of its own, as in re-dubbing: :func:`near_example`.
@@ -98,7 +98,7 @@ def training_examples(
 
 
 def validation_examples(tracks: TrackSet) -> list[Example]:
-    """Whom to paint to judge by: faces of every speaker, from five stills of the same track and as in re-dubbing."""
+    """Return the examples of the validation split: faces of every speaker, from five stills and as in re-dubbing."""
     examples = []
     for own in tracks.by_speaker.values():
         for track in own[:VAL_TRACKS]:
@@ -112,10 +112,10 @@ def validation_examples(tracks: TrackSet) -> list[Example]:
 
 
 def near_example(tracks: TrackSet, track: int, frame: int, rng: np.random.Generator) -> Example:
-    """A face that is painted from a frame shortly before or after it, and from one whose lips are open.
+    """Return a face that is painted from a frame shortly before or after it, and from one with open lips.
 
-    In re-dubbing a face is painted from itself, moved from the mouth it has to the one wanted. Here the face is the
-    truth; a frame near it in time, of nearly the same pose and light, takes its place.
+    In re-dubbing a face is painted from itself, its mouth moved to the requested one. Here the face is the target; a
+    frame close in time, of nearly the same pose and light, takes its place.
     """
     openings = tracks[track].opening
     pool = away_from(np.arange(len(openings)), [frame])
@@ -136,20 +136,21 @@ def build_dataset(
     noise_px: float = 0.0,
     weights: Path | None = None,
 ) -> RedubDataset:
-    """Write the examples' faces with painted mouths (``warp``), or as they are (``audio``); what is there stays.
+    """Write the examples' faces with painted mouths (``warp``), or as they are (``audio``), unless they are there.
 
     Args:
         folder: to write into; it appears whole.
-        data, split, tracks: the store, and what was loaded of it.
-        noise_px: standard deviation of what is added to the mouth shapes.
-        weights: folder of the talker's; those of the package by default.
+        data, split, tracks: the store, the split, and its loaded tracks.
+        noise_px: standard deviation of the noise on the mouth landmarks.
+        weights: folder of the talker's weights; the package's by default.
 
     Raises:
         DataError: the store is damaged, or has no faces at 224 px.
         OutputError: no space, no permission.
     """
-    networks = TalkerNetworks(weights, "cpu") if what == "warp" else None
-    key = _key(data, tracks, examples, what, noise_px, networks)
+    talker = load_talker(weights, generator="warp", device="cpu") if what == "warp" else None
+    assert talker is None or isinstance(talker, WarpNetworks)
+    key = _key(data, tracks, examples, what, noise_px, talker)
     if (folder / MARKER).is_file() and json.loads((folder / MARKER).read_text(encoding="utf-8"))["key"] == key:
         return RedubDataset.read(folder)
     count = sum(len(example.targets) for example in examples)
@@ -172,7 +173,7 @@ def build_dataset(
             name: np.lib.format.open_memmap(temporary / f"{name}.npy", "w+", dtype, shape)
             for name, (shape, dtype) in shapes.items()
         }
-        painter = _DatasetBuilder(tracks, _contexts(data, split, tracks, examples), networks)
+        painter = _DatasetBuilder(tracks, _contexts(data, split, tracks, examples), talker)
         row = 0
         for number, example in enumerate(examples):
             rng = np.random.default_rng([number, VERSION])
@@ -196,14 +197,12 @@ def build_dataset(
 
 
 class _DatasetBuilder:
-    def __init__(
-        self, tracks: TrackSet, contexts: dict[tuple[int, int], bytes], networks: TalkerNetworks | None
-    ) -> None:
-        self._tracks, self._contexts, self._networks = tracks, contexts, networks
+    def __init__(self, tracks: TrackSet, contexts: dict[tuple[int, int], bytes], talker: WarpNetworks | None) -> None:
+        self._tracks, self._contexts, self._talker = tracks, contexts, talker
         self._to_face = invert(context_from_face())
 
     def faces(self, example: Example, rng: np.random.Generator, noise_px: float) -> Iterator[tuple[str, NDArray[Any]]]:
-        """The arrays of :class:`RedubDataset` for one example."""
+        """Yield the arrays of :class:`RedubDataset` for one example, by name."""
         track, count = self._tracks[example.track], len(example.targets)
         landmarks = track.landmarks[example.targets]
         whole = np.stack([self._face(example.track, frame) for frame in example.targets])
@@ -216,13 +215,13 @@ class _DatasetBuilder:
         yield "frame", example.targets
         yield "still_track", np.full(count, example.still_track)
         yield "stills", np.repeat(example.stills[None], count, axis=0)
-        if self._networks is None:
+        if self._talker is None:
             yield "faces", whole
             return
         yield "faces", whole[PART]
-        yield "painted", self._painted(example, whole, requested, self._networks)[PART]
+        yield "painted", self._painted(example, whole, requested, self._talker)[PART]
 
-    def _painted(self, example: Example, whole: Frames, requested: Floats, networks: TalkerNetworks) -> Frames:
+    def _painted(self, example: Example, whole: Frames, requested: Floats, talker: WarpNetworks) -> Frames:
         source = self._tracks[example.still_track]
         frames = np.unique(example.stills)
         stills = {}
@@ -232,10 +231,11 @@ class _DatasetBuilder:
             stills[frame] = Still(self._face(example.still_track, frame), aligned, opening, 0.0)
         nearest = int(frames[np.abs(frames - example.targets.mean()).argmin()])  # the others get its colours
         rising = sorted(stills.values(), key=lambda still: still.opening)
-        identity = identity_of(stills[nearest], rising, networks)
+        canvas = stills[nearest]
+        identity = talker.prepare(Canvas(canvas.image, canvas.transform, canvas), rising)
         painted: list[Image] = []
         for face, mouth in zip(whole, requested, strict=True):
-            fields = networks.frames(identity.features, identity.mouths, mouth[None])
+            fields = talker.fields(identity.features, identity.mouths, mouth[None])
             painted += Composer(replace(identity, canvas=face)).frames(fields)
         return np.stack(painted)
 
@@ -244,7 +244,7 @@ class _DatasetBuilder:
 
 
 def _contexts(data: Path, split: str, tracks: TrackSet, examples: Sequence[Example]) -> dict[tuple[int, int], bytes]:
-    """Track, frame → the face at 224 px, encoded: of those that are needed."""
+    """Return track, frame → the encoded face at 224 px, of the faces that the examples need."""
     wanted: dict[int, set[int]] = {}
     for example in examples:
         wanted.setdefault(example.track, set()).update(example.targets.tolist())
@@ -263,9 +263,9 @@ def _key(
     examples: Sequence[Example],
     what: str,
     noise_px: float,
-    networks: TalkerNetworks | None,
+    talker: WarpNetworks | None,
 ) -> str:
-    """Hash of all that decides what is painted."""
+    """Return a hash of everything that the dataset depends on."""
     sha = hashlib.sha256(f"{VERSION} {what} {noise_px}".encode())
     for shard in SampleStore(data).report.shards:
         sha.update(shard.sha256.encode())
@@ -274,6 +274,6 @@ def _key(
     for example in examples:
         for part in (example.track, example.still_track, example.targets, example.stills):
             sha.update(np.asarray(part).tobytes())
-    if networks is not None:
-        sha.update(networks.sha256.encode())
+    if talker is not None:
+        sha.update(talker.hashes[WARP_TALKER].encode())
     return sha.hexdigest()

@@ -1,9 +1,9 @@
-"""Which stills tell the network who speaks, and which frames it has to make: the paper's sampling, and ours.
+"""Sampling of identity stills and target frames: the paper's, and ours.
 
 Paper (Sect. 3.4, Fig. 3): targets are every 5th frame; the five stills are at the 10/30/50/70/90th percentile of lip
-opening over a random sample of the track's frames, away from the target, before it and after it. Most users have one
+opening over a random sample of the track's frames, far from the target, before it and after it. Most users have one
 photo, so here a share of the examples has five copies of one frame in any mouth state, or copies of two; and stills may
-come from another track of the same speaker: other light, other pose.
+come from another track of the same speaker, in other light and pose.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Indices = NDArray[np.int64]
 Openings = NDArray[np.floating]
 
 AWAY_FRAMES = 9  # stills are at least this far from a target: their windows of 0.35 s do not overlap
-SAMPLED_FRAMES = 50  # of a track, among which percentiles are taken
+SAMPLED_FRAMES = 50  # of a track, of which percentiles are taken
 
 
 @dataclass(frozen=True)
 class StillMix:
-    """How stills are drawn.
+    """Settings of the sampling.
 
     Attributes:
         one_photo: share of examples with copies of one still, any mouth state.
@@ -48,11 +48,11 @@ PAPER = StillMix(one_photo=0.0, two_photos=0.0, other_track=0.0, speaker_power=1
 
 @dataclass(frozen=True)
 class Example:
-    """What to train on.
+    """Stills and targets of one person.
 
     Attributes:
         track: number of the track with the targets.
-        targets: (n,) frames of it to make.
+        targets: (n,) frames of it to generate.
         still_track: number of the track with the stills; of the same speaker.
         stills: (5,) frames of it, by rising lip opening; copies of one or two where there are no more photos.
     """
@@ -64,12 +64,12 @@ class Example:
 
 
 class ExampleSampler:
-    """Draws examples from tracks. Holds no arrays but the lip openings.
+    """Draw examples from tracks, of which only the lip openings are held.
 
     Args:
         openings: of each track, (T,) lip opening in px of the aligned face.
         speakers: of each track.
-        mix: how stills are drawn.
+        mix: settings; the defaults of :class:`StillMix` if None.
 
     Raises:
         ValueError: no tracks, or one without frames.
@@ -90,7 +90,7 @@ class ExampleSampler:
         self._chances = weights / weights.sum()
 
     def draw(self, rng: Generator, targets: int = 1) -> Example:
-        """Draw a speaker by weight, one of its tracks by length, stills, and ``targets`` frames to make from them."""
+        """Draw a speaker by weight, one of its tracks by length, stills, and ``targets`` frames to generate."""
         tracks = self._tracks[self._names[rng.choice(len(self._names), p=self._chances)]]
         lengths = np.array([len(self._openings[number]) for number in tracks], np.float64)
         track = tracks[rng.choice(len(tracks), p=lengths / lengths.sum())]
@@ -118,7 +118,7 @@ class ExampleSampler:
 
 
 def percentile_stills(openings: Openings, rng: Generator, away: Indices | Sequence[int] = ()) -> Indices:
-    """The paper's stills (Fig. 3): percentiles of lip opening over a random sample of frames.
+    """Draw the paper's stills (Fig. 3): percentiles of lip opening over a random sample of frames.
 
     Args:
         openings: (T,) lip opening of every frame.
@@ -135,13 +135,13 @@ def percentile_stills(openings: Openings, rng: Generator, away: Indices | Sequen
 
 
 def one_still(openings: Openings, rng: Generator, away: Indices | Sequence[int] = ()) -> Indices:
-    """The one-photo case: five copies of one random frame, in whatever state its mouth is. Arguments as above."""
+    """Draw five copies of one random frame, in any mouth state: the one-photo case. Arguments as above."""
     pool = away_from(np.arange(len(openings)), away)
     return np.full(IDENTITY_STILLS, rng.choice(pool), np.int64)
 
 
 def two_stills(openings: Openings, rng: Generator) -> Indices:
-    """The two-photo case: three copies of one random frame and two of another, or two and three."""
+    """Draw three copies of one random frame and two of another, or two and three: the two-photo case."""
     pair = rng.choice(len(openings), 2, replace=len(openings) < 2)
     less, more = pair[np.argsort(openings[pair], kind="stable")]
     copies = int(rng.integers(2, IDENTITY_STILLS - 1))
@@ -149,7 +149,7 @@ def two_stills(openings: Openings, rng: Generator) -> Indices:
 
 
 def every_nth(frames: int, every: int, rng: Generator) -> Indices:
-    """Every 5th frame, say, from a random first one; at least one."""
+    """Return every 5th frame, say, from a random first one; at least one."""
     return np.arange(rng.integers(min(every, frames)), frames, every)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from speech2vid.app import job_functions
 from speech2vid.app.error_messages import Failure
-from speech2vid.app.jobs import Done, JobQueue, State, Visitor
+from speech2vid.app.jobs import Done
 from speech2vid.app.previews import Box, FacesFound
+from speech2vid.app.ui.job_panel import PageJobs
 from speech2vid.app.ui.widgets import Updates, displayed, failure_html, shown, visitor
+from speech2vid.app.workers import Job
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class FacePicker:
     anybody: str | None
 
     @classmethod
-    def of(cls, job_queue: JobQueue, source: Any, label: str, name: str, anybody: str | None = None) -> FacePicker:
+    def of(cls, jobs: PageJobs, source: Any, label: str, name: str, anybody: str | None = None) -> FacePicker:
         """Build it below ``source``, whose faces, or the people in it, it shows whenever that changes.
 
         Args:
-            job_queue: where the faces are found.
+            jobs: where the faces are found.
             source: the input component.
             label: of the preview.
             name: of the event.
@@ -57,20 +58,17 @@ class FacePicker:
         outputs = [preview, radio, message, chooser.choice]
         video = isinstance(source, gr.Video)
 
-        def work(asking: Visitor, file: str) -> AsyncGenerator[State, None]:
-            if not video:
-                return job_queue.serve(asking, job_functions.find_faces, {"photo": file}, at_once=True)
-            most = job_queue.limits.max_seconds
-            return job_queue.serve(asking, job_functions.look, {"video": file}, keeps=True, name=name, max_seconds=most)
+        verb, field = ("people", "video") if video else ("faces", "face")
 
         async def look(photo: str | None, request: gr.Request) -> AsyncGenerator[Updates, None]:
             nothing = {preview: gr.update(visible=False), radio: gr.update(visible=False), chooser.choice: Choice()}
             if not photo:
-                job_queue.give_up(visitor(request), name)
+                jobs.queue.cancel(visitor(request), name, replaced=True)
                 yield {**nothing, message: gr.update(visible=False)}
                 return
             yield {**nothing, message: shown("<p class='s2v-idle'>Looking for faces …</p>")}
-            async with contextlib.aclosing(displayed(work(visitor(request), photo))) as states:
+            found = jobs.run(visitor(request), Job(verb, {field: photo}), name, quick=not video)
+            async with contextlib.aclosing(displayed(found)) as states:
                 async for state in states:
                     if isinstance(state, Done):
                         yield chooser.found(state.result)
@@ -92,6 +90,15 @@ class FacePicker:
         )
         preview.select(pick, chooser.choice, radio, show_progress="hidden", queue=False, api_visibility="private")
         return chooser
+
+    @property
+    def inputs(self) -> tuple[Any, Any]:
+        """The components that ``index`` reads."""
+        return self.radio, self.choice
+
+    def index(self, values: dict[Any, Any]) -> int | None:
+        """Return the number of the chosen face, as the library counts; None where there is nothing to choose."""
+        return face_index(values[self.radio], values[self.choice])
 
     def found(self, faces: FacesFound) -> Updates:
         """Show what was found, and offer the choice where there is one."""

@@ -1,159 +1,178 @@
-"""From a tab's inputs to its result: begin, watch, cancel, show."""
+"""From a tab's inputs to its result: submit a job, follow it, cancel it, show its result."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from speech2vid.app import job_functions
-from speech2vid.app.error_messages import Failure
-from speech2vid.app.jobs import Done, Given, JobQueue, Running
+from speech2vid.app.error_messages import Failure, explain
+from speech2vid.app.job_functions import CACHED, JobOutput
+from speech2vid.app.jobs import GIVEN, Cancelled, Done, Failed, JobQueue, Running, Waiting
+from speech2vid.app.settings import Limits
+from speech2vid.app.storage import Storage, Visitor, link
 from speech2vid.app.ui.widgets import Updates, displayed, failure_html, note_html, state_html, visitor
-from speech2vid.app.workers import Task
+from speech2vid.app.workers import Job
 
 IDLE = "<p class='s2v-idle'>The result will appear here.</p>"
+STOPPED = Failure("Stopped.", "Nothing was kept.")
+MAX_NAME = 60
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a tab asks for.
+class PageJobs:
+    """Submits jobs on behalf of the page's visitors."""
 
-    Attributes:
-        task: what shall be done.
-        files: the visitor's files by the task's names.
-        options: further arguments.
-        needed: what is said → what must be there, else.
-        keeps: the task also gets the folder of what a page keeps from job to job.
-    """
+    queue: JobQueue
+    storage: Storage
+    limits: Limits
 
-    task: Task
-    files: Mapping[str, Given]
-    options: Mapping[str, Any]
-    needed: Mapping[Failure, object] = field(default_factory=dict)
-    keeps: bool = False
+    async def run(
+        self, visitor: Visitor, job: Job, name: str, *, quick: bool = False
+    ) -> AsyncGenerator[Waiting | Running | Done | Failure, None]:
+        """Run a job on a visitor's files; yield its states. Closing the generator cancels the job.
 
-    @property
-    def missing(self) -> Failure | None:
-        """The first failure whose thing is not there."""
-        return next((failure for failure, given in self.needed.items() if not given), None)
+        Args:
+            visitor: who asks.
+            job: its inputs are paths as Gradio gives them.
+            name: an earlier job of this visitor and name is cancelled, without a word.
+            quick: do not wait behind long jobs.
+        """
+        folder = self.storage.new_folder(visitor)
+        names: dict[Path, str] = {}
+        kept = {"kept": self.storage.kept(visitor)} if job.verb in CACHED else {}
+        try:
+            inputs = {key: self._take(visitor, folder, value, names) for key, value in job.inputs.items()}
+            job = replace(job, inputs=inputs, options={**job.options, **kept})
+            queued = self.queue.submit(job, folder, owner=visitor, name=name, quick=quick, attended=True)
+        except Exception as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            yield explain(error, names)
+            return
+        try:
+            async for state in queued.states():
+                if isinstance(state, Failed):
+                    yield explain(state.error, names)
+                elif not isinstance(state, Cancelled):
+                    yield state
+                elif not state.replaced:
+                    yield STOPPED
+        finally:
+            queued.cancel()
+
+    def _take(self, visitor: Visitor, folder: Path, value: Any, names: dict[Path, str]) -> Any:
+        """Link a file, or several, into the job's folder: it stays when the upload is removed."""
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return [self._take(visitor, folder, each, names) for each in value]
+        if value is None or not self.storage.may_read(visitor.owner, Path(value)):
+            raise FileNotFoundError("a file of somebody else, or one that is gone")
+        source = Path(value)
+        place = folder / GIVEN / str(len(names))
+        place.mkdir(parents=True)
+        given = place / f"{source.stem[:MAX_NAME]}{source.suffix[:8]}"
+        link(source, given)
+        names[given] = given.name
+        return given
 
 
 @dataclass(frozen=True)
-class Buttons:
-    """Begin, and cancel."""
+class JobPanel:
+    """The buttons of a tab, and the right side of it: progress, the video, and its download."""
 
+    name: str
     make: gr.Button
     cancel: gr.Button
-    name: str
-
-    @classmethod
-    def build(cls, label: str, name: str) -> Buttons:
-        with gr.Row():
-            make = gr.Button(label, variant="primary", min_width=140, elem_id=f"{name}-make")
-            cancel = gr.Button("Cancel", interactive=False, min_width=100, elem_id=f"{name}-cancel")
-        return cls(make, cancel, name)
-
-    def updates(self, *, working: bool) -> Updates:
-        """Only one of them can be pressed."""
-        return {self.make: gr.update(interactive=not working), self.cancel: gr.update(interactive=working)}
-
-
-@dataclass(frozen=True)
-class Result:
-    """The right side of a tab: how far it is, the video, and its download."""
-
     status: gr.HTML
     video: gr.Video
     download: gr.DownloadButton
 
+    @staticmethod
+    def buttons(label: str, name: str) -> tuple[gr.Button, gr.Button]:
+        """Build the buttons that begin and cancel."""
+        with gr.Row():
+            make = gr.Button(label, variant="primary", min_width=140, elem_id=f"{name}-make")
+            return make, gr.Button("Cancel", interactive=False, min_width=100, elem_id=f"{name}-cancel")
+
     @classmethod
-    def build(cls, name: str) -> Result:
+    def build(cls, name: str, buttons: tuple[gr.Button, gr.Button]) -> JobPanel:
+        """Build the right side."""
         status = gr.HTML(IDLE, padding=False, elem_id=f"{name}-status")
         video = gr.Video(label="Result", interactive=False, visible=False, buttons=[], elem_id=f"{name}-result")
-        return cls(status, video, gr.DownloadButton("Download the video", visible=False, elem_id=f"{name}-download"))
+        download = gr.DownloadButton("Download the video", visible=False, elem_id=f"{name}-download")
+        return cls(name, *buttons, status, video, download)
 
-    def show_video(self, show_video: job_functions.JobOutput) -> Updates:
+    def working(self, on: bool) -> Updates:
+        """Only one of the buttons can be pressed."""
+        return {self.make: gr.update(interactive=not on), self.cancel: gr.update(interactive=on)}
+
+    def show(self, output: JobOutput) -> Updates:
         """A video to play and to keep."""
-        lines = [
-            f"{show_video.seconds:.1f} s of video, made at {show_video.fps:.0f} frames a second.",
-            *show_video.notes,
-        ]
-        return {self.status: note_html(*lines), **self.file(show_video.file)}
-
-    def file(self, file: Path) -> Updates:
-        """Play a file, and offer it."""
-        return self.videos(value=str(file), visible=True)
+        line = f"{output.seconds:.1f} s of video, made at {output.fps:.0f} frames a second."
+        return {self.status: note_html(line, *output.notes), **self.videos(value=str(output.file), visible=True)}
 
     def videos(self, **changes: Any) -> Updates:
         """The same change of player and download. Gradio empties an update that it has used: each gets its own."""
         return {self.video: gr.update(**changes), self.download: gr.update(**changes)}
 
+    def connect(
+        self,
+        jobs: PageJobs,
+        inputs: set[Any],
+        order: Callable[[dict[Any, Any]], Job | Failure],
+        *,
+        show: Callable[[Any], Updates] | None = None,
+        fresh: Mapping[Any, Any] | None = None,
+    ) -> None:
+        """Connect the buttons.
 
-def connect(
-    job_queue: JobQueue,
-    buttons: Buttons,
-    result: Result,
-    order: Callable[..., Order],
-    inputs: Sequence[Any],
-    *,
-    show: Callable[[Any], Updates] | None = None,
-    fresh: Mapping[Any, Any] | None = None,
-) -> None:
-    """Let a tab work: what is missing is said first, a job is followed to its end, cancelling stops it.
+        Args:
+            jobs: takes the work.
+            inputs: components.
+            order: the inputs' values by component → the job, or what is missing.
+            show: the job's result → changes; by default a video that was made.
+            fresh: further components, and their values while there is no result.
+        """
+        show, fresh = show or self.show, fresh or {}
 
-    Args:
-        job_queue: takes the work.
-        buttons: begin and cancel.
-        result: where it is shown.
-        order: the inputs' values → what is asked for.
-        inputs: components.
-        show: the task's result → changes; by default a video that was made.
-        fresh: further components, and what they show while there is no result.
-    """
-    show, fresh = show or result.show_video, fresh or {}
+        async def run(values: dict[Any, Any], request: gr.Request) -> AsyncGenerator[Updates, None]:
+            job = order(values)
+            if isinstance(job, Failure):
+                yield {self.status: failure_html(job)}
+                return
+            yield {self.status: state_html(Running()), **self.videos(value=None, visible=False), **fresh} | (
+                self.working(True)
+            )  # in place of what an earlier attempt said
+            async with contextlib.aclosing(displayed(jobs.run(visitor(request), job, self.name))) as states:
+                async for state in states:
+                    if isinstance(state, Done):
+                        yield {**show(state.result), **self.working(False)}
+                    elif isinstance(state, Failure):
+                        yield {self.status: failure_html(state), **self.working(False)}
+                    else:
+                        yield {self.status: state}
 
-    async def run(request: gr.Request, *values: Any) -> AsyncGenerator[Updates, None]:
-        requested = order(*values)
-        if requested.missing is not None:
-            yield {result.status: failure_html(requested.missing)}
-            return
-        start = {result.status: state_html(Running(0, None, None)), **result.videos(value=None, visible=False), **fresh}
-        yield {**start, **buttons.updates(working=True)}  # in place of what an earlier attempt said
-        work = job_queue.serve(
-            visitor(request), requested.task, requested.files, keeps=requested.keeps, **requested.options
+        def stop(request: gr.Request) -> None:
+            jobs.queue.cancel(visitor(request), self.name)
+
+        self.make.click(
+            run,
+            inputs,
+            [self.status, self.video, self.download, *fresh, self.make, self.cancel],
+            show_progress="hidden",
+            concurrency_limit=None,
+            api_name=self.name,
+            api_visibility="undocumented",
         )
-        async with contextlib.aclosing(displayed(work)) as states:
-            async for state in states:
-                if isinstance(state, Done):
-                    yield {**show(state.result), **buttons.updates(working=False)}
-                elif isinstance(state, Failure):
-                    yield {result.status: failure_html(state), **buttons.updates(working=False)}
-                else:
-                    yield {result.status: state}
+        self.cancel.click(
+            stop, queue=False, show_progress="hidden", api_name=f"stop_{self.name}", api_visibility="private"
+        )
 
-    def stop(request: gr.Request) -> None:
-        job_queue.stop(visitor(request))
 
-    buttons.make.click(
-        run,
-        list(inputs),
-        [result.status, result.video, result.download, *fresh, buttons.make, buttons.cancel],
-        show_progress="hidden",
-        concurrency_limit=None,
-        api_name=buttons.name,
-        api_visibility="undocumented",
-    )
-    buttons.cancel.click(
-        stop,
-        None,
-        None,
-        queue=False,
-        show_progress="hidden",
-        api_name=f"stop_{buttons.name}",
-        api_visibility="private",
-    )
+def missing(needed: Mapping[Failure, object]) -> Failure | None:
+    """Return the first failure whose input is not there."""
+    return next((failure for failure, given in needed.items() if not given), None)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import gradio as gr
 
-from speech2vid.app.jobs import JobQueue
 from speech2vid.app.settings import Limits
 from speech2vid.app.ui import live, redub, sync, talk
+from speech2vid.app.ui.job_panel import PageJobs
 
 HEAD = """# speech2vid
 A photo and a voice become a video of that face saying it. Everything is computed on the machine that shows this page.
@@ -40,22 +40,22 @@ CSS = """
 """
 
 
-def build(job_queue: JobQueue) -> gr.Blocks:
-    """The whole page."""
+def build(jobs: PageJobs) -> gr.Blocks:
+    """Build the page."""
     assets = Path(str(resources.files("speech2vid") / "assets"))
     page = gr.Blocks(title="speech2vid", analytics_enabled=False)
     with page:
         gr.Markdown(HEAD)
         with gr.Tabs():
             with gr.Tab("Talk", id="talk"):
-                talk.build(job_queue, (assets / "astronaut.jpg", assets / "demo_speech.wav"))
+                talk.build(jobs, (assets / "astronaut.jpg", assets / "demo_speech.wav"))
             with gr.Tab("Re-dub", id="redub"):
-                redub.build(job_queue)
+                redub.build(jobs)
             with gr.Tab("Sync", id="sync"):
-                sync.build(job_queue)
+                sync.build(jobs)
             with gr.Tab("Live", id="live"):
                 live.build(assets / "astronaut.jpg")
-        gr.Markdown(FOOT.format(limits=limits_sentence(job_queue.limits), keep=_duration(job_queue.limits.keep_s)))
+        gr.Markdown(FOOT.format(limits=limits_sentence(jobs.limits), keep=_duration(jobs.limits.keep_s)))
     return page
 
 

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
-from speech2vid.app import job_functions
 from speech2vid.app.error_messages import Failure
-from speech2vid.app.jobs import JobQueue
-from speech2vid.app.ui.job_panel import Buttons, Order, Result, connect
+from speech2vid.app.job_functions import SyncFound
+from speech2vid.app.ui.job_panel import JobPanel, PageJobs, missing
 from speech2vid.app.ui.widgets import Updates, note_html, video_input
+from speech2vid.app.workers import Job
 from speech2vid.constants import FRAME_RATE_HZ
 
 NO_VIDEO = Failure("There is no video yet.", "Upload one of a person who speaks.")
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 220, 44, 34, 14  # of the drawing
 
 
-def build(job_queue: JobQueue) -> None:
+def build(jobs: PageJobs) -> None:
     """Lay the tab out and connect it."""
     gr.Markdown("By how much is the audio later than the video? Measured from the lips of the largest face.")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             video = video_input("Video of somebody who speaks", "sync-video")
-            buttons = Buttons.build("Measure", "sync")
+            buttons = JobPanel.buttons("Measure", "sync")
         with gr.Column(min_width=320):
-            result = Result.build("sync")
+            panel = JobPanel.build("sync", buttons)
             curve = gr.HTML("", padding=False)
 
-    def show(found: job_functions.SyncFound) -> Updates:
-        updates: Updates = {result.status: note_html(*sentences(found)), curve: drawing(found)}
-        return updates if found.fixed is None else {**updates, **result.file(found.fixed)}
+    def show(found: SyncFound) -> Updates:
+        updates: Updates = {panel.status: note_html(*sentences(found)), curve: drawing(found)}
+        return updates if found.fixed is None else {**updates, **panel.videos(value=str(found.fixed), visible=True)}
 
-    def order(video_file: str | None) -> Order:
-        options = {"max_seconds": job_queue.limits.max_seconds}
-        return Order(job_functions.sync, {"video": video_file}, options, {NO_VIDEO: video_file})
+    def order(values: dict[Any, Any]) -> Job | Failure:
+        return missing({NO_VIDEO: values[video]}) or Job("sync", {"video": values[video]})
 
-    connect(job_queue, buttons, result, order, [video], show=show, fresh={curve: ""})
+    panel.connect(jobs, {video}, order, show=show, fresh={curve: ""})
 
 
-def sentences(found: job_functions.SyncFound) -> list[str]:
+def sentences(found: SyncFound) -> list[str]:
     """The measurement in words."""
     frames = abs(found.offset_frames)
     if frames:
@@ -54,7 +55,7 @@ def sentences(found: job_functions.SyncFound) -> list[str]:
     return lines
 
 
-def drawing(found: job_functions.SyncFound) -> str:
+def drawing(found: SyncFound) -> str:
     """The similarity of lips and audio over the offset, as SVG."""
     offsets = [offset for offset, _ in found.curve]
     values = [value for _, value in found.curve]

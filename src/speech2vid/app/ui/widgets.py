@@ -12,7 +12,8 @@ import gradio as gr
 
 from speech2vid.app.access_control import COOKIE
 from speech2vid.app.error_messages import Failure
-from speech2vid.app.jobs import Done, Running, State, Visitor, Waiting
+from speech2vid.app.jobs import Done, Running, Waiting
+from speech2vid.app.storage import Visitor
 
 CONSENT = "The person shown, and the person heard, agree to this; and I will say that the video is synthetic."
 NO_CONSENT = Failure("Please tick the box about consent first.", "It stands above the button.")
@@ -88,7 +89,9 @@ def state_html(state: Waiting | Running) -> str:
     return "<div class='s2v-progress'><progress></progress><p>Looking at the files …</p></div>"
 
 
-async def displayed(states: AsyncGenerator[State, None]) -> AsyncGenerator[Done | Failure | str, None]:
+async def displayed(
+    states: AsyncGenerator[Waiting | Running | Done | Failure, None],
+) -> AsyncGenerator[Done | Failure | str, None]:
     """The states of a job, those on its way as HTML: each once, and again where nothing else is said for a while."""
     said, said_s = "", 0.0
     async with contextlib.aclosing(states):

@@ -1,12 +1,13 @@
-"""How a generated mouth is laid into a face that was filmed: the border, the light.
+"""Poisson blending (Sect. 6.1): a generated face takes the light of the filmed one at the border of a region.
 
-All frames are on the 224 px canvas (``registration.context_from_face``): the 112 px face and what is around it.
+All images are on the 224 px face (``faces.align.context_from_face``): the 112 px face and what is around it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -21,14 +22,19 @@ from speech2vid.constants import (
     REGION_WIDTH,
 )
 from speech2vid.errors import ConfigError
-from speech2vid.faces.align import context_from_face
-from speech2vid.geometry import invert, transform_points
-from speech2vid.inference.compositing import BLEND_BOTTOM_PX, BLEND_SIDE_PX, BLEND_TOP_PX
-from speech2vid.types import Frames, Points
+from speech2vid.faces import Still
+from speech2vid.faces.align import context_from_face, warp
+from speech2vid.geometry import compose, invert, smoothstep, transform_points
+from speech2vid.inference.audio_stream import AudioStream
+from speech2vid.inference.compositing import BLEND_BOTTOM_PX, BLEND_SIDE_PX, BLEND_TOP_PX, Composer
+from speech2vid.inference.mouth_geometry import FacePlan
+from speech2vid.inference.options import Region, Silence
+from speech2vid.inference.redubbers.base import Difference, FilmedFace, Person, Redubber, inside, replace_face
+from speech2vid.inference.sharpening import Sharpener
+from speech2vid.inference.talkers.base import Canvas, Identity, Talker
+from speech2vid.types import Floats, Frames, Image, Points
 
-Region = Literal["lower", "face"]
 REGIONS: tuple[str, ...] = get_args(Region)
-Floats = NDArray[np.float32]
 
 # Domains of the gradient-domain blending, px of the 112 px face: left, top, right, bottom, half-open.
 DOMAINS = {
@@ -42,24 +48,6 @@ DOMAINS = {
 }
 FEATHER_PX = 3.0  # width of the border over which the correction fades, px of the 112 px face
 STEADY_PX = 2.0  # the difference at the border is averaged over so many px: a single pixel's noise must not spread
-
-
-class Blender(Protocol):
-    """Lays generated mouths into filmed faces."""
-
-    def blend(self, source: Frames, painted: Frames, landmarks: Points, targets: Points) -> Frames:
-        """Faces with the new mouth in them, to be put back into their frames.
-
-        Args:
-            source: (N, 224, 224, 3) uint8 RGB, the filmed faces.
-            painted: (N, 224, 224, 3) uint8 RGB, the same with the generated mouth laid in by the warp talker.
-            landmarks: (N, 68, 2) of the filmed faces, px of the 112 px face.
-            targets: (N, 20, 2) mouth shapes wanted, px of the 112 px face.
-
-        Returns:
-            (N, 224, 224, 3) uint8 RGB.
-        """
-        ...
 
 
 class PoissonBlender:
@@ -82,12 +70,16 @@ class PoissonBlender:
         self._weight = domain_weight(region)
 
     def blend(self, source: Frames, painted: Frames, landmarks: Points, targets: Points) -> Frames:
-        """See :class:`Blender`."""
+        """See :class:`speech2vid.inference.redubbers.warp.Blender`."""
         out = np.empty_like(source)
         for index, (old, new) in enumerate(zip(source, painted, strict=True)):
-            corrected = new + self._membrane(old, new)
-            out[index] = np.rint(old + self._weight * (corrected - old)).clip(0, 255).astype(np.uint8)
+            corrected, weight = self.lay_in(old, new)
+            out[index] = np.rint(old + weight * (corrected - old)).clip(0, 255).astype(np.uint8)
         return out
+
+    def lay_in(self, source: Image, face: Image) -> tuple[Floats, Floats]:
+        """Return a face, (224, 224, 3) 0–255, with the source's light, and how much of it shows, (224, 224, 1)."""
+        return np.asarray(face + self._membrane(source, face), np.float32), self._weight
 
     def _membrane(self, old: NDArray[np.uint8], new: NDArray[np.uint8]) -> Floats:
         """(224, 224, 3), what the painted frame must be changed by."""
@@ -106,6 +98,59 @@ class PoissonBlender:
             ),
             np.float32,
         )
+
+
+class FaceRedubber(Redubber):
+    """The paper's baseline (Sect. 6.1): any talker's face for the new audio, aligned by keypoints, Poisson-blended.
+
+    The stills come from the video; or from photos, which puts another person's face into it.
+
+    Args:
+        talker: generates the faces.
+        blender: lays them in.
+        stills: of another person, ascending by lip opening, the one to animate first; empty for the speaker's own.
+        sharpener: sharpens the generated faces.
+    """
+
+    def __init__(
+        self,
+        talker: Talker,
+        blender: PoissonBlender,
+        stills: Sequence[Still] = (),
+        sharpener: Sharpener | None = None,
+    ) -> None:
+        self._talker, self._blender, self._sharpener = talker, blender, sharpener
+        self.hashes = {**talker.hashes, **(sharpener.hashes if sharpener else {})}
+        self._other = self._identity(stills) if stills else None
+
+    def audio_stream(self, silence: Silence) -> AudioStream:
+        """See :class:`Redubber`."""
+        return self._talker.audio_stream(silence)
+
+    def drive_at(self, drive: Floats, times_s: NDArray[np.float64]) -> Floats:
+        """See :class:`Redubber`."""
+        return self._talker.drive_at(drive, times_s)
+
+    def prepare(self, person: Person, plan: FacePlan) -> tuple[Identity, Composer]:
+        """See :class:`Redubber`."""
+        return self._other or self._identity(person.chosen)
+
+    def change(
+        self, face: FilmedFace, prepared: tuple[Identity, Composer], plan: FacePlan, at: int, drive: Floats
+    ) -> Difference:
+        """See :class:`Redubber`."""
+        identity, composer = prepared
+        generated = next(composer.frames(self._talker.generate(identity, drive[None])))
+        blended, weight = self._blender.lay_in(face.context, generated)
+        return replace_face(face, blended, weight * inside())
+
+    def _identity(self, stills: Sequence[Still]) -> tuple[Identity, Composer]:
+        """Return the person of these stills on a canvas of 224 px, and what composes their frames."""
+        first = stills[0]
+        image = warp(first.image, compose(context_from_face(), first.transform), CONTEXT_FACE_PX)
+        canvas = Canvas(image, invert(context_from_face()), first, crop=True)
+        identity = self._talker.prepare(canvas, sorted(stills, key=lambda still: still.opening))
+        return identity, Composer(identity, self._sharpener)
 
 
 def harmonic(patch: NDArray[Any]) -> Floats:
@@ -138,8 +183,7 @@ def domain_weight(region: Region) -> Floats:
     y, x = np.mgrid[0:CONTEXT_FACE_PX, 0:CONTEXT_FACE_PX]
     points = transform_points(invert(context_from_face()), np.stack([x, y], axis=-1))
     left, top, right, bottom = DOMAINS[region]
-    inside = np.minimum.reduce(
+    within = np.minimum.reduce(
         [points[..., 0] - left, right - 1 - points[..., 0], points[..., 1] - top, bottom - 1 - points[..., 1]]
     )
-    ramp = np.clip(inside / FEATHER_PX, 0, 1)
-    return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)[..., None]
+    return np.asarray(smoothstep(within / FEATHER_PX), np.float32)[..., None]

@@ -1,20 +1,44 @@
-"""The blending network on ONNX Runtime: painted mouths are made to fit the faces they are laid into (Sect. 6.2)."""
+"""Our re-dubbing: the talker moves the filmed mouth itself, and what it painted is blended into the frame.
+
+The texture comes from the frame itself: its own face is the talker's still, moved from the mouth it has to the mouth it
+should have. Light, pose, sharpness and what covers the face are then right by themselves. Another moment of the person
+is the second still, for what the frame does not show: teeth, where its lips are closed. What is painted is blended by
+Poisson editing, or by the blending network of Sect. 6.2's kind.
+"""
 
 from __future__ import annotations
 
-from importlib import resources
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.constants import BLEND_HEIGHT, BLEND_WIDTH, CONTEXT_FACE_PX, LANDMARKS, MOUTH_COUNT
+from speech2vid.constants import (
+    BLEND_HEIGHT,
+    BLEND_WIDTH,
+    CONTEXT_FACE_PX,
+    FACE_PX,
+    LANDMARKS,
+    MOUTH_COUNT,
+    MOUTH_POINTS,
+    REGION_HEIGHT,
+    REGION_LEFT,
+    REGION_TOP,
+    REGION_WIDTH,
+)
 from speech2vid.errors import WeightsError
+from speech2vid.faces import Still, lip_opening
+from speech2vid.faces.align import warp
+from speech2vid.geometry import compose, invert, smoothstep, transform_points
+from speech2vid.inference.audio_stream import AudioStream
+from speech2vid.inference.compositing import Composer
+from speech2vid.inference.mouth_geometry import FacePlan, NeutralMouth, neutral_mouth_of
 from speech2vid.inference.occlusion import (
     PART,
-    Floats,
     Hidden,
     filled,
     hide,
@@ -23,37 +47,219 @@ from speech2vid.inference.occlusion import (
     mouth_areas,
     occlude,
 )
-from speech2vid.inference.talkers.warp import BATCH, PROVIDERS, provider
-from speech2vid.runtime.onnx import Arrays, OnnxNetwork
-from speech2vid.types import Frames, Points
+from speech2vid.inference.options import Silence
+from speech2vid.inference.redubbers.base import COST_WEIGHT, Difference, FilmedFace, Person, Redubber, inside
+from speech2vid.inference.sharpening import Sharpener
+from speech2vid.inference.talkers.base import Identity, WarpFields, spread
+from speech2vid.inference.talkers.warp import (
+    LOWER_FACE,
+    WarpNetworks,
+    estimate_neutral_mouth,
+    in_colours_of,
+    mouths_of,
+)
+from speech2vid.runtime.engine import LoadGraph, graph_loader
+from speech2vid.runtime.onnx import Arrays
+from speech2vid.types import Affine, AlignedFace, Floats, Frames, Image, Points
 
-REDUBBER = "warp_redubber"  # stem of the weight file
-ARCHITECTURE = "warp_redubber"
+WARP_REDUBBER = "warp_redubber"  # architecture
+BATCH = 16  # faces computed at once
+OPEN_PERCENTILE = 90  # of lip opening: the second still
+POSE_WEIGHT = 0.3  # of another pose, in px of lip opening
+POSE_POINTS = [1, 2, 3, 4, 12, 13, 14, 15, 30]  # sides of the jaw, tip of the nose: where they lie tells the pose
+NEAR_PX, FAR_PX = 3.0, 9.0  # from the lips, px of the 112 px face: up to there, and no longer, other moments show
+MARGIN_PX = 3  # of the 224 px face, round what changes on it: beyond, less than half a grey level changes
+BLUER = 0.08  # than the skin, of 1, may be what is painted
+OUTER_LIPS = 12  # the first of the 20 points of a mouth are its outline
+
+
+class Blender(Protocol):
+    """Lays painted mouths into filmed faces."""
+
+    def blend(self, source: Frames, painted: Frames, landmarks: Points, targets: Points) -> Frames:
+        """Return faces with the new mouth in them, to be put back into their frames.
+
+        Args:
+            source: (N, 224, 224, 3) uint8 RGB, the filmed faces.
+            painted: (N, 224, 224, 3) uint8 RGB, the same with the generated mouth painted in.
+            landmarks: (N, 68, 2) of the filmed faces, px of the 112 px face.
+            targets: (N, 20, 2) mouth shapes wanted, px of the 112 px face.
+
+        Returns:
+            (N, 224, 224, 3) uint8 RGB.
+        """
+        ...
+
+
+class Paste:
+    """The painted face as it is: what blending is measured against."""
+
+    def blend(self, source: Frames, painted: Frames, landmarks: Points, targets: Points) -> Frames:
+        """See :class:`Blender`."""
+        return painted
+
+
+class PaintedRedubber(Redubber):
+    """Paints the new mouth with the warp talker from the frame itself, and blends it in.
+
+    Args:
+        talker: paints.
+        blender: blends.
+        sharpener: sharpens the painted face.
+    """
+
+    def __init__(self, talker: WarpNetworks, blender: Blender, sharpener: Sharpener | None = None) -> None:
+        self._talker, self._blender, self._sharpener = talker, blender, sharpener
+        networks = [talker, blender, sharpener]
+        self.hashes = {name: sha for each in networks for name, sha in getattr(each, "hashes", {}).items()}
+
+    def audio_stream(self, silence: Silence) -> AudioStream:
+        """See :class:`Redubber`."""
+        return self._talker.audio_stream(silence)
+
+    def drive_at(self, drive: Floats, times_s: NDArray[np.float64]) -> Floats:
+        """See :class:`Redubber`."""
+        return self._talker.drive_at(drive, times_s)
+
+    def neutral_mouth(self, person: Person) -> NeutralMouth:
+        """See :class:`Redubber`."""
+        landmarks = np.stack([still.aligned.landmarks for still in person.chosen])
+        return NeutralMouth(self._talker.neutral_weight, mean_mouth_of(landmarks, self._talker))
+
+    def prepare(self, person: Person, plan: FacePlan) -> Still:
+        """See :class:`Redubber`: the second still."""
+        return open_still(person, plan)
+
+    def change(self, face: FilmedFace, prepared: Still, plan: FacePlan, at: int, drive: Floats) -> Difference:
+        """See :class:`Redubber`: the painted image, corrected by what the blender makes of it at 224 px."""
+        target = plan.target(at, drive)
+        crop = face.crop
+        painted = self._paint(face, prepared, target)
+        small = warp(painted, face.to_context, CONTEXT_FACE_PX)
+        source = face.context
+        blended = self._blender.blend(source[None], small[None], face.landmarks[None], target[None])[0]
+        part = _changed_part((source != small) | (source != blended), face.to_context, crop)
+        correction = cv2.subtract(blended, small, dtype=cv2.CV_32F) * inside()
+        left, top = part[1].start, part[0].start
+        size = part[1].stop - left, part[0].stop - top
+        to_part = compose(face.to_context, np.array([[1.0, 0, left], [0, 1.0, top]]))
+        large = cv2.warpAffine(correction, to_part, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        difference = cv2.subtract(painted[part], crop[part], dtype=cv2.CV_32F)
+        return np.asarray(cv2.add(difference, large), np.float32), (left, top)
+
+    def openings(self, plan: FacePlan, drive: Floats) -> Floats:
+        """See :class:`Redubber`."""
+        mouths = plan.neutral_mouth + drive
+        opened: Floats = (mouths[:, 17:20, 1] - mouths[:, 13:16, 1][:, ::-1]).mean(axis=1) * plan.weight
+        return opened
+
+    def _paint(self, face: FilmedFace, second_still: Still, target: Floats) -> Image:
+        """Return the crop with the mouth wanted, (20, 2) px of the 112 px face."""
+        aligned = AlignedFace(warp(face.crop, face.transform, FACE_PX), face.landmarks, face.transform)
+        own = Still(face.crop, aligned, float(lip_opening(face.landmarks)), 0.0)
+        stills = sorted([own, in_colours_of(second_still, own)], key=lambda still: still.opening)
+        slots = tuple(stills[i] for i in spread(len(stills)))
+        mouths = mouths_of(slots)
+        features = self._talker.features(slots, mouths)
+        fields = self._talker.fields(features, mouths, target[None])
+        near = near_mouths(target, face.landmarks[MOUTH_POINTS])
+        fields = clamp_blue(restrict_to_mouth(fields, [still is own for still in slots], near), aligned.image)
+        return next(Composer(Identity(face.crop, face.transform, slots), self._sharpener).frames(fields))
+
+
+def mean_mouth_of(landmarks: Points, talker: WarpNetworks) -> Floats:
+    """Return how somebody's closed mouth differs from the usual one, (20, 2) px.
+
+    Args:
+        landmarks: (5, 68, 2), aligned px, at percentiles of lip opening.
+        talker: reads closed mouths.
+    """
+    neutral_mouth = estimate_neutral_mouth(landmarks, talker.neutral_weight, talker.speech)
+    return np.asarray(neutral_mouth - neutral_mouth_of(landmarks, talker.neutral_weight).mean(axis=0), np.float32)
+
+
+def open_still(person: Person, plan: FacePlan) -> Still:
+    """Return the moment that stands beside a face's own: the mouth open, sharp, the head held as in this track."""
+    wanted = float(np.percentile([still.opening for still in person.stills], OPEN_PERCENTILE))
+    pose = np.median(plan.landmarks[:, POSE_POINTS], axis=0)
+
+    def unfit(still: Still) -> float:
+        turned = float(np.linalg.norm(still.aligned.landmarks[POSE_POINTS] - pose, axis=-1).mean())
+        return abs(still.opening - wanted) + COST_WEIGHT * still.cost + POSE_WEIGHT * turned
+
+    return min(person.stills, key=unfit)
+
+
+def _changed_part(changed: NDArray[np.bool_], to_canvas: Affine, crop: Image) -> tuple[slice, slice]:
+    """Rows and columns of the crop, from even numbers on, outside which nothing on the canvas (224, 224, 3) changes."""
+    height, width = crop.shape[:2]
+    rows, columns = np.flatnonzero(changed.any(axis=(1, 2))), np.flatnonzero(changed.any(axis=(0, 2)))
+    if not len(rows):
+        return slice(0, 2), slice(0, 2)
+    x, y = (columns[0] - MARGIN_PX, columns[-1] + MARGIN_PX), (rows[0] - MARGIN_PX, rows[-1] + MARGIN_PX)
+    corners = transform_points(invert(to_canvas), np.array([[a, b] for a in x for b in y], np.float64))
+    low = np.clip(np.floor(corners.min(axis=0)), 0, (width - 2, height - 2)).astype(int) // 2 * 2
+    high = np.clip(np.ceil(corners.max(axis=0)) + 1, low + 2, (width, height)).astype(int)
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def near_mouths(*mouths: Floats) -> Floats:
+    """(64, 96), on the generated region: 1 on and near the given mouths (20, 2), 0 further away."""
+    outside = np.full((REGION_HEIGHT, REGION_WIDTH), 1, np.uint8)
+    for mouth in mouths:
+        outline = np.rint(mouth[:OUTER_LIPS] - (REGION_LEFT, REGION_TOP)).astype(np.int32)
+        cv2.fillPoly(outside, [outline], 0)
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
+    return np.asarray(smoothstep((FAR_PX - distance) / (FAR_PX - NEAR_PX)), np.float32)
+
+
+def restrict_to_mouth(fields: WarpFields, own: Sequence[bool], near: Floats) -> WarpFields:
+    """The fields with the frame's own slots alone away from the mouth: other moments have another pose and another
+    background, and what is painted belongs between the lips.
+
+    Args:
+        fields: for N frames.
+        own: of each slot, whether it holds the frame's own face.
+        near: (64, 96) how much of the others is wanted.
+    """
+    mine = np.array([*own, False])
+    masks = fields.masks.copy()
+    masks[:, ~mine] *= near
+    missing = 1 - masks.sum(axis=1, keepdims=True)
+    masks[:, mine] += missing / mine.sum()
+    return replace(fields, masks=masks)
+
+
+def clamp_blue(fields: WarpFields, face: Image) -> WarpFields:
+    """The fields with what is painted no bluer, beside its green, than this face (112, 112, 3) and a little more: the
+    dark between lips comes out purple otherwise."""
+    skin = face[LOWER_FACE].reshape(-1, 3).mean(axis=0)
+    residual = fields.residual.copy()
+    most = residual[:, 1] + np.float32((skin[2] - skin[1]) / 255 + BLUER)
+    residual[:, 2] = np.minimum(residual[:, 2], np.maximum(most, 0))
+    return replace(fields, residual=residual)
 
 
 class NetworkBlender:
-    """The blending network, loaded.
+    """The blending network, loaded: painted mouths are made to fit the faces they are painted into.
 
     Args:
-        folder: holds the weight file and its graph; None for those of the package.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: for one call; 0 for one a core.
+        weights: its weight file.
+        load: runs its graph.
 
     Raises:
         WeightsError: a file is missing, damaged, or of a network that paints by itself.
-        ConfigError: no such device here.
     """
 
-    def __init__(self, folder: Path | None = None, device: str = "auto", threads: int = 0) -> None:
-        folder = folder or Path(str(resources.files("speech2vid") / "weights"))
-        providers = list(dict.fromkeys((provider(device), PROVIDERS["cpu"])))
-        weights = folder / f"{REDUBBER}.safetensors"
-        self._network = OnnxNetwork(folder / f"{REDUBBER}.frames.onnx", weights, threads, providers)
-        if self._network.header.architecture != ARCHITECTURE:
+    def __init__(self, weights: Path, load: LoadGraph | None = None) -> None:
+        self._network = (load or graph_loader())(weights, "frames")
+        header = self._network.header
+        if header.architecture != WARP_REDUBBER:
             raise WeightsError(
-                f"{weights} holds a {self._network.header.architecture}, which blends no painted faces",
-                'train one with generation = "warp"',
+                f"{weights} holds a {header.architecture}, which blends no painted faces",
+                "give the weights of speech2vid train redubber with a config for warp_redubber",
             )
+        self.hashes = {WARP_REDUBBER: header.sha256}
         self._known = known_area()
         y, x = np.mgrid[:BLEND_HEIGHT, :BLEND_WIDTH].astype(np.float32)
         self._grid = np.stack([x, y], axis=-1)

@@ -1,1 +1,13 @@
-"""Generation methods: each turns an identity and audio into a talking face, one method a file."""
+"""Generation methods: one talker a file, all behind the interface of :mod:`speech2vid.inference.talkers.base`."""
+
+from speech2vid.inference.talkers.base import (
+    AlignedFaces,
+    Canvas,
+    Generated,
+    Identity,
+    Talker,
+    WarpFields,
+    load_talker,
+)
+
+__all__ = ["AlignedFaces", "Canvas", "Generated", "Identity", "Talker", "WarpFields", "load_talker"]

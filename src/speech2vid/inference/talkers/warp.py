@@ -1,125 +1,164 @@
-"""The warp talker as numpy → numpy: which networks there are, where they lie, how they are run."""
+"""The warp talker: audio → mouth motion → fields that move the stills' own pixels to the mouth wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import ClassVar, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.constants import IDENTITY_STILLS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
-from speech2vid.errors import ConfigError, WeightsError
-from speech2vid.runtime.onnx import Arrays, OnnxNetwork, onnx_runtime
-from speech2vid.runtime.weights import WeightsHeader, read_weights
+from speech2vid.constants import (
+    FACE_PX,
+    IDENTITY_STILLS,
+    LANDMARKS,
+    MOUTH_COUNT,
+    MOUTH_POINTS,
+    REGION_HEIGHT,
+    REGION_LEFT,
+    REGION_TOP,
+    REGION_WIDTH,
+)
+from speech2vid.errors import WeightsError
+from speech2vid.faces import Still
+from speech2vid.inference.mouth_geometry import at_times
+from speech2vid.inference.mouth_motion import CHUNK_FRAMES, MouthMotionStream
+from speech2vid.inference.options import Silence
+from speech2vid.inference.talkers.base import Canvas, Identity, Talker, WarpFields, spread
+from speech2vid.runtime.engine import LoadGraph
+from speech2vid.runtime.onnx import Arrays
+from speech2vid.runtime.weights import WeightSet, read_weights
+from speech2vid.types import Floats, Image
 
-Floats = NDArray[np.float32]
-
-BATCH = 16  # frames computed at once
-
-TALKER, AUDIO_TO_MOUTH = "warp_talker", "audio_to_mouth"  # stems of the weight files
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-
-
-class RunnableGraph(Protocol):
-    """A graph of a network, ready to run, on whatever engine: named arrays in, named arrays out."""
-
-    @property
-    def header(self) -> WeightsHeader:
-        """Of the weight file."""
-        ...
-
-    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Run the graph; float32."""
-        ...
+WARP_TALKER, AUDIO_TO_MOUTH = "warp_talker", "audio_to_mouth"  # architectures
+LOWER_FACE = np.s_[40:108, 16:96]  # where the colours of stills are compared
+GAIN_LIMITS = (0.7, 1.4)
 
 
 @dataclass(frozen=True)
-class Fields:
-    """What is predicted for N frames.
+class WarpIdentity(Identity):
+    """A person as the warp talker knows them.
 
     Attributes:
-        flow: (N, K, 2, 32, 48) float32: an output pixel is sampled from this far away in still k; x, y, px of the
-            aligned face. One cell is 2 × 2 px.
-        masks: (N, K + 1, 64, 96) float32, non-negative, sum 1; the last one is the residual's.
-        residual: (N, 3, 64, 96) float32 RGB in [0, 1].
+        mouths: (5, 20, 2) float32, where the stills' mouths are, aligned px.
+        neutral_mouth: (20, 2) float32, this person's closed mouth, aligned px.
+        features: of the identity graph.
     """
 
-    flow: Floats
-    masks: Floats
-    residual: Floats
+    mouths: Floats
+    neutral_mouth: Floats
+    features: Arrays
 
 
-class TalkerNetworks:
-    """The talker's graphs, loaded.
+class WarpNetworks(Talker):
+    """The warp talker's networks, loaded; see :class:`Talker`.
 
     Args:
-        folder: holds the weight files and their graphs; None for those of the package.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        threads: for one call; 0 for one a core.
-        load: another engine than ONNX Runtime: weight file and name of a graph → the graph; it knows the device.
+        talker: weight file of the warp talker.
+        audio_to_mouth: weight file of the network that hears.
+        load: runs their graphs.
 
     Raises:
         WeightsError: a file is missing or damaged.
-        ConfigError: no such device here.
     """
 
-    def __init__(
-        self,
-        folder: Path | None = None,
-        device: str = "auto",
-        threads: int = 0,
-        *,
-        load: Callable[[Path, str], RunnableGraph] | None = None,
-    ) -> None:
-        folder = folder or Path(str(resources.files("speech2vid") / "weights"))
-        if load is None:
-            providers = list(dict.fromkeys((provider(device), PROVIDERS["cpu"])))
+    name: ClassVar[str] = "warp"
 
-            def load(weights: Path, name: str) -> RunnableGraph:
-                return OnnxNetwork(weights.with_suffix(f".{name}.onnx"), weights, threads, providers)
-
-        def graph(stem: str, name: str) -> RunnableGraph:
-            return load(folder / f"{stem}.safetensors", name)
-
-        self._identity, self._frames = graph(TALKER, "identity"), graph(TALKER, "frames")
-        self.audio_to_mouth = graph(AUDIO_TO_MOUTH, "mouth_motion")
-        header, tensors = read_weights(folder / f"{TALKER}.safetensors")
-        self.sha256 = header.sha256
+    def __init__(self, talker: Path, audio_to_mouth: Path, load: LoadGraph) -> None:
+        self._identity, self._frames = load(talker, "identity"), load(talker, "frames")
+        self.audio_to_mouth = load(audio_to_mouth, "mouth_motion")
+        header, tensors = read_weights(talker)
+        self.hashes = {WARP_TALKER: header.sha256, AUDIO_TO_MOUTH: self.audio_to_mouth.header.sha256}
         try:
             self.neutral_weight: Floats = tensors["rest.weight"].astype(np.float32)
             self.speech: Floats = tensors["speech"].astype(np.float32)
         except KeyError as error:
-            raise WeightsError(f"{folder / TALKER}.safetensors lacks the tensor {error}", "export it again") from error
+            raise WeightsError(f"{talker} lacks the tensor {error}", "export it again") from error
 
-    @property
-    def hashes(self) -> dict[str, str]:
-        """SHA-256 of the tensors, by network."""
-        return {TALKER: self._frames.header.sha256, AUDIO_TO_MOUTH: self.audio_to_mouth.header.sha256}
+    @classmethod
+    def load(cls, weights: WeightSet, load: LoadGraph) -> Self:
+        """See :class:`Talker`."""
+        return cls(weights.path(WARP_TALKER), weights.path(AUDIO_TO_MOUTH), load)
 
-    def identity(self, faces: NDArray[np.uint8], mouths: Floats) -> Arrays:
-        """Features of a person: aligned faces (5, 112, 112, 3) RGB, their mouths (5, 20, 2) px → maps by name."""
+    def prepare(self, canvas: Canvas, stills: Sequence[Still]) -> WarpIdentity:
+        """See :class:`Talker`. All stills get the colours of the one on the canvas."""
+        stills = [still if still is canvas.still else in_colours_of(still, canvas.still) for still in stills]
+        slots = tuple(stills[i] for i in spread(len(stills)))
+        mouths = mouths_of(slots)
+        neutral_mouth = estimate_neutral_mouth(
+            np.stack([still.aligned.landmarks for still in stills]), self.neutral_weight, self.speech
+        )
+        features = self.features(slots, mouths)
+        return WarpIdentity(canvas.image, canvas.transform, slots, mouths, neutral_mouth, features, crop=canvas.crop)
+
+    def audio_stream(self, silence: Silence = "hold", block_frames: int | None = None) -> MouthMotionStream:
+        """See :class:`Talker`: movements of the mouth, (m, 20, 2) px relative to the closed mouth."""
+        return MouthMotionStream(self.audio_to_mouth, silence, block_frames or CHUNK_FRAMES)
+
+    def drive_at(self, drive: Floats, times_s: NDArray[np.float64]) -> Floats:
+        """See :class:`Talker`: linear between the middles of the frames; at rest before the first, after the last."""
+        return at_times(drive, times_s)
+
+    def generate(self, identity: Identity, drive: Floats) -> WarpFields:
+        """See :class:`Talker`."""
+        assert isinstance(identity, WarpIdentity)
+        return self.fields(identity.features, identity.mouths, np.ascontiguousarray(identity.neutral_mouth + drive))
+
+    def drive_of_mouths(self, identity: Identity, mouths: Floats) -> Floats:
+        """See :class:`Talker`."""
+        assert isinstance(identity, WarpIdentity)
+        return np.asarray(mouths - identity.neutral_mouth, np.float32)
+
+    def features(self, slots: Sequence[Still], mouths: Floats) -> Arrays:
+        """Return the features of five stills and their mouths (5, 20, 2) px: maps by name."""
+        assert len(slots) == IDENTITY_STILLS
+        faces = np.stack([still.aligned.image for still in slots])
         rows, columns = slice(REGION_TOP, REGION_TOP + REGION_HEIGHT), slice(REGION_LEFT, REGION_LEFT + REGION_WIDTH)
         stills = faces[:, rows, columns].transpose(0, 3, 1, 2).astype(np.float32) / 255
-        assert len(stills) == IDENTITY_STILLS
         return self._identity({"stills": stills[None], "mouths": mouths[None]})
 
-    def frames(self, features: Arrays, mouths: Floats, targets: Floats) -> Fields:
-        """Fields for mouth shapes (N, 20, 2) px."""
+    def fields(self, features: Arrays, mouths: Floats, targets: Floats) -> WarpFields:
+        """Return the fields that move the stills' mouths to the mouths wanted, (N, 20, 2) px."""
         out = self._frames({**features, "mouths": mouths[None], "targets": targets})
-        return Fields(out["flow"], out["masks"], out["residual"])
+        return WarpFields(out["flow"], out["masks"], out["residual"])
 
 
-def provider(device: str) -> str:
-    available = onnx_runtime().get_available_providers()
-    if device == "auto":
-        return PROVIDERS["cuda"] if PROVIDERS["cuda"] in available else PROVIDERS["cpu"]
-    if device not in PROVIDERS:
-        hint = "it needs --engine torch" if device == "mps" else f"choose from: auto, {', '.join(PROVIDERS)}"
-        raise ConfigError(f"there is no device {device!r} for ONNX Runtime", hint)
-    if PROVIDERS[device] not in available:
-        raise ConfigError(f"device {device} is not available here", "use --device cpu, or install onnxruntime-gpu")
-    return PROVIDERS[device]
+def mouths_of(slots: Sequence[Still]) -> Floats:
+    """Return where the stills' mouths are, (K, 20, 2) aligned px."""
+    return np.ascontiguousarray(np.stack([still.aligned.landmarks for still in slots])[:, MOUTH_POINTS])
+
+
+def estimate_neutral_mouth(landmarks: Floats, weight: Floats, speech: Floats) -> Floats:
+    """Return a person's closed mouth, from stills in any mouth state.
+
+    Args:
+        landmarks: (K, 68, 2), aligned px, of the different stills.
+        weight: (40, 137), what a regression reads off one still; averaged over the stills.
+        speech: (20, 2), mean mouth in speech relative to the closed one. Five stills span a person's speech: their mean
+            mouth without this is a second estimate, as good as the first and independent of it. The two are averaged.
+
+    Returns:
+        (20, 2) float32, aligned px.
+    """
+    count = len(landmarks)
+    known = np.hstack([landmarks.reshape(count, 2 * LANDMARKS) / FACE_PX, np.ones((count, 1))])
+    neutral_mouth = (known @ weight.T).mean(axis=0).reshape(MOUTH_COUNT, 2)
+    if count == IDENTITY_STILLS:
+        neutral_mouth = (neutral_mouth + landmarks[:, MOUTH_POINTS].mean(axis=0) - speech) / 2
+    return np.asarray(neutral_mouth, np.float32)
+
+
+def in_colours_of(still: Still, canvas: Still) -> Still:
+    """Return the still with mean and contrast of its lower face as in the canvas, by channel, against flicker."""
+    ours, theirs = (each.aligned.image[LOWER_FACE].reshape(-1, 3).astype(np.float64) for each in (still, canvas))
+    gain = np.clip(theirs.std(axis=0) / np.maximum(1.0, ours.std(axis=0)), *GAIN_LIMITS)
+    levels = np.arange(256.0)[:, None]
+    table = np.rint((levels - ours.mean(axis=0)) * gain + theirs.mean(axis=0)).clip(0, 255).astype(np.uint8)
+
+    def apply(image: Image) -> NDArray[np.uint8]:
+        return np.asarray(cv2.LUT(image, table[None]), np.uint8)
+
+    return replace(still, image=apply(still.image), aligned=replace(still.aligned, image=apply(still.aligned.image)))

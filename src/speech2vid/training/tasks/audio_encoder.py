@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,13 +15,12 @@ from speech2vid.audio.windows import windows
 from speech2vid.constants import MOUTH_COUNT, SAMPLES_PER_FRAME, WINDOW_STEPS
 from speech2vid.evaluation.mouth_metrics import correlation
 from speech2vid.inference.mouth_motion import MouthMotionStream
-from speech2vid.models.audio_trunk import AudioTrunk
+from speech2vid.models.audio_trunk import AudioTrunk, AudioTrunkConfig
 from speech2vid.runtime.onnx import OnnxNetwork
-from speech2vid.training.config import AudioEncoderTaskConfig
 from speech2vid.training.dataset import TrackSet, TrainingTrack
-from speech2vid.training.mouth_masks import BOTTOM, TOP
+from speech2vid.training.mouth_masks import vertical_opening
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import STATISTICS_TRACKS, Batch, Item, Task, Validation, speaker_mean
+from speech2vid.training.task import STATISTICS_TRACKS, Batch, Item, Task, TaskConfig, Validation, speaker_mean
 from speech2vid.training.tasks.audio_to_mouth import motions, packaged_audio_to_mouth, principal_components
 from speech2vid.types import Waveform
 
@@ -29,21 +29,43 @@ Floats = NDArray[np.float32]
 SPEED, GAIN_DB, NOISE_DB = 0.12, 8.0, (12.0, 40.0)  # largest log speed factor; level; noise below the speech
 
 
+@dataclass(frozen=True)
+class AudioEncoderTaskConfig(TaskConfig):
+    """Settings of the task ``audio_encoder``.
+
+    Attributes:
+        teacher: targets: the mouth motion that the package's audio-to-mouth network predicts, or that of the filmed
+            keypoints.
+        frames: audio windows a batch item, of one track.
+        copies: augmented copies of each track's audio, at another speed, level and noise; only with a teacher.
+    """
+
+    network: AudioTrunkConfig = field(default_factory=AudioTrunkConfig)
+    batch: int = 16
+    decay: float = 1.0
+    ema: float = 0.99
+    teacher: Literal["package", "keypoints"] = "package"
+    frames: int = 24
+    copies: int = 2
+
+
 class AudioEncoderTask(Task):
     """MFCC windows → principal components of mouth motion, from a teacher network or from keypoints."""
 
     name = "audio_encoder"
     architecture = AudioTrunk.architecture
+    Config = AudioEncoderTaskConfig
+    exported = False
     config: AudioEncoderTaskConfig
     network: AudioTrunk
 
     def __init__(self, config: AudioEncoderTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
-        self.config, self.train, self.val, self.device = config, train, val, device
+        super().__init__(config, train, val, device)
         self._sampler = train.sampler(StillMix(every=1))
         rng = np.random.default_rng(config.seed)
         if config.teacher == "package":
-            voice = packaged_audio_to_mouth()
-            teacher = OnnxNetwork(voice.with_name(f"{voice.stem}.mouth_motion.onnx"), voice, threads=1)
+            weights = packaged_audio_to_mouth()
+            teacher = OnnxNetwork(weights.with_name(f"{weights.stem}.mouth_motion.onnx"), weights, threads=1)
             versions = {track.key: _taught(teacher, track, config.copies, rng) for track in train.tracks}
         else:
             keypoints = motions(train, likeness=0.5)
@@ -58,7 +80,8 @@ class AudioEncoderTask(Task):
         middles = [track.windows[:, 0, :, WINDOW_STEPS // 2] for track in train.tracks[:STATISTICS_TRACKS]]
         coefficients = torch.from_numpy(np.concatenate(middles))
         network.encoder.set_normalisation(coefficients.mean(0), coefficients.std(0))
-        network.opening.copy_(torch.from_numpy(_opening(directions) * deviations))
+        opening = vertical_opening(directions.reshape(-1, MOUTH_COUNT, 2))
+        network.opening.copy_(torch.from_numpy(opening * deviations))
         self.network = network.to(device)
         self._importance = torch.from_numpy(deviations / deviations.sum()).to(device)
         self.samples = -(-train.frames // config.frames)
@@ -76,7 +99,7 @@ class AudioEncoderTask(Task):
         return {"motion": (error * self._importance).sum(-1).mean()}
 
     def validate(self, network: nn.Module) -> Validation:
-        """``opening_correlation``: of the predicted with the filmed lip opening."""
+        """Return ``opening_correlation``, of the predicted with the filmed lip opening."""
         opening = network.get_buffer("opening")
         by_speaker = {}
         for speaker, own in self.val.by_speaker.items():
@@ -115,9 +138,3 @@ def _augmented(audio: Waveform, rng: np.random.Generator) -> Waveform:
     noise = rng.standard_normal(count) * level * 10 ** (-rng.uniform(*NOISE_DB) / 20)
     changed = (heard + noise) * 10 ** (rng.uniform(-GAIN_DB, GAIN_DB) / 20)
     return np.clip(changed, -1, 1).astype(np.float32)
-
-
-def _opening(directions: Floats) -> Floats:
-    """Return the lip opening (K,) of a unit of each direction (K, 40), px."""
-    heights = directions.reshape(-1, MOUTH_COUNT, 2)[..., 1]
-    return np.asarray(heights[:, BOTTOM].mean(1) - heights[:, TOP].mean(1), np.float32)

@@ -1,17 +1,17 @@
-"""Task ``audio_to_mouth``: what the mouth does, from speech alone.
+"""Task ``audio_to_mouth``: mouth motion from speech alone.
 
 The target is the movement of the mouth away from the speaker's closed mouth: landmarks minus their mean over three
-seconds, plus how open that speaker's mouth is on average; left and right alike. Small movers are enlarged towards the
-average speaker, whose movement the network gives everybody, and each speaker's lag is taken out. What is known of the
-audio (plain bands and phone likelihoods) is computed once a track, as it is and degraded; changes of voice and room are
-drawn each time.
+seconds, plus how open that speaker's mouth is on average; left and right alike. Small movements are enlarged towards
+the average speaker's, which the network gives everybody, and each speaker's audio-video offset is removed. The views
+of the audio (plain bands and phone likelihoods) are computed once a track, clean and degraded; changes of voice and
+room are drawn anew for each item.
 """
 
 from __future__ import annotations
 
-from importlib import resources
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from speech2vid.audio.logmel import predictor_rows, silent_row
 from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT, MOUTH_POINTS, exact_div
-from speech2vid.errors import WeightsError
+from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.evaluation.mouth_metrics import correlation
 from speech2vid.inference.talkers.warp import AUDIO_TO_MOUTH
 from speech2vid.models.audio_to_mouth import (
@@ -30,19 +30,19 @@ from speech2vid.models.audio_to_mouth import (
     REACH_ROWS,
     STATES,
     AudioToMouth,
+    AudioToMouthConfig,
     PhoneLikelihoods,
     rows_needed,
 )
 from speech2vid.runtime.torch import fill, load
-from speech2vid.runtime.weights import read_weights
+from speech2vid.runtime.weights import read_weights, weight_set
 from speech2vid.training.audio_augment import change, degraded, noises
 from speech2vid.training.av_offset import speaker_av_offsets
-from speech2vid.training.config import AudioToMouthTaskConfig
 from speech2vid.training.dataset import TrackSet, TrainingTrack
-from speech2vid.training.mouth_masks import BOTTOM, MIRROR_MOUTH, TOP
+from speech2vid.training.mouth_masks import MIRROR_MOUTH, vertical_opening
 from speech2vid.training.neutral_mouth import closed_offset
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Batch, Item, Task, Validation, speaker_mean
+from speech2vid.training.task import Batch, Item, Task, TaskConfig, Validation, speaker_mean
 from speech2vid.types import Waveform
 
 Floats = NDArray[np.float32]
@@ -59,16 +59,67 @@ CORRELATED_COMPONENTS = (1, 2)  # components whose correlation counts too, a fif
 CORNERS = (0, 6)
 
 
+@dataclass(frozen=True)
+class AudioToMouthTaskConfig(TaskConfig):
+    """Settings of the task ``audio_to_mouth``.
+
+    Attributes:
+        frames: length of a stretch.
+        phone_model: source of the acoustic model: the packaged audio-to-mouth weights, or none.
+        av_offsets: whether each speaker's audio-video offset, relative to the speakers' average, is removed from the
+            targets; measured with the packaged audio-to-mouth network, which needs the phone model.
+        earlier_frames: by how much the mouth is to move earlier than the training speakers'.
+        silent: share of stretches of silence or noise, for which the mouth rests.
+        degraded: share of stretches whose audio has noise, another level and microphone, sometimes a room.
+        voice, room, noise, speed: share of stretches with another vocal tract and colour, with echo, with noise, faster
+            or slower.
+        hide: share of stretches with bands or moments hidden.
+        likeness: how far small movements are enlarged towards the mean, and large ones reduced: 0 not, 1 all the way.
+        value, opening, correlation: weights of the loss terms.
+    """
+
+    network: AudioToMouthConfig = field(default_factory=AudioToMouthConfig)
+    batch: int = 32
+    learning_rate: float = 2e-3
+    decay: float = 1.0
+    clip: float = 5.0
+    ema: float = 0.99
+    frames: int = 32
+    phone_model: Literal["package", "none"] = "package"
+    av_offsets: Literal["package", "none"] = "package"
+    earlier_frames: float = 0.0
+    silent: float = 0.06
+    degraded: float = 0.25
+    voice: float = 0.7
+    room: float = 0.15
+    noise: float = 0.5
+    speed: float = 0.7
+    hide: float = 0.5
+    likeness: float = 0.5
+    value: float = 1.0
+    opening: float = 0.3
+    correlation: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.av_offsets == "package" and self.phone_model == "none":
+            raise ConfigError(
+                "audio_to_mouth.av_offsets cannot be measured without a phone model",
+                'set audio_to_mouth.av_offsets = "none"',
+            )
+
+
 class AudioToMouthTask(Task):
-    """Audio → mouth movement. With several members, each is trained on the same batches; their mean is judged."""
+    """Audio → mouth motion. With several members, each is trained on the same batches; their mean is validated."""
 
     name = "audio_to_mouth"
     architecture = "audio_to_mouth"
+    Config = AudioToMouthTaskConfig
     config: AudioToMouthTaskConfig
     network: AudioToMouth
 
     def __init__(self, config: AudioToMouthTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
-        self.config, self.train, self.val, self.device = config, train, val, device
+        super().__init__(config, train, val, device)
         self._sampler = train.sampler(StillMix(every=1))
         self.samples = sum(max(1, round(len(track) / config.frames)) for track in train.tracks)
         self.weights = {"value": config.value, "opening": config.opening, "correlation": config.correlation}
@@ -76,7 +127,7 @@ class AudioToMouthTask(Task):
         if config.phone_model == "package":
             fill_phone_model(network)
         moved = motions(train, config.likeness)
-        if config.start:  # what its outputs mean stays
+        if config.start:  # its outputs keep their meaning
             fill(network, Path(config.start), self.architecture)
             directions, deviations = _directions(network.basis.numpy())
         else:
@@ -100,6 +151,9 @@ class AudioToMouthTask(Task):
         )
         self._importance = torch.from_numpy(deviations / deviations.sum()).to(device)
 
+    def load_start(self) -> None:
+        """Do nothing: the constructor has read the file, whose basis the targets depend on."""
+
     def draw(self, rng: np.random.Generator) -> Item:
         frames, config = self.config.frames, self.config
         if rng.random() < config.silent:
@@ -118,7 +172,9 @@ class AudioToMouthTask(Task):
         rows = 4 * start + MIDDLE_ROW + np.arange(-REACH, 4 * (frames - 1) + REACH + 1)
         source = self._views[track.key][int(rng.random() < config.degraded)]
         heard = _at(source, track, np.rint(rows * speed).astype(int))
-        heard[:, :PLAIN_BANDS] = change(heard[:, :PLAIN_BANDS], config, rng)
+        heard[:, :PLAIN_BANDS] = change(
+            heard[:, :PLAIN_BANDS], rng, voice=config.voice, room=config.room, noise=config.noise, hide=config.hide
+        )
         heard[:, PLAIN_BANDS:] = (heard[:, PLAIN_BANDS:] - 1) * np.exp(rng.uniform(-CERTAINTY, CERTAINTY)) + 1
         known = ((places >= 0) & (places <= last)).astype(np.float32)
         return {"views": heard, "wanted": wanted.astype(np.float32), "known": known}
@@ -126,7 +182,7 @@ class AudioToMouthTask(Task):
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         target, known = batch["wanted"], batch["known"]
         speaks = (target.abs().sum((1, 2)) > 0).to(known.dtype)
-        opens = _opening_of_components(network.get_buffer("basis"))
+        opens = vertical_opening(network.get_buffer("basis").reshape(-1, MOUTH_COUNT, 2))
         sums = torch.zeros(3, device=target.device)
         members = _members(network)
         for member in members:
@@ -149,7 +205,7 @@ class AudioToMouthTask(Task):
             for track in own:
                 generated = self._predict(network, track)
                 mouths = track.landmarks[:, MOUTH_POINTS]
-                ours = _opening(generated)
+                ours = vertical_opening(generated)
                 measured.append(
                     {
                         "opening_correlation": correlation(ours, track.opening),
@@ -161,7 +217,7 @@ class AudioToMouthTask(Task):
         return Validation(by_speaker, "opening_correlation", higher_is_better=True)
 
     def _predict(self, network: nn.Module, track: TrainingTrack) -> Floats:
-        """Movement in a whole track, (T, 20, 2) px."""
+        """Return the mouth motion of a whole track, (T, 20, 2) px."""
         rows = np.arange(MIDDLE_ROW - REACH, 4 * (len(track) - 1) + MIDDLE_ROW + REACH + 1)
         seen = torch.from_numpy(_at(self._views[track.key][0], track, rows)[None]).to(self.device)
         generated = torch.stack([member(*_standardised(network, seen))[0] for member in _members(network)]).mean(0)
@@ -171,22 +227,22 @@ class AudioToMouthTask(Task):
     @torch.no_grad()
     def _measured_offsets(self) -> dict[str, float]:
         audio_to_mouth = load(packaged_audio_to_mouth(), AudioToMouth)[0].to(self.device)
-        return speaker_av_offsets(lambda track: _opening(self._predict(audio_to_mouth, track)), self.train)
+        return speaker_av_offsets(lambda track: vertical_opening(self._predict(audio_to_mouth, track)), self.train)
 
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()
 
 
 def packaged_audio_to_mouth() -> Path:
-    """The weight file of the package's own voice network."""
-    return Path(str(resources.files("speech2vid") / "weights" / f"{AUDIO_TO_MOUTH}.safetensors"))
+    """Return the weight file of the default set's audio-to-mouth network."""
+    return weight_set().path(AUDIO_TO_MOUTH)
 
 
 def fill_phone_model(network: AudioToMouth) -> None:
-    """Put the acoustic model into a network: the one that the package's own voice weights carry.
+    """Fill a network's acoustic model from the package's own weights.
 
     Raises:
-        WeightsError: there are none.
+        WeightsError: they hold none of this version.
     """
     path = packaged_audio_to_mouth()
     _, tensors = read_weights(path)
@@ -194,12 +250,14 @@ def fill_phone_model(network: AudioToMouth) -> None:
         for name, buffer in network.likelihoods.named_buffers():
             found = [key for key in tensors if key.endswith(f"likelihoods.{name}")]
             if len(found) != 1 or tensors[found[0]].shape != tuple(buffer.shape):
-                raise WeightsError(f"{path} has no phone model of this version", 'set sound.phone_model = "none"')
+                raise WeightsError(
+                    f"{path} has no phone model of this version", 'set audio_to_mouth.phone_model = "none"'
+                )
             buffer.copy_(torch.from_numpy(tensors[found[0]]))
 
 
 def principal_components(motion: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Directions (count, 40), orthonormal, and the standard deviation along each; 0 stays 0."""
+    """Return orthonormal directions (count, 40), and the standard deviation along each, of (T, 40) around 0."""
     _, directions = np.linalg.eigh(motion.T.astype(np.float64) @ motion)
     directions = directions[:, ::-1][:, :count].T
     directions = directions * np.where(directions.sum(axis=1, keepdims=True) < 0, -1, 1)
@@ -208,22 +266,22 @@ def principal_components(motion: NDArray[np.float32], count: int) -> tuple[NDArr
 
 
 def _directions(basis: Floats) -> tuple[Floats, Floats]:
-    """A basis (K, 40) px → orthonormal directions, and the standard deviation along each."""
+    """Return the orthonormal directions of a basis (K, 40) px, and the standard deviation along each."""
     deviations = np.linalg.norm(basis, axis=1)
     return basis / deviations[:, None], deviations
 
 
 def motions(tracks: TrackSet, likeness: float) -> dict[str, Floats]:
-    """Key → what the track's mouth does, (T, 40) px away from closed."""
+    """Return key → mouth motion of the track, (T, 40) px away from the closed mouth; ``likeness`` as in the config."""
     moves = {
         speaker: float(np.sqrt(np.mean([track.opening.var() for track in own])))
         for speaker, own in tracks.by_speaker.items()
     }
-    ema = np.mean(list(moves.values()))
+    average = np.mean(list(moves.values()))
     found = {}
     for speaker, own in tracks.by_speaker.items():
         offset = closed_offset(own)
-        factor = float(np.clip((ema / max(1e-3, moves[speaker])) ** likeness, *LIKENESS_LIMITS))
+        factor = float(np.clip((average / max(1e-3, moves[speaker])) ** likeness, *LIKENESS_LIMITS))
         for track in own:
             moved = _around_mean(track.landmarks[:, MOUTH_POINTS]) - offset
             alike = (moved + moved[:, MIRROR_MOUTH] * np.array([-1, 1])) / 2
@@ -232,7 +290,7 @@ def motions(tracks: TrackSet, likeness: float) -> dict[str, Floats]:
 
 
 def _around_mean(mouths: Floats) -> Floats:
-    """Mouths (T, 20, 2) minus their mean over three seconds round each frame."""
+    """Return mouths (T, 20, 2) minus their mean over three seconds around each frame."""
     flat = mouths.reshape(len(mouths), -1)
     if len(flat) <= MEAN_FRAMES:
         return np.asarray(mouths - mouths.mean(axis=0), np.float32)
@@ -244,7 +302,7 @@ def _around_mean(mouths: Floats) -> Floats:
 
 @torch.no_grad()
 def audio_views(phones: PhoneLikelihoods | None, audio: Waveform) -> NDArray[np.float16]:
-    """Plain bands and phone likelihoods, (64 + R + 64, 64 + 126), of a recording of R rows with silence round it."""
+    """Return plain bands and phone likelihoods (64 + R + 64, 64 + 126) of audio of R rows with silence around it."""
     outside = np.repeat(silent_row()[None], OUTSIDE_ROWS + 3, axis=0)
     rows = np.concatenate([outside, predictor_rows(audio), outside])
     plain = rows[3:-3, :PLAIN_BANDS]
@@ -256,7 +314,7 @@ def audio_views(phones: PhoneLikelihoods | None, audio: Waveform) -> NDArray[np.
 
 
 def _at(views: NDArray[np.float16], track: TrainingTrack, rows: NDArray[np.int64]) -> Floats:
-    """Views by the number of the row, 0 where the track's first frame begins."""
+    """Return views by the number of the row, 0 where the track's first frame begins."""
     places = rows + OUTSIDE_ROWS + MFCC_PER_FRAME * track.lead_frames
     return views[np.clip(places, 0, len(views) - 1)].astype(np.float32)
 
@@ -266,20 +324,9 @@ def _members(network: nn.Module) -> list[nn.Module]:
 
 
 def _standardised(network: nn.Module, views: Tensor) -> tuple[Tensor, Tensor]:
-    """Views (N, L, 190) → what a member takes."""
+    """Return views (N, L, 190) as a member's inputs: standardised bands, and phones."""
     plain, phones = views.transpose(1, 2).split([PLAIN_BANDS, views.shape[2] - PLAIN_BANDS], dim=1)  # type: ignore[no-untyped-call]
     return (plain - network.get_buffer("plain_mean")) / network.get_buffer("plain_deviation"), phones[..., 2:-2]
-
-
-def _opening_of_components(basis: Tensor) -> Tensor:
-    """(K,): by how many px the lips part with each component."""
-    heights = basis.reshape(-1, MOUTH_COUNT, 2)[..., 1]
-    return heights[:, BOTTOM].mean(1) - heights[:, TOP].mean(1)
-
-
-def _opening(motion: Floats) -> Floats:
-    opening: Floats = (motion[:, BOTTOM, 1] - motion[:, TOP, 1]).mean(axis=1)
-    return opening
 
 
 def _width(mouths: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -13,27 +14,53 @@ from torch import Tensor, nn
 from speech2vid.constants import FACE_PX
 from speech2vid.faces.dlib_models import RECOGNITION_FILE, model_path
 from speech2vid.models.face_recognition import FaceRecognition, at_its_size
-from speech2vid.models.identity_trunk import IdentityTrunk
-from speech2vid.training.config import IdentityTaskConfig
+from speech2vid.models.identity_trunk import IdentityTrunk, IdentityTrunkConfig
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.mouth_masks import mirrored
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Batch, Item, Task, Validation, colour_statistics, pixels, speaker_mean
+from speech2vid.training.task import (
+    Batch,
+    Item,
+    Task,
+    TaskConfig,
+    Validation,
+    colour_statistics,
+    pixels,
+    speaker_mean,
+)
 
 VALIDATE_TRACKS, VALIDATE_FRAMES = 4, 3
 GAIN, TINT, LIFT = 0.15, 0.05, 0.05  # standard deviations of contrast, of each colour's, and of brightness
 
 
+@dataclass(frozen=True)
+class IdentityTaskConfig(TaskConfig):
+    """Settings of the task ``identity``: a face-recognition network of the shape of the talker's identity encoder.
+
+    Attributes:
+        every: faces are every so many frames of a track; neighbours are alike.
+        shift_px: largest shift of a face.
+    """
+
+    network: IdentityTrunkConfig = field(default_factory=IdentityTrunkConfig)
+    batch: int = 48
+    decay: float = 1.0
+    ema: float = 0.99
+    every: int = 5
+    shift_px: int = 4
+
+
 class IdentityTask(Task):
-    """Faces, off their place and in other light → the embeddings that the teacher gives them."""
+    """Shifted and recoloured faces → the teacher's embeddings."""
 
     name = "identity"
     architecture = IdentityTrunk.architecture
+    Config = IdentityTaskConfig
     config: IdentityTaskConfig
     network: IdentityTrunk
 
     def __init__(self, config: IdentityTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
-        self.config, self.train, self.val, self.device = config, train, val, device
+        super().__init__(config, train, val, device)
         network = IdentityTrunk(config.network)
         network.encoder.set_normalisation(*colour_statistics(train, np.random.default_rng(config.seed)))
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -62,7 +89,7 @@ class IdentityTask(Task):
         return {"embedding": (network(faces) - wanted).square().sum(1).mean()}
 
     def validate(self, network: nn.Module) -> Validation:
-        """``distance`` to the teacher; ``verification_auc``: how often two faces of one are nearer than of two."""
+        """Return ``distance`` to the teacher, and ``verification_auc``."""
         own, theirs = self._embeddings(network), self._embeddings(self.teacher)
         by_speaker = {}
         for speaker, embeddings in own.items():
@@ -74,7 +101,7 @@ class IdentityTask(Task):
         return Validation(by_speaker, "distance")
 
     def _embeddings(self, network: nn.Module) -> dict[str, NDArray[np.float32]]:
-        """Speaker → (n, 128), of a few frames of a few tracks."""
+        """Return speaker → (n, 128), of a few frames of a few tracks."""
         found = {}
         for speaker, own in self.val.by_speaker.items():
             frames = [
@@ -93,11 +120,14 @@ class IdentityTask(Task):
 
 
 def verification_auc(own: NDArray[np.float32], others: NDArray[np.float32], tracks: NDArray[np.int64]) -> float:
-    """How often two ``own`` embeddings (n, 128) are nearer than one is to ``others`` (m, 128); 0.5 by chance.
+    """Return the share of pairs of ``own`` embeddings (n, 128) that are nearer than pairs with ``others`` (m, 128).
 
     Args:
-        tracks: (n,) which track each of ``own`` is from. Faces of one track are alike to any network: they are not
-            compared, unless there is one track only.
+        tracks: (n,) the track of each of ``own``. Faces of one track are alike to any network: they are not compared,
+            unless there is one track only.
+
+    Returns:
+        area under the ROC curve of face verification, 0.5 by chance.
     """
     pairs = [(i, j) for i, j in combinations(range(len(own)), 2) if tracks[i] != tracks[j]]
     pairs = pairs or list(combinations(range(len(own)), 2))

@@ -1,7 +1,9 @@
-"""Task ``mouth_landmarks``: mouth landmarks from real frames. Its network is a loss network of ``warp_talker``."""
+"""Task ``mouth_landmarks``: mouth landmarks from an image, for the losses of later tasks. Not exported."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,26 +15,44 @@ from torch import Tensor, nn
 from speech2vid.constants import FACE_PX, MOUTH_POINTS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
 from speech2vid.evaluation.mouth_metrics import correlation
 from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
-from speech2vid.training.config import MouthLandmarksTaskConfig
+from speech2vid.runtime.torch import fill
+from speech2vid.runtime.weights import read_header
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.mouth_masks import REGION_RGB, mirrored, opening
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Batch, Item, Task, Validation, pixels, speaker_mean
+from speech2vid.training.task import Batch, Item, Task, TaskConfig, Validation, pixels, speaker_mean
 
 SHIFT_PX = 5
-FRAMES_A_TRACK = 75  # looked at in validation
+FRAMES_A_TRACK = 75  # in validation
+
+
+@dataclass(frozen=True)
+class MouthLandmarksTaskConfig(TaskConfig):
+    """Settings of the task ``mouth_landmarks``.
+
+    Attributes:
+        width: channels of the first layer.
+    """
+
+    batch: int = 64
+    ema: float = 0.0
+    decay: float = 1.0
+    clip: float = 0.0
+    width: int = 16
 
 
 class MouthLandmarksTask(Task):
-    """Shifted, mirrored, recoloured and blurred lower faces → where their mouths are."""
+    """Shifted, mirrored, recoloured and blurred lower faces → mouth landmarks, px."""
 
     name = "mouth_landmarks"
     architecture = "mouth_landmarks"
+    Config = MouthLandmarksTaskConfig
+    exported = False
     config: MouthLandmarksTaskConfig
     network: MouthLandmarkNetwork
 
     def __init__(self, config: MouthLandmarksTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
-        self.config, self.train, self.val, self.device = config, train, val, device
+        super().__init__(config, train, val, device)
         self.network = MouthLandmarkNetwork(config.width).to(device)
         self._sampler = train.sampler(StillMix(every=1))
         self.samples = train.frames
@@ -83,3 +103,10 @@ class MouthLandmarksTask(Task):
 
     def network_config(self) -> dict[str, Any]:
         return {"width": self.config.width}
+
+
+def load_landmark_network(path: Path) -> MouthLandmarkNetwork:
+    """Return the trained network of the task's weight file. WeightsError as :func:`speech2vid.runtime.torch.load`."""
+    network = MouthLandmarkNetwork(read_header(path).config["width"])
+    fill(network, path, MouthLandmarksTask.architecture)
+    return network

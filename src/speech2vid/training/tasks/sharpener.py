@@ -1,7 +1,8 @@
-"""Task ``sharpener``: a Gaussian's blur is taken off still aligned faces; nothing generated is seen (Sect. 3.3)."""
+"""Task ``sharpener``: removes Gaussian blur from aligned faces of real video, apart from the talker (Sect. 3.3)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -10,30 +11,73 @@ import torch
 from torch import Tensor, nn
 
 from speech2vid.constants import TARGET_PX
+from speech2vid.errors import ConfigError
 from speech2vid.evaluation.mouth_metrics import mouth_boxes, sharpness
 from speech2vid.losses import gradient_l1, l1
-from speech2vid.models.sharpener import Sharpener
-from speech2vid.training.config import SharpenerTaskConfig
+from speech2vid.models.sharpener import Sharpener, SharpenerConfig
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.mouth_masks import mirrored
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import TARGET, Batch, Item, Task, Validation, frames_of, pixels, speaker_mean
-from speech2vid.training.visualize import contact_sheet
+from speech2vid.training.task import (
+    TARGET,
+    Batch,
+    Item,
+    Task,
+    TaskConfig,
+    Validation,
+    frames_of,
+    pixels,
+    speaker_mean,
+)
+from speech2vid.training.visualize import Row, contact_sheet
 from speech2vid.types import Frames
 
 VALIDATE_TRACKS, VALIDATE_FRAMES = 2, 2
 
 
+@dataclass(frozen=True)
+class SharpenerTaskConfig(TaskConfig):
+    """Settings of the task ``sharpener``.
+
+    Attributes:
+        frames: images a batch item, of one track.
+        size_px: side of the crops that it is trained on; 0 for whole faces.
+        least_blur_px, most_blur_px: range of the standard deviation of the Gaussian, drawn uniformly.
+        gradient: weight of the L1 of the edges; that of the image has 1.
+    """
+
+    network: SharpenerConfig = field(default_factory=SharpenerConfig)
+    batch: int = 16
+    decay: float = 1.0
+    clip: float = 0.1
+    frames: int = 2
+    size_px: int = 48
+    least_blur_px: float = 0.5
+    most_blur_px: float = 2.0
+    gradient: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.least_blur_px <= self.most_blur_px:
+            raise ConfigError(
+                f"sharpener: there is no blur from {self.least_blur_px} to {self.most_blur_px} px",
+                "set 0 < least_blur_px ≤ most_blur_px",
+            )
+        if self.size_px != 0 and not 16 <= self.size_px <= TARGET_PX:
+            raise ConfigError(f"sharpener.size_px cannot be {self.size_px}", f"give 16 to {TARGET_PX}, or 0")
+
+
 class SharpenerTask(Task):
-    """Blurred pieces of faces → the same, as they were."""
+    """Blurred crops of faces → the same crops before the blur."""
 
     name = "sharpener"
     architecture = Sharpener.architecture
+    Config = SharpenerTaskConfig
     config: SharpenerTaskConfig
     network: Sharpener
 
     def __init__(self, config: SharpenerTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
-        self.config, self.train, self.val, self.device = config, train, val, device
+        super().__init__(config, train, val, device)
         network = Sharpener(config.network)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._sampler = train.sampler(StillMix(every=1))
@@ -59,7 +103,7 @@ class SharpenerTask(Task):
         return {"l1": l1(generated, target), "gradient": gradient_l1(generated, target)}
 
     def validate(self, network: nn.Module) -> Validation:
-        """Of faces with the middle one of the blurs: error and sharpness, before (``soft_…``) and after."""
+        """Return error and sharpness of faces with the middle one of the blurs, before (``soft_…``) and after."""
         deviation = (self.config.least_blur_px + self.config.most_blur_px) / 2
         by_speaker, rows = {}, []
         for speaker, own in self.val.by_speaker.items():
@@ -79,14 +123,15 @@ class SharpenerTask(Task):
                         "soft_sharpness": sharpness(soft, boxes) / clear,
                     }
                 )
-                rows.append([face for triple in zip(target, soft, sharp, strict=True) for face in triple])
+                rows.append(Row(speaker, [face for triple in zip(target, soft, sharp, strict=True) for face in triple]))
             by_speaker[speaker] = speaker_mean(measured)
-        return Validation(by_speaker, "l1", sheet=contact_sheet(rows))
+        columns = ["target", "blurred", "sharpened"] * VALIDATE_FRAMES
+        return Validation(by_speaker, "l1", sheet=contact_sheet(rows, columns))
 
     def network_config(self) -> dict[str, Any]:
         return self.config.network.to_dict()
 
 
 def blurred(frames: Frames, deviation_px: float) -> Frames:
-    """Each of (T, H, W, 3) uint8 under a Gaussian of so many pixels."""
+    """Return (T, H, W, 3) uint8 blurred by a Gaussian of this standard deviation."""
     return np.stack([cv2.GaussianBlur(frame, (0, 0), deviation_px) for frame in frames])

@@ -1,7 +1,7 @@
 """Task ``sync``: which audio belongs to which mouth (Sect. 7, 8).
 
-Within a clip every time step is a candidate for every other one. The guard against the well-known failure, a loss that
-stays at chance, is ``loss_over_chance``: 1 there, and a warning in the log.
+Within a clip every time step is a candidate for every other one. A known failure is a loss that stays at chance:
+``loss_over_chance`` is 1 then, and the log warns.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,14 +21,13 @@ from speech2vid.constants import MFCC_PER_FRAME, MOUTH_POINTS
 from speech2vid.faces.mouth_crops import CHIN_POINTS, crop_motion, mouth_crops, point_motion
 from speech2vid.losses import contrastive_loss, matching_loss, offset_loss, offset_scores
 from speech2vid.models.audio_to_mouth import PLAIN_BANDS, AudioToMouth
-from speech2vid.models.sync import AUDIO_REACH_ROWS, VIDEO_REACH, SyncNetwork
+from speech2vid.models.sync import AUDIO_REACH_ROWS, VIDEO_REACH, SyncConfig, SyncNetwork
 from speech2vid.runtime.torch import load
 from speech2vid.training.audio_augment import degraded
-from speech2vid.training.config import SyncTaskConfig
 from speech2vid.training.dataset import TrackSet, TrainingTrack
 from speech2vid.training.mouth_masks import MIRROR_MOUTH
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Batch, Item, Task, Validation, speaker_mean
+from speech2vid.training.task import Batch, Item, Task, TaskConfig, Validation, speaker_mean
 from speech2vid.training.tasks.audio_to_mouth import MIDDLE_ROW, OUTSIDE_ROWS, audio_views, packaged_audio_to_mouth
 
 log = logging.getLogger(__name__)
@@ -40,16 +39,46 @@ REACH = AUDIO_REACH_ROWS - 1  # of the views: one row is spent on computing them
 MIRROR_CHIN = np.arange(CHIN_POINTS.stop - CHIN_POINTS.start)[::-1]
 
 
+@dataclass(frozen=True)
+class SyncTaskConfig(TaskConfig):
+    """Settings of the task ``sync``.
+
+    Attributes:
+        frames: length of a stretch; every one of them is a candidate.
+        loss: multi-way matching, or SyncNet's contrastive loss.
+        offset: weight of the cross-entropy of the whole stretch's offset; that of its steps has 1.
+        hearing: audio layers: those of the package's ``audio_to_mouth`` weights, kept as they are, or trained from
+            nothing without phone likelihoods.
+        degraded: share of stretches whose audio has noise, another level and another microphone.
+        one_view: share of stretches seen by images alone or by landmarks alone.
+    """
+
+    network: SyncConfig = field(default_factory=SyncConfig)
+    batch: int = 24
+    learning_rate: float = 2e-3
+    weight_decay: float = 2e-2
+    decay: float = 1.0
+    clip: float = 5.0
+    ema: float = 0.99
+    frames: int = 31
+    loss: Literal["multi-way", "contrastive"] = "multi-way"
+    offset: float = 1.0
+    hearing: Literal["package", "none"] = "package"
+    degraded: float = 0.35
+    one_view: float = 0.15
+
+
 class SyncTask(Task):
-    """Mouths and recordings of the same clips, matched by time."""
+    """Mouths and audio of the same clips → unit vectors that agree at the same time."""
 
     name = "sync"
     architecture = "sync"
+    Config = SyncTaskConfig
     config: SyncTaskConfig
     network: SyncNetwork
 
     def __init__(self, config: SyncTaskConfig, train: TrackSet, val: TrackSet, device: torch.device) -> None:
-        self.config, self.train, self.val, self.device = config, train, val, device
+        super().__init__(config, train, val, device)
         self._sampler = train.sampler(StillMix(every=1))
         self.samples = sum(max(1, round(len(track) / config.frames)) for track in train.tracks)
         multi_way = config.loss == "multi-way"
@@ -120,21 +149,21 @@ class SyncTask(Task):
             by_speaker[speaker] = speaker_mean(measured)
         judged = Validation(by_speaker, "loss_over_chance")
         if judged.metrics["loss_over_chance"] > STUCK:
-            log.warning("the sync network tells nothing apart yet: its loss is at chance; try a lower learning_rate")
+            log.warning("the loss of task sync is still at chance; try a lower learning_rate")
         return judged
 
     def network_config(self) -> dict[str, Any]:
         return self.network.config.to_dict()
 
     def _kept(self, network: SyncNetwork, act: Callable[[nn.Module], object]) -> None:
-        """Do something to the layers that stay as they are; without a phone model, phones are the same all the time."""
+        """Apply ``act`` to the layers that are not trained; without a phone model, the phones' input is constant."""
         act(network.heard.phones)
         if self.config.hearing == "package":
             for layers in (network.heard.plain, network.heard.mix, network.heard.blocks):
                 act(layers)
 
     def _item(self, track: TrainingTrack, first: int, frames: int, version: int) -> Item:
-        """Consecutive frames of a track and their audio; ``known`` where audio was recorded."""
+        """Return consecutive frames of a track and their audio; ``known`` is 1 where audio was recorded."""
         views = self._views[track.key][version]
         at = track.lead_frames + first
         row = OUTSIDE_ROWS + MFCC_PER_FRAME * at + MIDDLE_ROW
@@ -151,7 +180,7 @@ class SyncTask(Task):
     def _changed(
         self, crops: NDArray[np.floating], points: NDArray[np.floating], rng: np.random.Generator
     ) -> tuple[Floats, Floats]:
-        """The same movement by another face under another camera, now and then with one of the two views gone."""
+        """Return crops and points as of another face and camera, now and then with one of the two views gone."""
         crops = np.roll(crops, rng.integers(-2, 3, 2), axis=(1, 2)) * np.exp(rng.normal(0, 0.2))
         if rng.random() < 0.3:
             crops = crops + rng.normal(0, rng.uniform(0, 0.2), crops.shape)
@@ -172,7 +201,7 @@ class SyncTask(Task):
 
 
 def _compare(network: SyncNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Cosines (N, T − 4, T − 4) of images with recordings, and which pairs count."""
+    """Return cosines (N, T − 4, T − 4) of images with audio, and which pairs count."""
     video = network.video(batch["crops"], batch["points"])
     views = batch["views"].transpose(1, 2)
     plain, phones = views[:, :PLAIN_BANDS], views[:, PLAIN_BANDS:, 2:-2]
@@ -183,7 +212,7 @@ def _compare(network: SyncNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _mirrored(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Left and right exchanged in (T, 58) of ``point_motion``."""
+    """Return (T, 58) of ``point_motion`` with left and right exchanged."""
     mouth = MOUTH_POINTS.stop - MOUTH_POINTS.start
     pairs = points.reshape(len(points), -1, 2)
     pairs = np.concatenate([pairs[:, :mouth][:, MIRROR_MOUTH], pairs[:, mouth:][:, MIRROR_CHIN]], axis=1)

@@ -1,13 +1,14 @@
-"""Task ``warp_talker``: the ``warp`` talker learns to show target mouth landmarks on stills of the person.
+"""Task ``warp_talker``: the ``warp`` talker, from stills and the target's own mouth landmarks.
 
-Besides L1, the losses compare edges, activations of the landmark network, and the landmarks it reads, with those of the
-target: the last keeps it from answering everything with the mean mouth. Between the
-lips, where no still has what is wanted, the residual must be right by itself, and a discriminator keeps
-teeth and tongue from being the blurred mean of all that could be there.
+Besides pixels and edges, the loss compares features of the landmark network, and the landmarks that it finds with those
+requested: otherwise the mean mouth would be a good answer to everything. Between the lips, where no still shows the
+target, the residual must be right by itself, and a discriminator keeps teeth and tongue from being a blurred mean.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,33 +17,87 @@ from torch import Tensor, nn
 
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.evaluation.mouth_metrics import correlation
+from speech2vid.losses import gradient_l1
 from speech2vid.models.mouth_discriminator import MouthDiscriminator, patch_weight
 from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
 from speech2vid.models.warp_decoder import WarpFields, compose_output, merge_copies
-from speech2vid.models.warp_talker import WarpTalker
-from speech2vid.training.adversarial import adversarial_losses
-from speech2vid.training.config import WarpTalkerTaskConfig
+from speech2vid.models.warp_talker import WarpTalker, WarpTalkerConfig
+from speech2vid.training.adversarial import adversarial_losses, adversarial_weights, ramped
 from speech2vid.training.dataset import TrackSet, TrainingTrack
 from speech2vid.training.mouth_masks import REGION, REGION_RGB, emphasis, inner_mouth, mirrored, mouth_box, opening
 from speech2vid.training.neutral_mouth import fit_neutral_mouth, mean_speech
 from speech2vid.training.sampling import StillMix, percentile_stills
-from speech2vid.training.task import Batch, Item, Task, Validation, frames_of, pixels, speaker_mean
-from speech2vid.training.visualize import contact_sheet, contact_video
+from speech2vid.training.task import (
+    Batch,
+    Item,
+    Run,
+    Task,
+    TaskConfig,
+    Validation,
+    frames_of,
+    pixels,
+    speaker_mean,
+)
+from speech2vid.training.tasks.mouth_landmarks import load_landmark_network
+from speech2vid.training.visualize import Row, contact_sheet, contact_video
 from speech2vid.types import Frames, Image
 
 GAIN, TINT, LIFT = 0.15, 0.05, 0.04  # standard deviations of contrast, of each colour's, and of brightness
 ONE_STILL_QUANTILE = 0.3
 LEAST_ERROR = 1e-3  # of a still that is nearly right
 HEAD = ("decoder.narrow.", "decoder.paint.")  # few weights, small gradients
-STATISTICS_MOUTHS = 500  # how large the inner mouth is, is measured on so many
+STATISTICS_MOUTHS = 500  # on which the size of the inner mouth is measured
 VALIDATE_TRACKS, VALIDATE_FRAMES, SHEET_FRAMES = 2, 25, 4
 
 
+@dataclass(frozen=True)
+class WarpTalkerTaskConfig(TaskConfig):
+    """Settings of the task ``warp_talker``.
+
+    Attributes:
+        frames: target frames a person.
+        single: share of people whose slots all hold one still, of any mouth state.
+        two: share of people whose slots hold two stills.
+        other_track: share of people whose stills come from another of their tracks.
+        landmark_noise: standard deviation of the noise on the requested mouth landmarks, px.
+        head_rate: learning-rate multiplier of the layers that make masks and residual.
+        l1, gradient, features, landmarks, smooth: weights of the loss terms.
+        residual: weight of the error of the residual alone between the lips.
+        undecided: weight of the masks' entropy between different stills.
+        adversarial, feature_matching: weights of the adversarial and feature-matching losses; both grow from 0 over
+            ``ramp`` steps. There is no discriminator where both are 0.
+    """
+
+    network: WarpTalkerConfig = field(default_factory=WarpTalkerConfig)
+    weight_decay: float = 1e-3
+    frames: int = 6
+    single: float = 0.45
+    two: float = 0.1
+    other_track: float = 0.45
+    landmark_noise: float = 0.15
+    head_rate: float = 3.0
+    l1: float = 1.0
+    gradient: float = 0.35
+    features: float = 0.05
+    landmarks: float = 0.03
+    smooth: float = 0.003
+    residual: float = 0.15
+    undecided: float = 0.01
+    adversarial: float = 0.03
+    feature_matching: float = 0.05
+    ramp: int = 200
+
+    def needed_tasks(self) -> Mapping[str, str]:
+        needed = self.features or self.landmarks
+        return {"mouth_landmarks": "set warp_talker.features and warp_talker.landmarks to 0"} if needed else {}
+
+
 class WarpTalkerTask(Task):
-    """Stills, their mouths and the mouth wanted → the lower face."""
+    """Stills, their mouths and the requested mouth → the lower face."""
 
     name = "warp_talker"
     architecture = WarpTalker.architecture
+    Config = WarpTalkerTaskConfig
     config: WarpTalkerTaskConfig
     network: WarpTalker
     discriminator: MouthDiscriminator | None
@@ -53,9 +108,9 @@ class WarpTalkerTask(Task):
         train: TrackSet,
         val: TrackSet,
         device: torch.device,
-        landmark_network: MouthLandmarkNetwork | None,
+        landmark_network: MouthLandmarkNetwork | None = None,
     ) -> None:
-        self.config, self.train, self.val, self.device = config, train, val, device
+        super().__init__(config, train, val, device)
         network = WarpTalker(config.network)
         with torch.no_grad():
             network.rest.weight.copy_(torch.from_numpy(fit_neutral_mouth(train, np.random.default_rng(config.seed))))
@@ -71,11 +126,6 @@ class WarpTalkerTask(Task):
         self._sampler = train.sampler(mix)
         self.samples = -(-train.frames // config.frames)
         judged = {"features": config.features, "landmarks": config.landmarks} if landmark_network is not None else {}
-        discriminator_terms = {
-            "discriminator": 1.0,
-            "adversarial": config.adversarial,
-            "feature_matching": config.feature_matching,
-        }
         self.weights = {
             "l1": config.l1,
             "gradient": config.gradient,
@@ -83,16 +133,17 @@ class WarpTalkerTask(Task):
             "smooth": config.smooth,
             "residual": config.residual,
             "undecided": config.undecided,
-            **(discriminator_terms if self.discriminator is not None else {}),
+            **adversarial_weights(config.adversarial, config.feature_matching),
         }
         self.lr_multipliers = dict.fromkeys(HEAD, config.head_rate)
 
     def weights_at(self, step: int) -> dict[str, float]:
-        ramp = min(1.0, step / max(1, self.config.ramp))
-        return {
-            name: ramp * weight if name in ("adversarial", "feature_matching") else weight
-            for name, weight in self.weights.items()
-        }
+        return ramped(self.weights, step, self.config.ramp)
+
+    @classmethod
+    def build(cls, config: WarpTalkerTaskConfig, run: Run) -> WarpTalkerTask:
+        judge = load_landmark_network(run.best["mouth_landmarks"]) if config.needed_tasks() else None
+        return cls(config, run.train, run.val, run.dist.device, judge)
 
     def draw(self, rng: np.random.Generator) -> Item:
         example = self._sampler.draw(rng, self.config.frames)
@@ -125,7 +176,7 @@ class WarpTalkerTask(Task):
         mouths = batch["mouths"].flatten(0, 1)
         weight, inner_mouth_mask = emphasis(mouths), inner_mouth(mouths)
         error = (generated - target) * weight
-        terms = {"l1": error.abs().mean(), "gradient": _edge_error(generated - target, weight)}
+        terms = {"l1": error.abs().mean(), "gradient": gradient_l1(generated, target, weight)}
         if self.landmark_network is not None:
             ours = self.landmark_network.features(generated.clamp(0, 1))
             with torch.no_grad():
@@ -151,22 +202,26 @@ class WarpTalkerTask(Task):
         return adversarial_losses(discriminator, generated, target, inner_mouth_mask, counts)
 
     def validate(self, network: nn.Module) -> Validation:
-        by_speaker, rows, videos = {}, [], []
+        by_speaker: dict[str, dict[str, float]] = {}
+        rows: list[Row] = []
+        videos: list[Row] = []
         for speaker, own in self.val.by_speaker.items():
             measured = []
             for track in own[:VALIDATE_TRACKS]:
                 source = next((each for each in own if each is not track), track)
                 images, video, measures = self._measure(network, track, source)
                 measured.append(measures)
-                rows.append(images)
-            videos.append(video)
+                rows.append(Row(speaker, images))
+            videos.append(Row(speaker, video))
             by_speaker[speaker] = speaker_mean(measured)
-        return Validation(by_speaker, "relative_error", sheet=contact_sheet(rows), video=contact_video(videos))
+        columns = ["still", *["target", "from five stills"] * SHEET_FRAMES, *["from one still"] * SHEET_FRAMES]
+        shown = contact_video(videos, ["target", "from five stills", "from one still"])
+        return Validation(by_speaker, "relative_error", sheet=contact_sheet(rows, columns), video=shown)
 
     def _measure(
         self, network: nn.Module, track: TrainingTrack, source: TrainingTrack
     ) -> tuple[list[Image], list[Frames], dict[str, float]]:
-        """Generate the first second of a track from five stills and from one; what to look at, and measures.
+        """Generate the first second of a track from five stills and from one; return images, videos and metrics.
 
         ``relative_error``, which decides, is the error relative to that of a still; with a landmark network it adds how
         far the lips miss the target, since a mouth that hardly moves has a small error.
@@ -216,7 +271,7 @@ class WarpTalkerTask(Task):
 def _generate(
     network: nn.Module, stills: Tensor, still_mouths: Tensor, same: Tensor, requested: Tensor
 ) -> tuple[WarpFields, Tensor, Tensor]:
-    """Fields, how undecided they are, and images, for B·T mouths.
+    """Return fields, how undecided they are, and images, for B·T mouths.
 
     Args:
         stills: (B, K, 3, 112, 112) in [0, 1].
@@ -231,20 +286,14 @@ def _generate(
 
 
 def _inner_mouth(train: TrackSet, rng: np.random.Generator) -> tuple[float, float]:
-    """Mean of :func:`inner_mouth` and of :func:`patch_weight` in the training data.
+    """Return the means of :func:`inner_mouth` and of :func:`patch_weight` in the training data.
 
-    What is divided by these, not by those of a batch, is a mean over items and can be averaged over processes.
+    Terms divided by these, not by those of a batch, are means over items and can be averaged over processes.
     """
     tracks = [train[number] for number in rng.permutation(len(train.tracks))[:STATISTICS_MOUTHS]]
     mouths = np.stack([track.landmarks[rng.integers(len(track)), MOUTH_POINTS] for track in tracks])
     inner_mouth_mask = inner_mouth(torch.from_numpy(mouths))
     return float(inner_mouth_mask.mean()), float(patch_weight(inner_mouth_mask).mean())
-
-
-def _edge_error(error: Tensor, weight: Tensor) -> Tensor:
-    """As ``losses.gradient_l1`` of made and true, with weights (N, 1, H, W) of the pixel on the upper left."""
-    across = (error.diff(dim=-1) * weight[..., :-1]).abs().mean()
-    return across + (error.diff(dim=-2) * weight[..., :-1, :]).abs().mean()
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -1,0 +1,144 @@
+"""Every network of the package in one table: its class, its training, its graphs, and which method it serves.
+
+A new generation method is a line here (or an entry point of another package, see docs/how-to/add-a-talker.md). Classes
+are named as ``module:Class`` and imported when they are asked for: the table itself loads no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import Any
+
+from speech2vid.errors import ConfigError
+
+TALKERS_GROUP = "speech2vid.talkers"  # entry points of other packages: name → module:Class
+TASKS = "speech2vid.training.tasks"
+MODELS = "speech2vid.models"
+INFERENCE = "speech2vid.inference"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network that has weight files.
+
+    Attributes:
+        name: in the header of its weight files; also the stem of its file in a folder of weights, and the name of the
+            training task that makes it.
+        network: its class.
+        task: the class of its training task.
+        graphs: names of its ONNX graphs, in the order in which they are exported.
+        talker: short name of the talker that it generates faces for, as in ``--generator``; "" for none.
+        redubber: short name of the re-dubbing method that it generates faces for; "" for none.
+        exported: whether a training leaves its weights in the folder ``weights``; other trainings alone need it if not.
+    """
+
+    name: str
+    network: str
+    task: str
+    graphs: tuple[str, ...]
+    talker: str = ""
+    redubber: str = ""
+    exported: bool = True
+
+    def network_class(self) -> Any:
+        """Import the network's class; needs torch."""
+        return load_reference(self.network)
+
+    def config_class(self) -> Any:
+        """Import the class of the network's settings; needs torch."""
+        return self.network_class().Config
+
+    def task_class(self) -> Any:
+        """Import the class of the training task; needs torch."""
+        return load_reference(self.task)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    each.name: each
+    for each in (
+        Architecture(
+            "warp_talker",
+            f"{MODELS}.warp_talker:WarpTalker",
+            f"{TASKS}.warp_talker:WarpTalkerTask",
+            ("identity", "frames"),
+            talker="warp",
+        ),
+        Architecture(
+            "audio_to_mouth",
+            f"{MODELS}.audio_to_mouth:AudioToMouth",
+            f"{TASKS}.audio_to_mouth:AudioToMouthTask",
+            ("mouth_motion",),
+        ),
+        Architecture(
+            "paper_talker",
+            f"{MODELS}.paper_talker:PaperTalker",
+            f"{TASKS}.paper_talker:PaperTalkerTask",
+            ("identity", "frames"),
+            talker="paper",
+        ),
+        Architecture(
+            "audio_encoder",
+            f"{MODELS}.audio_trunk:AudioTrunk",
+            f"{TASKS}.audio_encoder:AudioEncoderTask",
+            ("motion",),
+            exported=False,
+        ),
+        Architecture("sharpener", f"{MODELS}.sharpener:Sharpener", f"{TASKS}.sharpener:SharpenerTask", ("sharpen",)),
+        Architecture("sync", f"{MODELS}.sync:SyncNetwork", f"{TASKS}.sync:SyncTask", ("video", "audio")),
+        Architecture(
+            "identity", f"{MODELS}.identity_trunk:IdentityTrunk", f"{TASKS}.identity:IdentityTask", ("embed",)
+        ),
+        Architecture(
+            "warp_redubber",
+            f"{MODELS}.warp_redubber:WarpRedubber",
+            f"{TASKS}.warp_redubber:WarpRedubberTask",
+            ("frames",),
+            redubber="warp",
+        ),
+        Architecture(
+            "paper_redubber",
+            f"{MODELS}.paper_redubber:PaperRedubber",
+            f"{TASKS}.paper_redubber:PaperRedubberTask",
+            ("identity", "frames"),
+            redubber="paper",
+        ),
+    )
+}
+
+TALKERS = {  # name for --generator → class of the talker
+    "warp": f"{INFERENCE}.talkers.warp:WarpNetworks",
+    "paper": f"{INFERENCE}.talkers.paper:PaperNetworks",
+}
+
+
+def talker_class(generator: str) -> Any:
+    """Import the class of a talker.
+
+    Args:
+        generator: ``warp`` or ``paper``, the name of an entry point of the group ``speech2vid.talkers``, or
+            ``module:Class`` of anything that Python can import.
+
+    Raises:
+        ConfigError: there is no such talker, or it cannot be imported.
+    """
+    if generator in TALKERS:
+        return load_reference(TALKERS[generator])
+    installed = {point.name: point.value for point in metadata.entry_points(group=TALKERS_GROUP)}
+    reference = installed.get(generator, generator)
+    if ":" not in reference:
+        known = ", ".join(sorted({*TALKERS, *installed}))
+        raise ConfigError(f"there is no generator {generator!r}", f"choose from: {known}; or give module:Class")
+    try:
+        return load_reference(reference)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"the generator {reference!r} cannot be imported: {error}",
+            "give module:Class of a module that Python finds: installed, or in a folder of PYTHONPATH",
+        ) from error
+
+
+def load_reference(reference: str) -> Any:
+    """Import what ``module:name`` names."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
