@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from research.gpu_job.packed import FACE_NETWORK, read_face_network, read_splits
 from research.gpu_job.stages import (
@@ -43,7 +44,6 @@ from speech2vid.models.sync import SyncNetwork
 from speech2vid.models.warp_redubber import WarpRedubber
 from speech2vid.models.warp_talker import WarpTalker
 from speech2vid.runtime.torch import load, save
-from speech2vid.training.visualize import contact_sheet
 
 START = time.monotonic()
 TRAIN, VAL = "train", "val"
@@ -87,7 +87,8 @@ class Results:
         for number, start in enumerate(range(0, len(blob), PART_BYTES)):
             atomic_write(self.folder / f"{path.name}.part{number}", blob[start : start + PART_BYTES])
         if sheet:
-            encoded = cv2.imencode(".png", cv2.cvtColor(contact_sheet(sheet), cv2.COLOR_RGB2BGR))[1]
+            rows = np.concatenate([np.concatenate(row, axis=1) for row in sheet])
+            encoded = cv2.imencode(".png", cv2.cvtColor(rows, cv2.COLOR_RGB2BGR))[1]
             atomic_write(self.folder / "sheet.png", encoded.tobytes())
 
 

@@ -327,13 +327,13 @@ def lower_face(faces: Tensor) -> Tensor:
 
 
 def update_ema(mean: nn.Module, network: nn.Module, keep: float) -> None:
-    """Move the running mean towards the network: mean ← keep · mean + (1 − keep) · network."""
+    """mean ← keep · mean + (1 − keep) · network, as :mod:`speech2vid.training.ema`, but without waiting for the GPU."""
     with torch.no_grad():
         ours, theirs = list(mean.state_dict().values()), list(network.state_dict().values())
         moving = [number for number, each in enumerate(ours) if each.is_floating_point()]
         torch._foreach_lerp_([ours[i] for i in moving], [theirs[i] for i in moving], 1.0 - keep)
-        for number in set(range(len(ours))) - set(moving):
-            ours[number].copy_(theirs[number])
+        counters = sorted(set(range(len(ours))) - set(moving))
+        torch._foreach_copy_([ours[i] for i in counters], [theirs[i] for i in counters])
 
 
 def _all(tracks: Tracks) -> Tensor:

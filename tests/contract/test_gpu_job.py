@@ -21,10 +21,15 @@ from speech2vid.models.face_recognition import FaceRecognition
 from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
 from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
 from speech2vid.runtime.torch import load
-from speech2vid.training.config import PaperTalkerTaskConfig
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.task import Batch
-from speech2vid.training.tasks.paper_talker import PaperTalkerTask, lower_face, mean_mouth_region, mouth_movement
+from speech2vid.training.tasks.paper_talker import (
+    PaperTalkerTask,
+    PaperTalkerTaskConfig,
+    lower_face,
+    mean_mouth_region,
+    mouth_movement,
+)
 
 CPU = torch.device("cpu")
 # On the GPU machine these are not installed; `run` must not need them.
@@ -145,9 +150,9 @@ def test_losses_are_those_of_the_task(train: TrackSet, stages: ModuleType) -> No
     batch: Batch = {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in items[0]}
     generated = torch.rand(6, 3, 109, 109)
     expected = task.terms(lambda *_: generated, batch)  # type: ignore[arg-type]
-    box = _box(stages)
+    box, face_network = _box(stages), FaceRecognition.from_dlib(model_path(RECOGNITION_FILE))
     target = batch["faces"].flatten(0, 1).movedim(-1, 1).float() / 255
-    found = stages.losses(generated, target, batch["mouths"], box, landmark_network, task.face_network)
+    found = stages.losses(generated, target, batch["mouths"], box, landmark_network, face_network)
     assert set(found) == set(stages.TERMS)
     for name, value in found.items():
         assert float(value) == pytest.approx(float(expected["image" if name == "l1" else name]), rel=1e-4), name
