@@ -50,7 +50,7 @@ class Page:
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(120)
 
 
 SERVE = """
@@ -155,7 +155,7 @@ def file(path: str | None) -> dict[str, Any] | None:
     return None if path is None else {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
-def eventually(condition: Any, seconds: float = 15) -> bool:
+def eventually(condition: Any, seconds: float = 120) -> bool:
     """Whether it becomes true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

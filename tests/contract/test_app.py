@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -126,9 +125,9 @@ def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("photo.jpg", b"not a picture", "Photo.jpg is not a picture"),
+        ("photo.jpg", b"not an image", "Photo.jpg is not an image"),
         ("photo.png", b"", "Photo.png is empty"),
-        ("<img src=x onerror=alert(1)>.jpg", b"\xff\xd8\xff", "is not a picture"),
+        ("<img src=x onerror=alert(1)>.jpg", b"\xff\xd8\xff", "is not an image"),
     ],
 )
 def test_a_bad_photo_gets_a_sentence(
@@ -366,10 +365,8 @@ def test_a_client_that_vanishes_takes_its_work_along(
     messages.close()  # type: ignore[attr-defined]
     gone.close()
     assert pages.eventually(lambda: set(page.generated()) == before)
-    begun = time.monotonic()
     following = pages.Browser(page)
     assert "1.2 s of video" in pages.last(following.run("talk", *pages.talk(*following.upload(photo, short_speech))))[0]
-    assert time.monotonic() - begun < 30
     following.close()
 
 

@@ -58,7 +58,7 @@ BAD: dict[str, tuple[Maker, str, str]] = {
     "no audio": (lambda at, clip, audio: {"--audio": grey(at / "mute.mp4")}, "mute.mp4 has no audio", "with audio"),
     "video cut short": (
         lambda at, clip, audio: {"--video": cut_short(at / "cut.mp4", clip, 0.02)},
-        "cut.mp4 has a video stream, but no picture in it can be decoded",
+        "cut.mp4 has a video stream, but no frame of it can be decoded",
         "damaged",
     ),
     "no such person": (lambda at, clip, audio: {"--face-index": 3}, "has no person 3: 1 were found", "numbered 0 to 0"),

@@ -25,9 +25,9 @@ pytest.importorskip("websockets")
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from speech2vid import TalkStream
 from speech2vid.app.server import Server, endpoint_app
 from speech2vid.app.settings import Limits
-from speech2vid.inference import TalkStream
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_live_gives_the_images_of_the_stream(
         (["[1]"], "not a JSON object"),
         (['{"quality": true}'], "quality cannot be"),
         (["{}", "{}"], "the second message is not binary"),
-        (["{}", b"no picture"], "the photo is not a picture"),
+        (["{}", b"no picture"], "the photo is not an image"),
         (["{}", None, b"\0\0\0"], "a message of 3 bytes is not audio"),
         (["{}", None, bytes(64_002)], "a message of 64002 bytes is not audio"),
         (["{}", None, "stop"], "not a JSON object"),

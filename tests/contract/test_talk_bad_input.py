@@ -107,7 +107,7 @@ BAD: dict[str, tuple[Maker, str, str]] = {
     "video without audio": (
         lambda at, photo, audio: {"--audio": video(at / "mute.mp4", photo, audio=None)},
         "mute.mp4 has no audio stream",
-        "with audio",
+        "with sound",
     ),
     "truncated mp4 as audio": (
         lambda at, photo, audio: {

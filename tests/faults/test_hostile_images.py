@@ -64,7 +64,7 @@ REFUSED: dict[str, Callable[[Path], bytes]] = {
     "bmp 2^31": lambda photo: bmp(0x7FFFFFFF, 0x7FFFFFFF),
     "tiff 60000": lambda photo: tiff(60_000, 60_000),
     "webp cut": lambda photo: b"RIFF\xff\xff\xff\x7fWEBPVP8L\xff\xff\xff\x7f/\xff\xff\xff\xff",
-    "text": lambda photo: b"not a picture",
+    "text": lambda photo: b"not an image",
     "svg": lambda photo: b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
     "postscript": lambda photo: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) print\n%%EOF\n",
     "pdf": lambda photo: b"%PDF-1.4\n%%EOF",

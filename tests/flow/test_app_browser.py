@@ -155,11 +155,11 @@ def test_cancel(
 
 def test_a_bad_file_is_a_sentence(visit: Callable[..., Tab], tmp_path: Path) -> None:
     bad = tmp_path / "holiday.jpg"
-    bad.write_bytes(b"this is not a picture")
+    bad.write_bytes(b"this is not an image")
     tab = visit()
     tab.locator("#talk-photo input[type=file]").set_input_files(bad)
     text = tab.locator(".s2v-failure").inner_text()
-    assert "Holiday.jpg is not a picture" in text
+    assert "Holiday.jpg is not an image" in text
     assert "/" not in text
 
 

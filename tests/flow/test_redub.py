@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import cv2
 import numpy as np
 import PIL.Image
@@ -13,8 +15,7 @@ import pytest
 
 from speech2vid.inference.redub import RedubResult, redub
 from speech2vid.inference.talk import talk
-from speech2vid.media import RawVideoReader, VideoReader, VideoWriter, load_photo, read_synthetic_metadata
-from speech2vid.media.container import open_media
+from speech2vid.media import MediaFile, RawVideoReader, VideoReader, VideoWriter, load_photo, read_synthetic_metadata
 
 FaceClip = Callable[..., Path]
 
@@ -167,6 +168,21 @@ def _distance(a: Path, b: Path) -> float:
 
 
 def _times(path: Path) -> list[tuple[float, float]]:
-    with open_media(path) as container:
+    with MediaFile(path) as file, file.reading() as container:
         packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
         return sorted((float(p.pts * p.time_base), float(p.duration * p.time_base)) for p in packets)
+
+
+def test_the_video_is_opened_three_times_at_most(
+    clip: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    really_open = av.open
+
+    def counted(file: str, *args: Any, **options: Any) -> Any:
+        opened.append(str(file))
+        return really_open(file, *args, **options)
+
+    monkeypatch.setattr(av, "open", counted)
+    redub(clip, speech, tmp_path / "out.mp4", length="video", cache=False)
+    assert 1 <= opened.count(str(clip)) <= 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -90,5 +91,58 @@ def chirp() -> Callable[..., NDArray[np.float32]]:
         time = np.arange(round(duration_s * rate_hz)) / rate_hz
         phase = 2 * np.pi * (200 * time + 1400 * time**2 / duration_s)
         return (0.5 * np.sin(phase)).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def edit_list() -> Callable[..., Path]:
+    """Copy an MP4 file with another edit list on its video (``vide``) or audio (``soun``) track.
+
+    ``edits`` are pairs of duration and start in the media, s; the start None is an empty edit.
+    """
+
+    def make(source: Path, path: Path, kind: str, edits: Sequence[tuple[float, float | None]], lead: int) -> Path:
+        data = bytearray(source.read_bytes())
+
+        def boxes(low: int, high: int, name: bytes) -> list[tuple[int, int]]:
+            found = []
+            while low < high:
+                size, box = struct.unpack(">I4s", data[low : low + 8])
+                if box == name:
+                    found.append((low, size))
+                low += size
+            return found
+
+        def inner(at: tuple[int, int], *names: bytes) -> tuple[int, int]:
+            for name in names:
+                at = boxes(at[0] + 8, at[0] + at[1], name)[0]
+            return at
+
+        ((moov, moov_size),) = boxes(0, len(data), b"moov")
+        movie_hz = struct.unpack(">I", data[inner((moov, moov_size), b"mvhd")[0] + 20 :][:4])[0]
+        for track, size in boxes(moov + 8, moov + moov_size, b"trak"):
+            at = (track, size)
+            if bytes(data[inner(at, b"mdia", b"hdlr")[0] + 16 :][:4]).decode() != kind:
+                continue
+            media_hz = struct.unpack(">I", data[inner(at, b"mdia", b"mdhd")[0] + 20 :][:4])[0]
+            entries = b"".join(
+                struct.pack(">IiI", round(s * movie_hz), -1 if at_s is None else round(at_s * media_hz) + lead, 1 << 16)
+                for s, at_s in edits
+            )
+            elst = struct.pack(">I4sII", 16 + len(entries), b"elst", 0, len(edits)) + entries
+            edts = struct.pack(">I4s", 8 + len(elst), b"edts") + elst
+            header, header_size = inner(at, b"tkhd")
+            data[header + 28 : header + 32] = struct.pack(">I", round(sum(s for s, _ in edits) * movie_hz))
+            old = boxes(track + 8, track + size, b"edts")
+            start, removed = old[0] if old else (header + header_size, 0)
+            data[start : start + removed] = edts
+            grown = len(edts) - removed
+            data[track : track + 4] = struct.pack(">I", size + grown)
+            data[moov : moov + 4] = struct.pack(">I", moov_size + grown)
+            assert moov > data.index(b"mdat"), "chunk offsets would be wrong"
+            break
+        path.write_bytes(data)
+        return path
 
     return make

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from speech2vid.audio.framing import mel_filters
 from speech2vid.audio.logmel import (
     COLUMNS,
     LEAST_LEVEL,
@@ -12,7 +13,6 @@ from speech2vid.audio.logmel import (
     PLAIN_BANDS,
     PLAIN_FLOOR,
     LogMelStream,
-    mel_filters,
     predictor_rows,
     silent_row,
 )
@@ -55,7 +55,7 @@ def test_row_r_is_centred_on_sample_160_r() -> None:
 def test_a_tone_excites_its_band() -> None:
     tone = 0.1 * np.sin(2 * np.pi * 1000.0 * np.arange(16000) / SAMPLE_RATE_HZ)
     loudest = int(np.argmax(predictor_rows(tone.astype(np.float32))[50, :PLAIN_BANDS]))
-    assert int(np.argmax(mel_filters(64, 60.0, 7600.0, whole_bins=False)[:, 32])) == loudest
+    assert int(np.argmax(mel_filters(64, 60.0, 7600.0)[:, 32])) == loudest
 
 
 def test_loudness_is_taken_out_of_the_phone_bands_only() -> None:

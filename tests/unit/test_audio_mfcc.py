@@ -16,8 +16,8 @@ from speech2vid.audio.mfcc import (
     audio_features,
     concatenate,
     logmel,
-    mel_filters,
     mfcc,
+    mfcc_filters,
     silent_features,
 )
 from speech2vid.errors import MediaError
@@ -77,8 +77,8 @@ def test_logmel_and_cepstra_equal_librosa(samples: int) -> None:
 
 def test_filters_are_librosas_htk_filters_and_none_is_empty() -> None:
     reference = librosa.filters.mel(sr=16000, n_fft=512, n_mels=40, fmin=300, fmax=3700, htk=True, norm=None)
-    np.testing.assert_allclose(mel_filters(), reference, atol=1e-6)
-    assert (mel_filters().max(axis=1) > 0.3).all()
+    np.testing.assert_allclose(mfcc_filters(), reference, atol=1e-6)
+    assert (mfcc_filters().max(axis=1) > 0.3).all()
 
 
 def test_types_and_shapes() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from speech2vid.data.active_speaker import FileOffset, Floats, SeenTrack, assess, assess_by_size, file_offset
+from speech2vid.data.active_speaker import FileOffset, SeenTrack, assess, assess_by_size, file_offset
 from speech2vid.data.identities import connected
 from speech2vid.data.records import Reason
 from speech2vid.faces.cluster import cluster_faces
 from speech2vid.faces.sync import IN_STEP_FRAMES, OFFSETS
+from speech2vid.types import Floats
 
 
 class Meter:

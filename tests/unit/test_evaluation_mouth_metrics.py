@@ -86,14 +86,16 @@ def test_mouth_error_sees_the_mouth_and_nothing_else() -> None:
     assert mouth_metrics.mouth_error(mouth, target, boxes) == pytest.approx(2.5)
 
 
-def test_sharpness_is_the_variance_of_the_laplacian_and_falls_with_blur() -> None:
+def test_laplacian_variance_is_that_of_the_mouth_and_falls_with_blur() -> None:
     frames = np.repeat(faces(1)[..., :1], 3, axis=3)  # grey: what weights the colours have does not count
     boxes = np.array([[20, 30, 80, 90]])
     expected = laplace(frames[0, ..., 0].astype(float), ksize=3)[30:90, 20:80].var()
-    assert mouth_metrics.sharpness(frames, boxes) == pytest.approx(expected, rel=1e-4)
+    assert mouth_metrics.laplacian_variance(frames, boxes) == pytest.approx(expected, rel=1e-4)
     mean = (frames.astype(float) + np.roll(frames, 1, axis=1) + np.roll(frames, 1, axis=2)) / 3
-    assert mouth_metrics.sharpness(mean.astype(np.uint8), boxes) < 0.5 * mouth_metrics.sharpness(frames, boxes)
-    assert mouth_metrics.sharpness(np.full_like(frames, 9), boxes) == 0.0
+    assert mouth_metrics.laplacian_variance(mean.astype(np.uint8), boxes) < 0.5 * mouth_metrics.laplacian_variance(
+        frames, boxes
+    )
+    assert mouth_metrics.laplacian_variance(np.full_like(frames, 9), boxes) == 0.0
 
 
 def test_landmark_distance_counts_the_points_asked_for(landmarks: np.ndarray) -> None:

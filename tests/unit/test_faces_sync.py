@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX
 from speech2vid.errors import WeightsError
@@ -23,8 +22,7 @@ from speech2vid.faces.sync import (
     speaks,
     window_means,
 )
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats
 
 
 def unit_vectors(frames: int, seed: int = 0) -> Floats:

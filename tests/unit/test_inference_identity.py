@@ -162,7 +162,7 @@ def test_wrong_inputs(photo: Path, speech: Path, networks: WarpNetworks, tmp_pat
         make_identity([], networks)
     with pytest.raises(MediaError, match="has no video stream"):
         make_identity([speech], networks)
-    with pytest.raises(MediaError, match="not a picture"):
+    with pytest.raises(MediaError, match="not an image"):
         make_identity([photo, speech], networks)
     empty = tmp_path / "empty.mp4"
     with VideoWriter(empty, 160, 120) as writer:

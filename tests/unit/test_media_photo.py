@@ -161,8 +161,8 @@ def test_cut_file(tmp_path, corners):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"just text\n" * 100, "not a picture"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "not a picture"),
+        (b"just text\n" * 100, "not an image"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "not an image"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"", "empty"),
     ],
@@ -174,6 +174,27 @@ def test_not_a_image(tmp_path, content, message):
     assert "a.jpg" in error.value.message
     assert error.value.hint
     assert is_photo(tmp_path / "a.jpg") == (message == "HEIC")  # a picture, though not one for us
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\xff\x0a\xfa\x7f\x01", "a JPEG XL image"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
+        (b'<?xml version="1.0"?>\n<!-- a face -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b"\xef\xbb\xbf  <svg/>", "an SVG drawing"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"8BPS\0\1", "a Photoshop document"),
+        (b"\0\0\0\x18ftypcrx ", "a camera raw image"),
+        (b"v/1\x01\2\0\0\0", "an OpenEXR image"),
+    ],
+)
+def test_a_kind_that_is_not_read_is_named(tmp_path, start, kind):
+    (tmp_path / "a.png").write_bytes(start + b"\0" * 64)
+    with pytest.raises(MediaError, match=f"is {kind}, which is not supported") as error:
+        load_photo(tmp_path / "a.png")
+    assert "JPEG or PNG" in error.value.hint
+    assert is_photo(tmp_path / "a.png"), "so that talk does not look for a video in it"
 
 
 def test_missing_and_folder(tmp_path):

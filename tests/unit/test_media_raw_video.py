@@ -11,8 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from speech2vid.media import RawVideoReader, RawVideoWriter, VideoReader
-from speech2vid.media.container import open_media
+from speech2vid.media import MediaFile, RawVideoReader, RawVideoWriter, VideoReader
 
 TICK = Fraction(1, 90_000)
 VARIABLE = [0, 3003, 6006, 12_012, 13_000, 18_018, 40_000]  # ticks
@@ -48,7 +47,7 @@ def write(
 
 
 def times_of(path: Path) -> list[Fraction]:
-    with open_media(path) as container:
+    with MediaFile(path) as file, file.reading() as container:
         packets = [p for p in container.demux(container.streams.video[0]) if p.size]
         return sorted(Fraction(p.pts) * Fraction(p.time_base) for p in packets)
 
@@ -179,9 +178,11 @@ def test_other_audio_and_tags_are_kept_and_the_first_audio_is_replaced(tmp_path:
                 output.mux(stream.encode(audio))
             output.mux(stream.encode(None))
         output.mux(video.encode(None))
-    writer = copied(source, tmp_path / "out.mp4", audio_source=speech, audio_limit_s=Fraction(1), keep=source)
+    writer = copied(
+        source, tmp_path / "out.mp4", audio_source=speech, audio_limit_s=Fraction(1), keep=MediaFile(source)
+    )
     assert not writer.left_out
-    with open_media(tmp_path / "out.mp4") as container:
+    with MediaFile(tmp_path / "out.mp4") as file, file.reading() as container:
         kinds = [stream.type for stream in container.streams if stream.type != "data"]  # mp4 keeps chapters as data
         assert kinds == ["video", "audio", "audio"]
         assert container.streams.audio[1].metadata["language"] == "fra"

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from speech2vid.constants import MFCC_FFT, MFCC_HOP, MFCC_PREEMPHASIS, MFCC_WINDOW, exact_div
+from speech2vid.constants import MFCC_FFT, MFCC_HOP, MFCC_PREEMPHASIS, MFCC_WINDOW, SAMPLE_RATE_HZ, exact_div
 from speech2vid.errors import MediaError
 from speech2vid.types import Waveform
 
 HALF_WINDOW = exact_div(MFCC_WINDOW, 2)
 HAMMING = np.hamming(MFCC_WINDOW)
+BIN_HZ = SAMPLE_RATE_HZ / MFCC_FFT  # between two bins of a spectrum
 _BLOCK_ROWS = 512  # rows computed at once: keeps the intermediate arrays within the cache
 
 
@@ -81,3 +82,34 @@ def spectra(samples: Waveform, rows: int) -> Iterator[tuple[slice, NDArray[np.co
         wave = samples[block.start * MFCC_HOP : (block.stop - 1) * MFCC_HOP + MFCC_WINDOW + 1].astype(np.float64)
         emphasised = wave[1:] - MFCC_PREEMPHASIS * wave[:-1]
         yield block, np.fft.rfft(sliding_window_view(emphasised, MFCC_WINDOW)[::MFCC_HOP] * HAMMING, MFCC_FFT)
+
+
+def mel_of(hz: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return HTK's mel of a frequency: 2595 log10(1 + f / 700)."""
+    return np.asarray(2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0))
+
+
+def hz_of(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the frequency of a mel, Hz."""
+    return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0))
+
+
+def mel_filters(
+    bands: int, low_hz: float, high_hz: float, *, unit_hz: float = BIN_HZ, whole_bins: bool = False
+) -> NDArray[np.float64]:
+    """Return triangular filters of height 1, (bands, 257) float64: filter × bin of the 512-point spectrum.
+
+    Args:
+        bands: number of filters.
+        low_hz, high_hz: where the first begins and the last ends.
+        unit_hz: in which frequencies are computed; it changes rounding only.
+        whole_bins: put the corners on bins, as Sphinx does. Triangles reach at least one bin to either side.
+    """
+    corners = hz_of(np.linspace(mel_of(low_hz), mel_of(high_hz), bands + 2)) / unit_hz
+    if whole_bins:
+        corners = np.round(corners)
+    left, centre, right = (corners[k : k + bands, None] for k in range(3))
+    bin_step = BIN_HZ / unit_hz
+    left, right = np.minimum(left, centre - bin_step), np.maximum(right, centre + bin_step)
+    bins = np.arange(MFCC_FFT // 2 + 1) * bin_step
+    return np.asarray(np.maximum(0.0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre))))

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.audio.framing import Framer, spectra
+from speech2vid.audio.framing import Framer, mel_filters, spectra
 from speech2vid.constants import MFCC_FFT, SAMPLE_RATE_HZ
 from speech2vid.types import Waveform
 
@@ -48,26 +48,6 @@ PRIOR = np.array(
 ).ravel()  # mean row of our training speakers
 
 
-def mel_filters(bands: int, low_hz: float, high_hz: float, whole_bins: bool) -> NDArray[np.float64]:
-    """Triangular filters of height 1, (bands, 257) float64: filter × bin of the 512-point spectrum.
-
-    Args:
-        whole_bins: put the corners on bins, as Sphinx does; otherwise triangles reach at least one bin to either side.
-    """
-    bin_hz = SAMPLE_RATE_HZ / MFCC_FFT
-    low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (low_hz, high_hz))
-    corners = 700.0 * (10.0 ** (np.linspace(low, high, bands + 2) / 2595.0) - 1.0) / bin_hz
-    if whole_bins:
-        corners = np.round(corners)
-    left, centre, right = (corners[k : k + bands, None] for k in range(3))
-    left, right = np.minimum(left, centre - 1.0), np.maximum(right, centre + 1.0)
-    bins = np.arange(MFCC_FFT // 2 + 1)
-    filters: NDArray[np.float64] = np.maximum(
-        0.0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre))
-    )
-    return filters
-
-
 class _Bands(NamedTuple):
     """Filters as sparse columns: for k = 0, 1 …, the k-th bin of every band, its weight; and the floor of each band."""
 
@@ -80,7 +60,7 @@ class _Bands(NamedTuple):
 def _bands() -> _Bands:
     filters = np.vstack(
         [
-            mel_filters(PLAIN_BANDS, PLAIN_LOW_HZ, PLAIN_HIGH_HZ, whole_bins=False),
+            mel_filters(PLAIN_BANDS, PLAIN_LOW_HZ, PLAIN_HIGH_HZ),
             mel_filters(PHONE_BANDS, PHONE_LOW_HZ, PHONE_HIGH_HZ, whole_bins=True),
         ]
     )

@@ -21,7 +21,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.audio.framing import HAMMING, Framer, spectra
+from speech2vid.audio.framing import BIN_HZ, HAMMING, Framer, mel_filters, spectra
 from speech2vid.constants import (
     MFCC_CEPSTRA,
     MFCC_FFT,
@@ -39,19 +39,13 @@ Array = NDArray[np.float64]
 MEL_FLOOR = 1e-8  # filter energies below this (about the rounding noise of 16-bit audio) count as this
 LEVEL_FLOOR_DB = -100.0
 
-_BIN_HZ = np.arange(MFCC_FFT // 2 + 1) * (SAMPLE_RATE_HZ / MFCC_FFT)
+_BIN_HZ = np.arange(MFCC_FFT // 2 + 1) * BIN_HZ
 _BAND = slice(int(np.searchsorted(_BIN_HZ, MFCC_LOW_HZ)), int(np.searchsorted(_BIN_HZ, MFCC_HIGH_HZ, side="right")))
 
 
-def mel_filters() -> Array:
-    """Triangular HTK mel filters of height 1, (40, 257) float64: filter × bin of the 512-point spectrum."""
-    low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (MFCC_LOW_HZ, MFCC_HIGH_HZ))
-    corners_hz = 700.0 * (10.0 ** (np.linspace(low, high, MFCC_FILTERS + 2) / 2595.0) - 1.0)
-    left, centre, right = (corners_hz[k : k + MFCC_FILTERS, None] for k in range(3))
-    filters: Array = np.maximum(
-        0.0, np.minimum((_BIN_HZ - left) / (centre - left), (right - _BIN_HZ) / (right - centre))
-    )
-    return filters
+def mfcc_filters() -> Array:
+    """Return the filters of the MFCC, (40, 257) float64."""
+    return mel_filters(MFCC_FILTERS, MFCC_LOW_HZ, MFCC_HIGH_HZ, unit_hz=1.0)
 
 
 def _level_weights() -> Array:
@@ -74,7 +68,7 @@ def _cepstral_matrix() -> Array:
 @cache
 def _band_matrix() -> Array:
     """Bins in the band → 40 filters and the level."""
-    return np.vstack([mel_filters(), _level_weights()])[:, _BAND].T
+    return np.vstack([mfcc_filters(), _level_weights()])[:, _BAND].T
 
 
 @dataclass(frozen=True)

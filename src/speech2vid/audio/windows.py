@@ -33,7 +33,10 @@ _MIDDLE_ROW = exact_div(MFCC_PER_FRAME, 2)
 
 
 def frame_count(samples: int) -> int:
-    """Video frames for so many 16 kHz samples: round(seconds × 25), half up."""
+    """Return the number of video frames for ``samples`` samples at 16 kHz: round(seconds × 25), halves up (Sect. 3.4).
+
+    MATLAB, in which the paper's front end was written, rounds halves up too; Python's ``round`` takes them to even.
+    """
     return (samples + SAMPLES_PER_FRAME // 2) // SAMPLES_PER_FRAME
 
 

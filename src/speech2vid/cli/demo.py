@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from speech2vid.cli.output import progress_bar
 from speech2vid.cli.provenance import LabelFlag, SignAlg, SignCert, SignKey, signer_of
 from speech2vid.cli.talk import show
+from speech2vid.files import package_assets
 
 FACE, SPEECH = "astronaut.jpg", "demo_speech.wav"
 
@@ -26,7 +26,7 @@ def demo(
     from speech2vid.inference.talk import talk
 
     signer = signer_of(sign_cert, sign_key, sign_alg)
-    assets = Path(str(resources.files("speech2vid") / "assets"))
+    assets = package_assets()
     typer.echo(f"face:  {assets / FACE} (NASA portrait of Eileen Collins, public domain)")
     typer.echo(f"audio: {assets / SPEECH} (synthetic voice, made with eSpeak NG)")
     with progress_bar(f"talk → {outfile.name}") as progress:

@@ -23,7 +23,7 @@ NOT_INSTALLED = "not installed"
 def info(weights: Weights = None, as_json: JsonFlag = False) -> None:
     """Show versions, devices, weights with their hashes, and licences.
 
-    With --weights also which of the networks come from these weights and which from the default set.
+    With --weights it also lists which networks come from these weights and which from the default set.
     """
     record = collect(weights)
     if as_json:
@@ -58,7 +58,7 @@ def collect(weights: str | None = None) -> dict[str, Any]:
 
 
 def weight_files() -> list[tuple[str, Path]]:
-    """Return the weight files of the package: name of the set, file."""
+    """Return the bundled weight files: name of the set and file, sorted by name."""
     from speech2vid.runtime.weights import installed_sets
 
     suffixes = {".safetensors", ".onnx"}
@@ -71,7 +71,7 @@ def weight_files() -> list[tuple[str, Path]]:
 
 
 def networks_of(weights: str) -> list[dict[str, str]]:
-    """Return which file each network comes from with these weights: its own set's, or that of the default set."""
+    """Return which file each network comes from with these weights: their own, or that of the default set."""
     from speech2vid.runtime.registry import ARCHITECTURES
     from speech2vid.runtime.weights import weight_set
 

@@ -55,7 +55,10 @@ def sync(
                 f"{fix} was not written: the offset of {video} could not be measured with confidence",
                 "use a video in which the speaker's face is visible and roughly frontal",
             )
-        shift_audio(video, fix, Fraction(-round(1000 * measure.offset_s), 1000))
+        notes: list[str] = []
+        shift_audio(video, fix, Fraction(-round(1000 * measure.offset_s), 1000), notes)
+        for each in notes:
+            note(each)
         if not as_json:
             typer.echo(f"{fix}: audio shifted by {-measure.offset_s:+.2f} s")
 

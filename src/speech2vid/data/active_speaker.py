@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.data.records import Reason
 from speech2vid.faces.sync import near, offset_of
-from speech2vid.types import Frames, Points, Waveform
+from speech2vid.types import Floats, Frames, Points, Waveform
 
 LEAST_SECONDS = 3.0  # of faces, before an offset is believed
 OFF_SCREEN_SECONDS = 5.0  # of speech while a face is seen, before it is said not to be its own
 TOGETHER = 0.5  # share of the shorter track during which two are seen at once
-
-Floats = NDArray[np.float32]
 
 
 class SyncScorer(Protocol):

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -23,21 +23,21 @@ from speech2vid.data.identities import connected
 from speech2vid.data.jpeg import split_jpegs
 from speech2vid.data.process_file import FileTask, fragment_path, outcome_path, prepare_file, write_outcome
 from speech2vid.data.records import FileEntry, FileOutcome, FileWork, Reason, Shard, Source, TrackEntry, TrackRecord
-from speech2vid.data.report import FILES, FORMAT, MANIFEST, PAGE, REPORT, PrepareReport, outcome_from_json, replace_file
+from speech2vid.data.report import FILES, FORMAT, MANIFEST, PAGE, REPORT, PrepareReport, outcome_from_json
 from speech2vid.data.report_page import ContactSheet, report_page
 from speech2vid.data.shards import FACES, RECORD, Members, TarWriter, read_samples, record_bytes, record_of
 from speech2vid.data.sources import SPLIT_NAME, TRAIN, expand, split_by_name
 from speech2vid.data.sync_scorer import Sync, scorer_name
 from speech2vid.errors import DataError, OutputError
 from speech2vid.faces.cluster import cluster_faces
+from speech2vid.files import atomic_write
+from speech2vid.progress import Progress
 
 log = logging.getLogger(__name__)
 
 WORK = ".work"
 SHARD_BYTES = 256 * 2**20
 SHARD_NAME = re.compile(rf"{SPLIT_NAME.pattern}-[0-9]{{6}}\.tar")
-
-Progress = Callable[[int, int | None], None]  # (files done, files in all)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def prepare(
     stage_s, frames = _work(identified, work, work_through_by(engine), jobs, sync, on_progress)
     sheet = ContactSheet()
     report = replace(_assemble(identified, work, out, shard_bytes, sheet), stage_s=stage_s, frames=frames)
-    replace_file(out / PAGE, report_page(report, sheet))
+    atomic_write(out / PAGE, report_page(report, sheet), lasting=True)
     report.write(out)
     shutil.rmtree(out / WORK, ignore_errors=True)
     return report

@@ -17,12 +17,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from speech2vid import __version__
+from speech2vid import __version__, media
 from speech2vid.audio.vad import waveform_activity
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ
 from speech2vid.data.active_speaker import (
     FileOffset,
-    Floats,
     SeenTrack,
     SyncScorer,
     Verdict,
@@ -35,7 +34,7 @@ from speech2vid.data.identities import embedding_of
 from speech2vid.data.jpeg import decode_jpegs
 from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, TrackAudio, TrackRecord
 from speech2vid.data.rejected import Rejected
-from speech2vid.data.report import FORMAT, outcome_as_json, replace_file
+from speech2vid.data.report import FORMAT, outcome_as_json
 from speech2vid.data.shards import Members, TarWriter, audio_of, faces_of, members_of, read_samples
 from speech2vid.data.sync_scorer import Sync, scorer_for, scorer_name
 from speech2vid.data.track_audio import FULL_SCALE, MIN_TRACK_FRAMES, AudioCutter, hear, join_audio
@@ -44,9 +43,10 @@ from speech2vid.faces import lip_opening, turn
 from speech2vid.faces.shots import Look, ShotFrame, split_shots
 from speech2vid.faces.sync import OFFSETS
 from speech2vid.faces.track import MAX_FACES
-from speech2vid.media import VideoReader, probe, read_keyframes
+from speech2vid.files import atomic_write
+from speech2vid.media import MediaFile, VideoReader, read_keyframes
 from speech2vid.timing import StageTimer
-from speech2vid.types import MediaInfo
+from speech2vid.types import Floats, MediaInfo
 
 MIN_RATE_HZ = Fraction(20)  # with fewer frames a second lips cannot be followed
 MIN_FACE_PX = 48  # source pixels that become the 112 px face
@@ -137,22 +137,27 @@ def prepare_file(task: FileTask) -> FileWork:
 
 def write_outcome(folder: Path, sha256: str, outcome: FileOutcome) -> None:
     """Mark a file as done."""
-    replace_file(outcome_path(folder, sha256), outcome_as_json(outcome))
+    atomic_write(outcome_path(folder, sha256), outcome_as_json(outcome), lasting=True)
 
 
 def _run_stages(task: FileTask, clock: StageTimer, tally: _Tally, fragment: TarWriter) -> None:
     """Two passes: all tracks into a spool on the disk; then, when the whole file is known, those that are kept."""
+    with media.open(task.path) as source:
+        _run_stages_of(source, task, clock, tally, fragment)
+
+
+def _run_stages_of(source: MediaFile, task: FileTask, clock: StageTimer, tally: _Tally, fragment: TarWriter) -> None:
     with clock.during("probe"):
-        info = probe_source(task.path)
+        info = probe_source(source)
     tally.seconds = round(info.duration_s, 3)
     rate_hz = float(info.frame_rate_hz or FRAME_RATE_HZ)
     with clock.during("probe"):
-        skip_blank(task.path)
+        skip_blank(source)
     scorer = scorer_for(task.sync)
     spool_path = task.folder / f"{task.sha256}.spool"
     try:
         with TarWriter(spool_path, lasting=False) as spool:
-            seen = list(_seen_tracks(task, scorer, clock, tally, spool))
+            seen = list(_seen_tracks(source, task, scorer, clock, tally, spool))
             spool.keep()
         with clock.during("speaker"):
             offset = FileOffset() if scorer is None else file_offset(seen, scorer)
@@ -165,12 +170,17 @@ def _run_stages(task: FileTask, clock: StageTimer, tally: _Tally, fragment: TarW
 
 
 def _seen_tracks(
-    task: FileTask, scorer: SyncScorer | None, clock: StageTimer, tally: _Tally, spool: TarWriter
+    source: MediaFile,
+    task: FileTask,
+    scorer: SyncScorer | None,
+    clock: StageTimer,
+    tally: _Tally,
+    spool: TarWriter,
 ) -> Iterator[SeenTrack]:
     """First pass: every track that can be used goes to the spool, with more audio around it than it will keep."""
-    cutter = AudioCutter(task.path)
+    cutter = AudioCutter(source)
     finder = TrackFinder(clock)
-    with VideoReader(task.path, FRAME_RATE_HZ) as reader:
+    with VideoReader(source, FRAME_RATE_HZ) as reader:
         images = (frame.image for frame in clock.each("decode", reader))
         for track in finder.find(tally.counted(clock.each("shots", split_shots(images)))):
             try:
@@ -260,14 +270,14 @@ def mean_turn(track: FaceTrack) -> float:
     return float(np.mean([turn(points) for points in track.landmarks]))
 
 
-def probe_source(path: Path) -> MediaInfo:
+def probe_source(source: MediaFile) -> MediaInfo:
     """What a file holds.
 
     Raises:
         MediaError: it cannot be read.
         Dropped: without image or audio, or with too few frames a second.
     """
-    info = probe(path)
+    info = source.info
     if not info.has_video:
         raise Rejected(Reason.NO_VIDEO_STREAM, "the file has no video stream")
     if not info.has_audio:
@@ -278,14 +288,14 @@ def probe_source(path: Path) -> MediaInfo:
     return info
 
 
-def skip_blank(path: Path) -> None:
+def skip_blank(source: MediaFile) -> None:
     """Look at the key frames of a long video before all of it is decoded; stops at the first that shows something.
 
     Raises:
         Dropped: there are several, and each is of one colour.
     """
     looked_at = 0
-    for image in read_keyframes(path):
+    for image in read_keyframes(source):
         if not Look.of(image).plain:
             return
         looked_at += 1

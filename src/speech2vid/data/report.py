@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -18,6 +17,7 @@ from typing import Any
 from speech2vid.constants import SAMPLE_EVERY_FRAMES
 from speech2vid.data.records import FileEntry, FileOutcome, Shard, TrackEntry
 from speech2vid.errors import DataError
+from speech2vid.files import atomic_write
 
 FORMAT = "3"  # of the store and of what is in it: a change makes earlier work count no more
 READABLE = {"2": ["offset_s"]}  # earlier formats, and the columns that their manifest lacks
@@ -105,9 +105,13 @@ class PrepareReport:
 
     def write(self, folder: Path) -> None:
         """Write the three text files, each whole or not at all, the manifest last."""
-        replace_file(folder / FILES, _table(_FILE_COLUMNS, [_file_row(entry) for entry in self.files]))
-        replace_file(folder / REPORT, (json.dumps(self.as_dict(), ensure_ascii=False, indent=1) + "\n").encode())
-        replace_file(folder / MANIFEST, _table(_TRACK_COLUMNS, [_track_row(entry) for entry in self.tracks]))
+        atomic_write(folder / FILES, _table(_FILE_COLUMNS, [_file_row(entry) for entry in self.files]), lasting=True)
+        atomic_write(
+            folder / REPORT, (json.dumps(self.as_dict(), ensure_ascii=False, indent=1) + "\n").encode(), lasting=True
+        )
+        atomic_write(
+            folder / MANIFEST, _table(_TRACK_COLUMNS, [_track_row(entry) for entry in self.tracks]), lasting=True
+        )
 
     @classmethod
     def read(cls, folder: Path) -> PrepareReport:
@@ -133,19 +137,6 @@ class PrepareReport:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"the text files of {folder} are damaged: {error}", _hint(folder)) from error
         return cls(files, tracks, shards, format=report["format"])
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def outcome_as_json(outcome: FileOutcome) -> bytes:

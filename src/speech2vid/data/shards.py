@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -34,6 +33,7 @@ from speech2vid.constants import CONTEXT_FACE_PX, FACE_PX, FRAME_RATE_HZ, LANDMA
 from speech2vid.data.jpeg import decode_jpegs, split_jpegs
 from speech2vid.data.records import FaceTrack, Shard, Track, TrackAudio, TrackRecord
 from speech2vid.errors import DataError, OutputError
+from speech2vid.files import PendingFile
 
 CONTEXT = "context.mjpg"
 FACES = "faces.mjpg"
@@ -151,9 +151,9 @@ class TarWriter:
         self.path = path
         self.tracks = 0
         self._lasting = lasting
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         with _writing(path):
-            self._file = _HashingFile(self._temporary)
+            self._pending = PendingFile(path)
+            self._file = _HashingFile(self._pending.path)
             self._archive = tarfile.open(fileobj=self._file, mode="w|", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]  # noqa: SIM115
 
     @property
@@ -173,8 +173,8 @@ class TarWriter:
         """Finish the file and give it its name."""
         with _writing(self.path):
             self._archive.close()
-            self._file.close(lasting=self._lasting)
-            self._temporary.replace(self.path)
+            self._file.close()
+            self._pending.commit(lasting=self._lasting)
         return Shard(self.path.name, self._file.size_bytes, self._file.sha256.hexdigest(), self.tracks)
 
     def __enter__(self) -> TarWriter:
@@ -184,7 +184,7 @@ class TarWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._pending.discard()
 
 
 class _HashingFile:
@@ -200,12 +200,8 @@ class _HashingFile:
         self.size_bytes += len(data)
         return self._file.write(data)
 
-    def close(self, *, lasting: bool = False) -> None:
-        if not self._file.closed:
-            self._file.flush()
-            if lasting:
-                os.fsync(self._file.fileno())
-            self._file.close()
+    def close(self) -> None:
+        self._file.close()
 
 
 @contextlib.contextmanager

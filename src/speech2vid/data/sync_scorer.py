@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from speech2vid.data.active_speaker import Floats, SyncScorer
+from speech2vid.data.active_speaker import SyncScorer
 from speech2vid.errors import ConfigError
 from speech2vid.faces.mouth_crops import mouth_crops
 from speech2vid.faces.sync import SyncNetworks, similarities
-from speech2vid.types import Frames, Points, Waveform
+from speech2vid.types import Floats, Frames, Points, Waveform
 
 Sync = Literal["on", "off"]
 SYNC_MODES: tuple[str, ...] = get_args(Sync)

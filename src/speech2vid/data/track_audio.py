@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from speech2vid.constants import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
@@ -11,7 +9,7 @@ from speech2vid.data.records import FaceTrack, Reason, TrackAudio
 from speech2vid.data.rejected import Rejected
 from speech2vid.errors import MediaError
 from speech2vid.faces.sync import MAX_OFFSET_FRAMES
-from speech2vid.media import read_audio
+from speech2vid.media import AnyPath, MediaFile, read_audio
 from speech2vid.types import Waveform
 
 MIN_TRACK_FRAMES = 15  # 0.6 s: a shorter track holds no still away from the target
@@ -23,8 +21,8 @@ FULL_SCALE = 32767
 class AudioCutter:
     """Reads the audio of a file once, forwards; a cut may begin up to 90 s before the end of the last one."""
 
-    def __init__(self, path: Path) -> None:
-        self._chunks = read_audio(path)
+    def __init__(self, source: AnyPath | MediaFile) -> None:
+        self._chunks = read_audio(source)
         self._held = np.empty(0, np.float32)
         self._first = 0  # number of the sample at _held[0]
 

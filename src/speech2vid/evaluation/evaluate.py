@@ -49,13 +49,13 @@ from speech2vid.evaluation.scoring import TRUTH
 from speech2vid.evaluation.summary import ClipScores, tabulate
 from speech2vid.evaluation.weights import fingerprint_of
 from speech2vid.inference.options import Silence
+from speech2vid.progress import Progress
 from speech2vid.runtime.weights import DEFAULT
 
 T = TypeVar("T")
 R = TypeVar("R")
 Task = ClipTask | ShowTask | RedubTask | GridTask
 AnyPath = str | PathLike[str]
-Progress = Callable[[int, int | None], None]  # pieces of work done, pieces in all
 StillsChoice = Literal["5", "1", "both"]
 STILLS: dict[str, tuple[str, ...]] = {"5": (FIVE,), "1": (ONE,), "both": (FIVE, ONE)}
 

@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
-from speech2vid.types import Frames
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats, Frames
 
 LEVELS = 255.0
 ROUNDING_MSE = (

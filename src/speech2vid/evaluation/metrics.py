@@ -25,7 +25,7 @@ from speech2vid.evaluation.perceptual import PerceptualMetric
 from speech2vid.evaluation.sync_metrics import Matching
 from speech2vid.faces import Still, SyncNetworks, box_of_landmarks, embed, embedding_distance, face_chip, lip_opening
 from speech2vid.faces.embedding import Embeddings
-from speech2vid.types import FaceBox, Frames, Image, Points
+from speech2vid.types import FaceBox, Floats, Frames, Image, Points
 
 EMBEDDED_FRAMES = 2  # a clip whose embedding is taken
 Embedder = Callable[[Sequence[Image]], Embeddings]
@@ -78,7 +78,7 @@ class Truth:
     landmarks: Points
     boxes: Boxes
     embeddings: Embeddings
-    audio: sync_metrics.Floats | None = None
+    audio: Floats | None = None
 
     @property
     def frames(self) -> Frames:
@@ -170,8 +170,8 @@ def _image_values(truth: Truth, frames: Frames) -> dict[str, float]:
         "psnr": image_metrics.psnr(frames, truth.frames),
         "ssim": image_metrics.ssim(frames, truth.frames),
         "mouth_error": mouth_metrics.mouth_error(frames, truth.frames, truth.boxes),
-        "sharpness": mouth_metrics.sharpness(frames, truth.boxes),
-        "target_sharpness": mouth_metrics.sharpness(truth.frames, truth.boxes),
+        "sharpness": mouth_metrics.laplacian_variance(frames, truth.boxes),
+        "target_sharpness": mouth_metrics.laplacian_variance(truth.frames, truth.boxes),
     }
 
 

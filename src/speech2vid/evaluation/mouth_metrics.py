@@ -88,7 +88,7 @@ def mouth_error(generated: Frames, target: Frames, boxes: Boxes) -> float:
     return float(np.mean(errors))
 
 
-def sharpness(frames: Frames, boxes: Boxes) -> float:
+def laplacian_variance(frames: Frames, boxes: Boxes) -> float:
     """Variance of the Laplacian of the grey image in the mouth boxes, mean over frames."""
     variances = []
     for frame, (left, top, right, bottom) in zip(frames, boxes, strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from speech2vid.data.records import Track
 from speech2vid.faces.mouth_crops import mouth_crops
@@ -18,9 +17,7 @@ from speech2vid.faces.sync import (
     similarities,
     window_means,
 )
-from speech2vid.types import Frames, Points
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats, Frames, Points
 
 CORRECT_WITHIN = 1  # frames
 CHANCE = (2 * CORRECT_WITHIN + 1) / (2 * MAX_OFFSET_FRAMES + 1)  # 3/31

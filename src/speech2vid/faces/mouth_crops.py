@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import MOUTH_POINTS
-from speech2vid.types import Frames, Image, Points
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats, Frames, Image, Points
 
 REGION = (slice(48, 112), slice(8, 104))  # rows and columns of the 112 px face: nose tip to chin
 CROP_ROWS, CROP_COLUMNS = 32, 48

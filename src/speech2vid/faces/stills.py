@@ -19,7 +19,7 @@ from speech2vid.faces.detect import detect_boxes
 from speech2vid.faces.face_quality import lip_opening, sharpness, turn
 from speech2vid.faces.track import DETECT_EVERY, TrackedFace, aligned_track
 from speech2vid.geometry import invert, transform_points
-from speech2vid.media import VideoReader, load_photo
+from speech2vid.media import AnyPath, MediaFile, VideoReader, load_photo
 from speech2vid.types import Affine, AlignedFace, Image
 
 VIDEO_SECONDS = 20  # of the face are looked at
@@ -66,7 +66,7 @@ def still_of_photo(path: Path, *, face_index: int | None = None, max_size_px: in
 
 
 def stills_of_video(
-    path: Path, *, face_index: int | None = None, max_size_px: int | None = None
+    source: AnyPath | MediaFile, *, face_index: int | None = None, max_size_px: int | None = None
 ) -> tuple[Still, list[Still]]:
     """Choose stills from a video in one pass, in bounded memory.
 
@@ -81,7 +81,8 @@ def stills_of_video(
         MediaError, FaceError.
     """
     best: _Candidates | None = None
-    with VideoReader(path, FRAME_RATE_HZ) as reader:
+    with VideoReader(source, FRAME_RATE_HZ) as reader:
+        path = reader.file.path
         frames = (_at_most(frame.image, max_size_px) for frame in reader)
         while best is None or best.seen < VIDEO_SECONDS * FRAME_RATE_HZ:
             first = _first_with_face(frames)
@@ -99,7 +100,7 @@ def stills_of_video(
             if best is None or candidates.seen > best.seen:
                 best = candidates
     if best is None:
-        raise FaceError(f"no frontal face was found in {path}", LOOK)
+        raise FaceError(f"no frontal face was found in {reader.file.path}", LOOK)
     return best.choose()
 
 

@@ -10,7 +10,7 @@ they have their top is told between them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,7 +25,8 @@ from speech2vid.errors import FaceError
 from speech2vid.faces.mouth_crops import crop_motion, mouth_crop, point_motion
 from speech2vid.faces.shots import split_shots
 from speech2vid.faces.track import FaceTracker, TrackedFace
-from speech2vid.media import VideoReader, probe, read_audio
+from speech2vid.media import AnyPath, MediaFile, VideoReader, opened, read_audio
+from speech2vid.progress import Progress
 from speech2vid.runtime.engine import graph_loader
 from speech2vid.runtime.weights import weight_set
 from speech2vid.types import Floats, Image, Points, VideoFrame, Waveform
@@ -240,11 +241,8 @@ def near(offset_frames: float) -> NDArray[np.bool_]:
     return np.asarray(np.abs(OFFSETS - IN_STEP_FRAMES - offset_frames) <= 1)
 
 
-Progress = Callable[[int, int | None], None]
-
-
 def measure_sync(
-    video: str | Path, networks: SyncNetworks | None = None, progress: Progress | None = None
+    video: AnyPath | MediaFile, networks: SyncNetworks | None = None, progress: Progress | None = None
 ) -> SyncMeasure:
     """By how much the audio of a video is later than its image, and how sure that is.
 
@@ -260,23 +258,25 @@ def measure_sync(
         FaceError: no frontal face is seen for as long as a second with audio.
         WeightsError: the network is missing or damaged.
     """
-    video = Path(video)
     networks = networks or SyncNetworks()
-    audio = networks.audio(read_audio(video))
     tracks: list[tuple[int, Floats]] = []
-    for first, crops, landmarks in mouth_tracks(video, progress):
-        tracks.append((first, similarities(networks.video(crops, landmarks), audio, first)))
-    measure = measure_tracks(tracks, probe(video).frame_rate_hz or Fraction(FRAME_RATE_HZ))
+    with opened(video) as file:
+        audio = networks.audio(read_audio(file))
+        for first, crops, landmarks in mouth_tracks(file, progress):
+            tracks.append((first, similarities(networks.video(crops, landmarks), audio, first)))
+        measure = measure_tracks(tracks, file.info.frame_rate_hz or Fraction(FRAME_RATE_HZ))
     if measure is None:
         seconds = CONTEXT_FRAMES / FRAME_RATE_HZ
         hint = (
             f"{seconds:.0f} s of one frontal face with audio are needed, plus {MAX_OFFSET_FRAMES} frames on either side"
         )
-        raise FaceError(f"no face in {video} is visible long enough to measure the audio offset", hint)
+        raise FaceError(f"no face in {file.path} is visible long enough to measure the audio offset", hint)
     return measure
 
 
-def mouth_tracks(video: Path, progress: Progress | None = None) -> Iterator[tuple[int, NDArray[np.uint8], Points]]:
+def mouth_tracks(
+    video: AnyPath | MediaFile, progress: Progress | None = None
+) -> Iterator[tuple[int, NDArray[np.uint8], Points]]:
     """Every face of a video, as long as it can be followed, a minute at most.
 
     Yields:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from pathlib import Path
 from typing import Protocol, get_args
 
 import numpy as np
@@ -22,7 +21,7 @@ from speech2vid.constants import (
 )
 from speech2vid.errors import MediaError
 from speech2vid.inference.options import Silence
-from speech2vid.media import read_audio
+from speech2vid.media import AnyPath, MediaFile, read_audio
 from speech2vid.types import Floats, Waveform
 
 SILENCE_POLICIES: tuple[str, ...] = get_args(Silence)
@@ -135,17 +134,22 @@ def batches(blocks: Iterable[Floats], size: int) -> Iterator[Floats]:
         yield np.concatenate(waiting)
 
 
-def speech_of(path: Path) -> Generator[Waveform, None, None]:
+def speech_of(source: AnyPath | MediaFile, *, complete: bool = True) -> Generator[Waveform, None, None]:
     """Yield the audio of a file as 16 kHz mono chunks.
+
+    Args:
+        source: the file.
+        complete: from the first sample on, even where it comes before the first frame of the file's video.
 
     Raises:
         MediaError: unreadable, or too short for one video frame.
     """
     samples = 0
-    for chunk in read_audio(path):
+    for chunk in read_audio(source, complete=complete):
         samples += len(chunk)
         yield chunk
     if frame_count(samples) == 0:
+        path = source.path if isinstance(source, MediaFile) else source
         raise MediaError(
             f"the audio of {path} lasts {1000 * samples / SAMPLE_RATE_HZ:.0f} ms, too short for one video frame",
             "give a longer recording",

@@ -13,14 +13,14 @@ from speech2vid.faces import Still, still_of_photo, stills_of_video
 from speech2vid.faces.align import warp
 from speech2vid.geometry import compose, invert
 from speech2vid.inference.talkers.base import Canvas, Identity, Talker
-from speech2vid.media import is_photo
+from speech2vid.media import MediaFile, is_photo
 from speech2vid.types import Affine, Image
 
 MAX_SIZE_PX = 1920
 
 
 def make_identity(
-    faces: Sequence[Path],
+    faces: Sequence[Path | MediaFile],
     talker: Talker,
     *,
     crop: bool = False,
@@ -57,13 +57,16 @@ def identity_of(
     return talker.prepare(Canvas(image, transform, canvas, crop), stills)
 
 
-def _stills(faces: Sequence[Path], face_index: int | None, max_size_px: int | None) -> tuple[Still, list[Still]]:
+def _stills(
+    faces: Sequence[Path | MediaFile], face_index: int | None, max_size_px: int | None
+) -> tuple[Still, list[Still]]:
     """The still to animate, and all stills ascending by lip opening."""
     if not 1 <= len(faces) <= IDENTITY_STILLS:
         raise ConfigError(f"{len(faces)} faces were given", f"give one video, or 1 to {IDENTITY_STILLS} photos")
-    if len(faces) == 1 and not is_photo(faces[0]):
+    if len(faces) == 1 and (isinstance(faces[0], MediaFile) or not is_photo(faces[0])):
         return stills_of_video(faces[0], face_index=face_index, max_size_px=max_size_px)
-    stills = [still_of_photo(path, face_index=face_index, max_size_px=max_size_px) for path in faces]
+    paths = [each.path if isinstance(each, MediaFile) else each for each in faces]
+    stills = [still_of_photo(path, face_index=face_index, max_size_px=max_size_px) for path in paths]
     return stills[0], sorted(stills, key=lambda still: still.opening)
 
 

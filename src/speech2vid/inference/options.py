@@ -60,7 +60,7 @@ class Options:
     crf: int = option(18, "H.264 quality: 0 is lossless, 51 is worst.", least=0, most=51)
     weights: AnyPath | None = option(
         None,
-        "Weights: a shipped set (default, paper), a folder such as the weights/ of a training, or a weight file. "
+        "Weights: a bundled set (default, paper), a folder such as the weights/ of a training, or a weight file. "
         "Networks that it lacks come from the default set.",
         metavar="SET|DIR|FILE",
     )

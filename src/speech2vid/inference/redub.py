@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from speech2vid import media
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError
 from speech2vid.faces import SyncNetworks
@@ -26,19 +27,19 @@ from speech2vid.inference.redubbers.base import Redubber
 from speech2vid.inference.redubbers.choose import load_redubber
 from speech2vid.inference.result import VideoResult
 from speech2vid.inference.retime import length_of, timeline
-from speech2vid.inference.talk import Progress, keep_inputs, use_notes
+from speech2vid.inference.talk import keep_inputs, use_notes
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks, find_tracks
 from speech2vid.media import (
     Claim,
+    MediaFile,
     RawFrame,
     RawVideoReader,
     RawVideoWriter,
     Signer,
-    audio_seconds,
-    probe,
     save_image,
 )
+from speech2vid.progress import Progress
 from speech2vid.runtime.weights import weight_set
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Floats, Waveform
@@ -95,20 +96,24 @@ def redub(
     keep_inputs([video, audio, *photos, *(role.audio for role in roles)], outfile)
     if signer is not None:
         signer.check(outfile)
-    _require_audio(audio)
-    reader = RawVideoReader(video)
+    voice = media.open(audio)
+    if not voice.has_audio:
+        raise MediaError(f"{audio} has no audio stream", "give an audio file, or a video with audio")
+    clip = media.open(video)
+    own_audio = video.samefile(audio)  # stays in time with its video
+    reader = RawVideoReader(clip)
     with watch("network"):
         given = redubber is not None
         redubber = redubber or load_redubber(chosen)
         sync = SyncNetworks(weight_set(chosen.weights).path("sync"), device=chosen.device, engine=chosen.engine)
     notes = [] if given else use_notes(chosen, redubber.hashes, "redub")
-    said_s = probe(video).duration_s
+    said_s = clip.info.duration_s
     looked_at = _Count(progress, said_s * float(reader.format.rate_hz))
     if chosen.cache is False:
-        tracks = find_tracks(video, sync, watch=watch, progress=looked_at)
+        tracks = find_tracks(clip, sync, watch=watch, progress=looked_at)
     else:
         kept = None if chosen.cache is True else Path(chosen.cache)
-        tracks = known_tracks(video, watch, looked_at, kept, sync)
+        tracks = known_tracks(clip, watch, looked_at, kept, sync)
     assignments = assign_faces(tracks, audio, video, face_index=chosen.face_index, roles=roles)
     notes += assignments.notes
     heard: dict[Path, tuple[Floats, Fraction]] = {}
@@ -117,7 +122,8 @@ def redub(
             [audio, *(recording for recording in assignments.audio_files if recording is not None)]
         ):
             stream = redubber.audio_stream(chosen.silence)
-            heard[recording] = driven_by(recording, stream)
+            source = voice if recording == audio else media.open(recording)
+            heard[recording] = driven_by(source, stream, complete=not own_audio)
             if stream.spoken_frames == 0:
                 notes.append(f"no speech was heard in {recording}: the mouth stays closed")
     tick_s = reader.format.tick_s
@@ -137,9 +143,10 @@ def redub(
     writer = RawVideoWriter(
         outfile,
         reader.format,
-        audio_source=audio,
+        audio_source=voice,
+        audio_shift_s=Fraction(0) if own_audio else None,
         audio_limit_s=end_s if audio_s > end_s else None,
-        keep=video,
+        keep=clip,
         keep_limit_s=min(end_s, video_s),
         crf=chosen.crf,
         details={"command": "redub", "signed": signer is not None},
@@ -154,7 +161,10 @@ def redub(
                 progress(looked_at.done + done, looked_at.done + max(done, expected))
         with watch("encode"):
             writer.close()
-    notes += [f"{stream} of {video} was left out: {outfile.suffix} cannot hold it" for stream in writer.left_out]
+    notes += [f"{stream} of {video} was left out" for stream in writer.left_out]
+    notes = [*clip.notes, *voice.notes, *notes]
+    clip.close()
+    voice.close()
     elapsed_s = time.perf_counter() - start
     return RedubResult(
         outfile,
@@ -203,21 +213,21 @@ def _preview(
     return RedubResult(outfile, 1, 0.0, 1 / elapsed_s, stages, tuple(notes))
 
 
-def driven_by(recording: Path, stream: AudioStream) -> tuple[Floats, Fraction]:
+def driven_by(recording: MediaFile, stream: AudioStream, *, complete: bool = True) -> tuple[Floats, Fraction]:
     """Return the driving values of a recording on the grid of 25 Hz, (N, …), and how long it lasts in seconds."""
     samples = 0
 
     def counted() -> Iterator[Waveform]:
         nonlocal samples
-        for chunk in speech_of(recording):
+        for chunk in speech_of(recording, complete=complete):
             samples += len(chunk)
             yield chunk
 
     drive = np.concatenate(list(drive_of(counted(), stream)))
-    seconds, said = Fraction(samples, SAMPLE_RATE_HZ), audio_seconds(recording)
+    seconds, said = Fraction(samples, SAMPLE_RATE_HZ), recording.stated_audio_s
     if said is not None and seconds < LEAST_DECODED * said - MISSING_S:
         raise MediaError(
-            f"only {float(seconds):.1f} of the {said:.1f} s of audio in {recording} can be decoded",
+            f"only {float(seconds):.1f} of the {said:.1f} s of audio in {recording.path} can be decoded",
             "the file is damaged or cut short; copy or convert it again",
         )
     return drive, seconds
@@ -263,8 +273,3 @@ def _frames_expected(tracks: VideoTracks, tick_s: Fraction, end_s: Fraction) -> 
     shown = int((tracks.ticks * float(tick_s) < float(end_s)).sum())
     longer_s = float(end_s) - float(int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s)
     return shown + max(0, round(longer_s / float(tracks.durations.mean() * float(tick_s))))
-
-
-def _require_audio(audio: Path) -> None:
-    if not probe(audio).has_audio:
-        raise MediaError(f"{audio} has no audio stream", "give a recording file, or a video with audio")

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
+from speech2vid import media
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.inference.audio_stream import batches, drive_of, speech_of
@@ -20,14 +21,14 @@ from speech2vid.inference.prefetch import ahead
 from speech2vid.inference.result import VideoResult
 from speech2vid.inference.sharpening import Sharpener
 from speech2vid.inference.talkers.base import Generated, Identity, Talker, load_talker
-from speech2vid.media import Claim, Signer, VideoWriter, probe
+from speech2vid.media import Claim, MediaFile, Signer, VideoWriter, is_photo
+from speech2vid.progress import Progress
 from speech2vid.runtime.engine import graph_loader
 from speech2vid.runtime.weights import weight_set
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Floats, Image
 
 T = TypeVar("T")
-Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
 
 BATCH = 16  # frames generated at once
 GENERATED_AHEAD, FRAMES_AHEAD = 2, 8  # batches, images
@@ -81,7 +82,9 @@ def talk(
     if signer is not None:
         signer.check(outfile)
     with watch("decode"):
-        expected = _frames_expected(audio)
+        voice = media.open(audio)
+        expected = _frames_expected(voice)
+    clip = None if len(faces) != 1 or is_photo(faces[0]) else media.open(faces[0])
     with watch("network"):
         given = talker is not None
         talker = talker or talker_for(chosen)
@@ -91,10 +94,14 @@ def talk(
     stream = talker.audio_stream(chosen.silence)
     with watch("front_end"):
         identity = make_identity(
-            faces, talker, crop=chosen.crop, face_index=chosen.face_index, max_size_px=chosen.max_size_px
+            faces if clip is None else [clip],
+            talker,
+            crop=chosen.crop,
+            face_index=chosen.face_index,
+            max_size_px=chosen.max_size_px,
         )
     height, width = identity.canvas.shape[:2]
-    speech = watch.timed("decode", speech_of(audio))
+    speech = watch.timed("decode", speech_of(voice))
     with watch("encode"):
         facts = {"command": "talk", "weights": networks}
         finish = None if signer is None else partial(signer.sign, claim=Claim(facts))
@@ -103,7 +110,7 @@ def talk(
             outfile,
             width,
             height,
-            audio_source=audio,
+            audio_source=voice,
             crf=chosen.crf,
             details=details,
             label=chosen.label,
@@ -122,6 +129,10 @@ def talk(
                     progress(done, max(done, expected) if expected else None)
         with watch("encode"):
             writer.close()
+    for file in (clip, voice):
+        if file is not None:
+            notes += file.notes
+            file.close()
     elapsed_s = time.perf_counter() - start
     if stream.spoken_frames == 0:
         notes.append(f"no speech was heard in {audio}: the mouth stays closed")
@@ -223,9 +234,9 @@ def keep_inputs(inputs: Iterable[Path], outfile: Path) -> None:
         raise OutputError(f"{outfile} is also an input", "write to another file")
 
 
-def _frames_expected(audio: Path) -> int | None:
-    """For the progress bar. Fails before any work where there is no audio."""
-    info = probe(audio)
-    if not info.has_audio:
-        raise MediaError(f"{audio} has no audio stream", "give a recording file, or a video with audio")
-    return round(info.duration_s * FRAME_RATE_HZ) or None
+def _frames_expected(voice: MediaFile) -> int | None:
+    """Return the number of frames for the progress bar, if known; fail before any work where there is no audio."""
+    if not voice.has_audio:
+        raise MediaError(f"{voice.path} has no audio stream", "give an audio file, or a video with audio")
+    seconds = voice.stated_audio_s or voice.info.duration_s
+    return round(seconds * FRAME_RATE_HZ) or None

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import sys
 import zipfile
 from collections.abc import Callable
@@ -22,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from speech2vid.faces import SyncNetworks
+from speech2vid.files import PendingFile
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
+from speech2vid.media import AnyPath, MediaFile
 from speech2vid.timing import Stopwatch
 
 FORMAT = "3"  # counted up when the first pass finds other things
@@ -32,7 +33,7 @@ _READ_BYTES = 1 << 20
 
 
 def known_tracks(
-    video: Path,
+    video: AnyPath | MediaFile,
     watch: Stopwatch | None = None,
     progress: Callable[[int], None] | None = None,
     folder: Path | None = None,
@@ -49,7 +50,8 @@ def known_tracks(
     with watch("cache"):
         sync = sync or SyncNetworks()
         folder = folder or cache_folder()
-        path = None if folder is None else folder / f"{_key(video, sync.sha256)}.npz"
+        source = video.path if isinstance(video, MediaFile) else Path(video)
+        path = None if folder is None else folder / f"{_key(source, sync.sha256)}.npz"
         tracks = None if path is None else load(path)
     if tracks is None:
         tracks = find_tracks(video, sync, watch, progress)
@@ -99,16 +101,11 @@ def load(path: Path) -> VideoTracks | None:
 
 def save(tracks: VideoTracks, path: Path) -> None:
     """Keep it, whole or not at all. A cache that cannot be written is no reason to stop."""
-    hidden = path.with_name(f".{path.stem}.{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with hidden.open("wb") as file:
-                np.savez(file, **_packed(tracks))
-            os.replace(hidden, path)
-            _bound(path.parent, path)
-        finally:
-            hidden.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with PendingFile(path) as pending, pending.path.open("wb") as file:
+            np.savez(file, **_packed(tracks))
+        _bound(path.parent, path)
 
 
 def _bound(folder: Path, newest: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,7 +20,7 @@ from speech2vid.faces.sync import OFFSETS, similarities
 from speech2vid.faces.track import DETECT_EVERY, FaceTracker, Followed
 from speech2vid.geometry import invert, transform_points
 from speech2vid.inference.prefetch import ahead
-from speech2vid.media import RawVideoReader, probe, read_audio
+from speech2vid.media import AnyPath, MediaFile, RawVideoReader, read_audio
 from speech2vid.media.video_reader import LOOK
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Floats, Image, Points
@@ -119,7 +118,7 @@ class _Times:
 
 
 def find_tracks(
-    video: Path,
+    video: AnyPath | MediaFile,
     sync: SyncNetworks | None = None,
     watch: Stopwatch | None = None,
     progress: Callable[[int], None] | None = None,
@@ -127,7 +126,7 @@ def find_tracks(
     """Follow every face of a video through its shots.
 
     Args:
-        video: any file with frames.
+        video: any file with video; an open one stays open.
         sync: those of the package by default; not used where the video has no audio.
         watch: measures the time of each stage.
         progress: called with the number of frames done.
@@ -138,10 +137,10 @@ def find_tracks(
     watch = watch or Stopwatch()
     reader = RawVideoReader(video)
     audio: Floats | None = None
-    if probe(video).has_audio:
+    if reader.file.has_audio:
         with watch("track"):
             sync = sync or SyncNetworks()
-            audio = sync.audio(read_audio(video))
+            audio = sync.audio(read_audio(reader.file))
     rate_hz = float(reader.format.rate_hz)
     every = max(1, round(SAMPLE_EVERY_FRAMES * rate_hz / FRAME_RATE_HZ))
     follower = FaceTracker(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,11 +18,12 @@ import PIL.Image
 
 from speech2vid import __version__
 from speech2vid.errors import ConfigError, MediaError, MissingExtraError, OutputError
-from speech2vid.media.container import reason, require_file
+from speech2vid.files import PendingFile
+from speech2vid.media.containers import CONTAINERS
+from speech2vid.media.streams import reason, require_file
 from speech2vid.media.synthetic_metadata import TOOL
-from speech2vid.media.video_writer import hidden_name
 
-SIGNABLE = {".mp4": "video/mp4", ".mov": "video/quicktime"}
+SIGNABLE = {suffix: each.signed_as for suffix, each in CONTAINERS.items() if each.signed_as is not None}
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 FACTS = "org.speech2vid.facts"  # our own assertion: command, weights
 UNTRUSTED = "signingCredential.untrusted"
@@ -96,16 +96,12 @@ class Signer:
             OutputError: it could not be signed. OSError: nor written.
         """
         c2pa = _c2pa()
-        signed = hidden_name(path)
         try:
-            with path.open("rb") as source, signed.open("w+b") as target:
+            with PendingFile(path) as signed, path.open("rb") as source, signed.path.open("w+b") as target:
                 self._sign(claim, SIGNABLE[path.suffix.lower()], source, target)
-            os.replace(signed, path)
         except c2pa.C2paError as error:
             hint = "is there space for a second copy of it?"
             raise OutputError(f"the finished video could not be signed: {reason(error)}", hint) from error
-        finally:
-            signed.unlink(missing_ok=True)
 
     def _sign(self, claim: Claim, mime: str, source: BinaryIO, target: BinaryIO) -> None:
         c2pa = _c2pa()

@@ -6,22 +6,29 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
-from speech2vid.media.container import Frame, Stream, exact
+from speech2vid.media.tone_map import ToneMap, tone_map_of
 from speech2vid.types import Image
 
 HD_LINES = 720  # untagged video from here on is BT.709, below it is BT.601 (as players assume)
 UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 MOST_UNEVEN_PIXEL = 4  # a pixel aspect ratio beyond 1:4 is a broken header
 
+Stream = Any  # av.VideoStream | av.AudioStream; PyAV's own types change between versions
+Frame = Any  # av.VideoFrame | av.AudioFrame
 T = TypeVar("T", bound=np.generic)
 Matrix = tuple[int, int, int, int]  # a, b, c, d: x' = a x + c y, y' = b x + d y, in any unit
+
+
+def exact(value: Any) -> Fraction:
+    """Return a rational number of PyAV (``Fraction`` up to 18, ``AVRational`` from 19 on) as a ``Fraction``."""
+    return Fraction(int(value.numerator), int(value.denominator))
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,15 @@ class Display:
 
     pixel_aspect: Fraction
     matrix: Matrix
+    tone_map: ToneMap | None = None
 
     @classmethod
     def of(cls, stream: Stream, frame: Frame) -> Display:
         """Read it from a stream and its first frame. Once a stream: PyAV ties a frame whose side data was looked at
         into a reference cycle, which keeps its memory until the next garbage collection."""
-        return cls(_pixel_aspect(stream), _matrix(frame))
+        tags = stream.codec_context
+        tone_map = tone_map_of(int(tags.color_trc), int(tags.color_primaries))
+        return cls(_pixel_aspect(stream), _matrix(frame), tone_map)
 
     @property
     def clockwise_deg(self) -> int:
@@ -60,11 +70,12 @@ class Display:
             width=max(1, round(width * scale)),
             height=max(1, round(height * scale)),
             interpolation=None if scale == 1 else Interpolation.AREA,
-            format="rgb24",
+            format="rgb24" if self.tone_map is None else "rgb48le",
             src_colorspace=hd if frame.colorspace == UNSPECIFIED else None,
             dst_color_range=ColorRange.JPEG,
         )
-        return turned(rgb.to_ndarray(), self.matrix)
+        image = rgb.to_ndarray()
+        return turned(image if self.tone_map is None else self.tone_map.sdr(image), self.matrix)
 
 
 def _pixel_aspect(stream: Stream) -> Fraction:

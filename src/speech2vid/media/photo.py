@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import warnings
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from PIL import ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from speech2vid.errors import MediaError, OutputError
-from speech2vid.media.container import reason, require_file
+from speech2vid.media.containers import output_errors, pending_output
+from speech2vid.media.streams import reason, require_file
 from speech2vid.media.synthetic_metadata import METADATA_KEY, synthetic_metadata_text
-from speech2vid.media.video_writer import create_hidden, hidden_name, output_errors
 from speech2vid.types import Image
 
 log = logging.getLogger(__name__)
@@ -25,7 +24,42 @@ MAX_PHOTO_PIXELS = 80_000_000
 # What is opened. Others are left out because Pillow reads them with programs of the system (PostScript) or hardly ever.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PCX")
 BACKGROUND = (255, 255, 255)  # shows through transparent pixels
-APPLE_BRANDS = (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc")
+# Kinds of images and documents that are recognised, to say what they are, and not read
+UNREAD_KINDS = (
+    ("a JPEG XL image", b"\xff\x0a"),
+    ("a JPEG XL image", b"\x00\x00\x00\x0cJXL \r\n\x87\n"),
+    ("a PDF document", b"%PDF"),
+    ("a PostScript drawing", b"%!PS"),
+    ("a PostScript drawing", b"\xc5\xd0\xd3\xc6"),
+    ("a Photoshop document", b"8BPS"),
+    ("a GIMP document", b"gimp xcf"),
+    ("an OpenEXR image", b"v/1\x01"),
+    ("a Radiance HDR image", b"#?RADIANCE"),
+    ("a Radiance HDR image", b"#?RGBE"),
+    ("a JPEG XR image", b"II\xbc\x01"),
+    ("a DPX image", b"SDPX"),
+    ("a DPX image", b"XPDS"),
+    ("a QOI image", b"qoif"),
+    ("a DirectDraw surface", b"DDS "),
+    ("a BPG image", b"BPG\xfb"),
+    ("a FLIF image", b"FLIF"),
+    ("a FITS image", b"SIMPLE  ="),
+    ("a DjVu document", b"AT&TFORM"),
+    ("a camera raw image", b"FUJIFILMCCD-RAW"),
+    ("a camera raw image", b"IIRO"),
+    ("a camera raw image", b"IIU\x00"),
+    ("a camera raw image", b"FOVb"),
+    ("a Windows metafile", b"\xd7\xcd\xc6\x9a"),
+    ("a Windows cursor", b"\x00\x00\x02\x00"),
+    ("an Apple icon", b"icns"),
+)
+BRANDS = {  # of the ISO container
+    "a HEIC image": (b"heic", b"heix", b"heim", b"heis", b"heif", b"mif1", b"mif2", b"msf1", b"hevc", b"hevx"),
+    "an AVIF image": (b"avif", b"avis"),
+    "a camera raw image": (b"crx ",),
+    "a VVC image": (b"vvic", b"vvis"),
+}
+HEAD_BYTES = 4096
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -93,11 +127,22 @@ def _open(path: Path) -> PIL.Image.Image:
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
         raise _too_large(path, "too many pixels") from error
     except DAMAGED as error:
-        with path.open("rb") as file:
-            head = file.read(12)
-        if head[4:8] == b"ftyp" and head[8:12] in APPLE_BRANDS:
-            raise MediaError(f"{path} is a HEIC picture, which is not supported", "save it as JPEG or PNG") from error
-        raise _NotAnImage(f"{path} is not a picture that can be read", "give a JPEG, PNG or WebP file") from error
+        kind = _unread_kind(path)
+        if kind is not None:
+            raise MediaError(f"{path} is {kind}, which is not supported", "save it as JPEG or PNG") from error
+        raise _NotAnImage(f"{path} is not an image that can be read", "give a JPEG, PNG or WebP file") from error
+
+
+def _unread_kind(path: Path) -> str | None:
+    """Return what a file that cannot be opened is, where it is an image or a document of a known kind."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if head[4:8] == b"ftyp":
+        return next((kind for kind, brands in BRANDS.items() if head[8:12] in brands), None)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--")) and b"<svg" in text:
+        return "an SVG drawing"
+    return next((kind for kind, start in UNREAD_KINDS if head.startswith(start)), None)
 
 
 def _too_large(path: Path, size: str) -> MediaError:
@@ -124,7 +169,7 @@ def _to_srgb(image: PIL.Image.Image, profile: bytes) -> PIL.Image.Image | None:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError) as error:
-        log.warning("the colour profile of a picture is ignored: %s", reason(error))
+        log.warning("the colour profile of a photo is ignored: %s", reason(error))
         return None
 
 
@@ -148,15 +193,9 @@ def save_image(image: Image, outfile: str | Path) -> Path:
     """
     outfile = Path(outfile)
     if outfile.suffix.lower() != ".png":
-        raise OutputError(f"{outfile} does not end in .png", "name the picture with .png")
-    hidden = hidden_name(outfile)
-    create_hidden(hidden, outfile)
-    try:
-        with output_errors(outfile):
-            mark = PngInfo()
-            mark.add_text(METADATA_KEY, synthetic_metadata_text({"command": "redub"}))
-            PIL.Image.fromarray(image).save(hidden, format="PNG", pnginfo=mark)
-            os.replace(hidden, outfile)
-    finally:
-        hidden.unlink(missing_ok=True)
+        raise OutputError(f"{outfile} does not end in .png", "name the image with .png")
+    with output_errors(outfile), pending_output(outfile) as pending:
+        mark = PngInfo()
+        mark.add_text(METADATA_KEY, synthetic_metadata_text({"command": "redub"}))
+        PIL.Image.fromarray(image).save(pending.path, format="PNG", pnginfo=mark)
     return outfile

@@ -7,7 +7,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
-from speech2vid.media.container import Frame
+from speech2vid.media.display import Frame
 from speech2vid.types import Image
 
 REACH = 4  # px round a changed part that the chroma filter sees and touches, even

@@ -10,25 +10,24 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from speech2vid.media.container import Clock, Frame, decode, exact, find_video, first_frame, open_media
-from speech2vid.media.display import HD_LINES, UNSPECIFIED, Display, turned
-from speech2vid.media.video_reader import require_video, usual_duration_s
+from speech2vid.media.display import HD_LINES, UNSPECIFIED, Display, Frame, turned
+from speech2vid.media.media_file import AnyPath, MediaFile
+from speech2vid.media.video_reader import timed_frames
 from speech2vid.types import Image
 
 Plane = NDArray[Any]  # uint8 or uint16
 Box = tuple[int, int, int, int]  # left, top, right, bottom; half-open, px of the frame as stored, upright
 
 FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
-FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+BT709 = 1  # of colour matrix, primaries and transfer
 KR_KB = {1: (0.2126, 0.0722), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}  # AVColorSpace → weights
 KR_KB_SD = (0.299, 0.114)
 
@@ -114,6 +113,14 @@ class RawFrame:
 
     def crop(self, box: Box) -> Image:
         """A part of the stored frame, (h, w, 3) uint8 RGB. The box lies within the frame and has even corners."""
+        rgb = self._rgb(box)
+        tone_map = self._display.tone_map
+        if tone_map is not None:
+            return tone_map.sdr(np.rint(rgb.clip(0, 255) * np.float32(257)).astype(np.uint16))
+        return np.asarray(np.rint(rgb).clip(0, 255), np.uint8)
+
+    def _rgb(self, box: Box) -> NDArray[np.float32]:
+        """Code values of red, green and blue, 0–255."""
         left, top, right, bottom = box
         luma = self.planes[0][top:bottom, left:right].astype(np.float32)
         height, width = luma.shape
@@ -124,13 +131,17 @@ class RawFrame:
             half = plane[halves].astype(np.float32) - middle
             whole = cv2.resize(half, (2 * half.shape[1], 2 * half.shape[0]), interpolation=cv2.INTER_LINEAR)
             yuv.append(np.asarray(whole[:height, :width], np.float32))
-        rgb = cv2.transform(cv2.merge(yuv), np.linalg.inv(self.format.yuv_of_rgb))
-        return np.asarray(np.rint(rgb).clip(0, 255), np.uint8)
+        return np.asarray(cv2.transform(cv2.merge(yuv), np.linalg.inv(self.format.yuv_of_rgb)), np.float32)
 
     def add(self, box: Box, difference: NDArray[np.float32]) -> None:
         """Change a part: ``difference`` (h, w, 3) is added to its RGB. Where it is 0 the stored bytes stay."""
         left, top, right, bottom = box
         height, width = bottom - top, right - left
+        tone_map = self._display.tone_map
+        if tone_map is not None:  # the change of code values that looks like this change of SDR
+            before = self.crop(box).astype(np.float32)
+            wanted, shown = (tone_map.codes(np.asarray(sdr / 255, np.float32)) for sdr in (before + difference, before))
+            difference = np.asarray(255 * (wanted - shown), np.float32)
         yuv = cv2.transform(difference, self.format.yuv_of_rgb)
         even = cv2.copyMakeBorder(yuv, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         chroma = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -149,64 +160,61 @@ class RawVideoReader:
     """Iterate over the frames of a video, streaming; every iteration starts again. Turned upright, not resized.
 
     Args:
-        path: any file that FFmpeg reads.
+        source: a path, or an open file, which stays open.
 
     Attributes:
-        format: how they are stored.
+        file: the open file.
+        format: how the frames are stored.
 
     Raises:
         MediaError: no video stream, or nothing in it can be decoded. A damaged file gives what can be decoded.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        with open_media(self.path) as container:
-            stream = require_video(find_video(container), self.path)
-            first = first_frame(container, stream, self.path)
-            self._display = Display.of(stream, first)
-            self._usual_s = usual_duration_s(stream)
-            self._size = first.width, first.height
-            sideways = self._display.clockwise_deg in (90, 270)
-            aspect = self._display.pixel_aspect
-            tags = stream.codec_context
-            self.format = RawFormat(
-                first.height if sideways else first.width,
-                first.width if sideways else first.height,
-                1 / aspect if sideways else aspect,
-                10 if max(component.bits for component in first.format.components) > 8 else 8,
-                exact(stream.time_base),
-                1 / self._usual_s,
-                int(first.colorspace),
-                int(tags.color_primaries),
-                int(tags.color_trc),
-                int(first.color_range) == FULL_RANGE or first.format.name.startswith("yuvj"),
-            )
+    def __init__(self, source: AnyPath | MediaFile) -> None:
+        self.file = source if isinstance(source, MediaFile) else MediaFile(source)
+        first = self.file.first_frame
+        self._first = first
+        sideways = first.display.clockwise_deg in (90, 270)
+        aspect = first.display.pixel_aspect
+        # What is stored as RGB has no matrix of its own: it becomes BT.709
+        matrix, primaries, transfer = first.matrix, first.primaries, first.transfer
+        if first.is_rgb:
+            matrix = BT709
+            primaries, transfer = (BT709 if tag == UNSPECIFIED else tag for tag in (primaries, transfer))
+        self.format = RawFormat(
+            first.height_px if sideways else first.width_px,
+            first.width_px if sideways else first.height_px,
+            1 / aspect if sideways else aspect,
+            first.bits,
+            first.tick_s,
+            1 / first.usual_duration_s,
+            matrix,
+            primaries,
+            transfer,
+            first.full_range and not first.is_rgb,
+        )
 
     def __iter__(self) -> Iterator[RawFrame]:
-        clock = Clock()
         tick_s = self.format.tick_s
-        origin_s: Fraction | None = None
         last = -1
-        with open_media(self.path) as container:
-            stream = require_video(find_video(container), self.path)
-            for index, frame in enumerate(decode(container, stream, self.path)):
-                lasts = frame.duration * exact(frame.time_base) if frame.duration and frame.time_base else self._usual_s
-                start_s = clock.start_of(frame, lasts)
-                origin_s = start_s if origin_s is None else origin_s
-                ticks = max(last + 1, round((start_s - origin_s) / tick_s))  # two frames at one time: one tick apart
-                last = ticks
-                duration = max(1, round(lasts / tick_s))
-                yield RawFrame(index, ticks, duration, self._conformed(frame), self.format, self._display)
+        for index, (start_s, end_s, frame) in enumerate(timed_frames(self.file)):
+            last = max(last + 1, round(start_s / tick_s))  # two frames at one time: one tick apart
+            duration = max(1, round((end_s - start_s) / tick_s))
+            yield RawFrame(index, last, duration, self._conformed(frame), self.format, self._first.display)
 
     def _conformed(self, frame: Frame) -> Frame:
-        """The frame in 4:2:0 of the first frame's size: streams change midway."""
+        """Return the frame in 4:2:0 of the first frame's size: streams change midway."""
         wanted = FORMATS[self.format.bits]
-        width, height = self._size
+        width, height = self._first.width_px, self._first.height_px
         same = frame.format.name in (wanted, wanted.replace("yuv", "yuvj"))
         if same and (frame.width, frame.height) == (width, height):
             return frame
         return frame.reformat(
-            width, height, format=wanted, dst_color_range=ColorRange.JPEG if self.format.full_range else ColorRange.MPEG
+            width,
+            height,
+            format=wanted,
+            dst_colorspace=Colorspace.ITU709 if self._first.is_rgb else None,
+            dst_color_range=ColorRange.JPEG if self.format.full_range else ColorRange.MPEG,
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-from speech2vid.media.container import exact, open_media
-from speech2vid.media.kept_streams import KeptStreams
-from speech2vid.media.raw_video import FORMATS, FULL_RANGE, RawFormat, RawFrame, frame_of
-from speech2vid.media.video_writer import AUDIO_AHEAD_S, VideoWriter, output_errors
+from speech2vid.media.containers import output_errors
+from speech2vid.media.display import exact
+from speech2vid.media.media_file import FULL_RANGE, AnyPath, MediaFile
+from speech2vid.media.packets import KeptStreams
+from speech2vid.media.raw_video import FORMATS, RawFormat, RawFrame, frame_of
+from speech2vid.media.video_writer import AUDIO_AHEAD_S, VideoWriter
 
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
 NOT_COPIED = {"comment", "encoder", "major_brand", "minor_version", "compatible_brands", "creation_time", "duration"}
@@ -24,6 +25,7 @@ class RawVideoWriter(VideoWriter):
         audio_source, audio_limit_s, crf, preset, threads, details, label, finish: as for :class:`VideoWriter`.
         keep: a video whose other streams (subtitles, all audio but the first), chapters and tags are kept.
         keep_limit_s: streams and chapters stop here.
+        keep_comment: keep the comment too, which says whether a video is synthetic: for one that is not changed.
 
     Attributes:
         left_out: streams that the container cannot hold, in words.
@@ -31,18 +33,20 @@ class RawVideoWriter(VideoWriter):
 
     def __init__(
         self,
-        outfile: str | Path,
+        outfile: AnyPath,
         like: RawFormat,
         *,
-        audio_source: str | Path | None = None,
+        audio_source: AnyPath | MediaFile | None = None,
         audio_limit_s: Fraction | None = None,
-        keep: Path | None = None,
+        keep: MediaFile | None = None,
         keep_limit_s: Fraction | None = None,
+        keep_comment: bool = False,
         **settings: Any,
     ) -> None:
         self._like = like
         self._kept: KeptStreams | None = None
-        tags = {} if keep is None else _tags(keep)
+        dropped = NOT_COPIED - {"comment"} if keep_comment else NOT_COPIED
+        tags = {} if keep is None else {k: text for k, text in keep.tags.items() if k.lower() not in dropped}
         super().__init__(
             outfile,
             like.width_px,
@@ -56,8 +60,8 @@ class RawVideoWriter(VideoWriter):
         if keep is not None:
             try:
                 with output_errors(self.outfile):
-                    self._kept = KeptStreams(self._output, keep, keep_limit_s)
-                    self._output.set_chapters(_chapters(keep, keep_limit_s))
+                    self._kept = KeptStreams(self._output, self.container, keep, keep_limit_s)
+                    self._output.set_chapters(shifted_chapters(keep, keep_limit_s))
             except BaseException:
                 self.discard()
                 raise
@@ -107,19 +111,21 @@ class RawVideoWriter(VideoWriter):
         super().discard()
 
 
-def _tags(source: Path) -> dict[str, str]:
-    """Title, language and the like."""
-    with open_media(source) as container:
-        return {key: text for key, text in container.metadata.items() if key.lower() not in NOT_COPIED}
+def shifted_chapters(source: MediaFile, limit_s: Fraction | None = None) -> list[Any]:
+    """Return the chapters of a video that begin before the end, counted from its start.
 
-
-def _chapters(source: Path, limit_s: Fraction | None) -> list[Any]:
-    """Those that begin before the end; the last one ends there."""
-    with open_media(source) as container:
-        chapters = container.chapters()
+    They are counted from 0 where the video starts within the first second: what a muxer adds there, to let B-frames be
+    decoded ahead, it doesn't add to chapters.
+    """
+    start_s = source.video_start_s or Fraction(0)
+    start_s = Fraction(0) if abs(start_s) < 1 else start_s
     kept = []
-    for chapter in chapters:
-        ticks = None if limit_s is None else round(limit_s / exact(chapter["time_base"]))
-        if ticks is None or chapter["start"] < ticks:
-            kept.append(chapter if ticks is None else {**chapter, "end": min(chapter["end"], ticks)})
+    for chapter in source.chapters:
+        tick_s = exact(chapter["time_base"])
+        origin = round(start_s / tick_s)
+        start, end = max(0, chapter["start"] - origin), chapter["end"] - origin
+        if limit_s is not None:
+            end = min(end, round(limit_s / tick_s))
+        if start < end:
+            kept.append({**chapter, "start": start, "end": end})
     return kept

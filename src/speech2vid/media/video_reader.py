@@ -5,24 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 
 from speech2vid.constants import FRAME_RATE_HZ
-from speech2vid.errors import MediaError
-from speech2vid.media.container import (
-    FORWARD_JUMP_S,
-    Clock,
-    Frame,
-    Stream,
-    decode,
-    exact,
-    find_video,
-    first_frame,
-    open_media,
-)
-from speech2vid.media.display import Display
-from speech2vid.types import VideoFrame
+from speech2vid.media.display import Frame, exact
+from speech2vid.media.media_file import AnyPath, MediaFile
+from speech2vid.media.streams import FORWARD_JUMP_S, Clock
+from speech2vid.types import Image, VideoFrame
 
 LOOK = Fraction(1, 4)
 """Of a grid step. At 0, frames of a 30 Hz camera are half of their duration (0.4 steps) late; at 1/2 they are right,
@@ -33,28 +22,31 @@ COARSE_TICK_S = Fraction(1, 1000)  # ticks up to this long round the time stamps
 class VideoReader:
     """Iterate over the frames of a video, streaming.
 
-    Time 0 is the presentation time of the first frame. Frame ``i`` of the grid is the frame that is on screen
-    ``LOOK`` of the way through it, at ``(i + LOOK) / frame_rate_hz`` seconds. A video of D seconds gives
-    ``round(D * frame_rate_hz)`` frames, at least one. Display rotation, mirroring and non-square pixels are undone.
-    Every iteration starts again from the beginning.
+    Time 0 is the presentation time of the first frame. Frame ``i`` of the grid is the one that is on screen ``LOOK`` of
+    the way through it, at ``(i + LOOK) / frame_rate_hz`` seconds. A video of D seconds gives
+    ``round(D * frame_rate_hz)`` frames, at least one. Display rotation, mirroring and non-square pixels are undone, HDR
+    becomes SDR. Every iteration starts again from the beginning.
 
     Args:
-        path: any file that FFmpeg reads.
+        source: a path, or an open file, which stays open.
         frame_rate_hz: the grid, or None for the file's own frames at their own times.
 
     Raises:
         MediaError: no video stream, or nothing in it can be decoded. A damaged file gives what can be decoded.
     """
 
-    def __init__(self, path: str | Path, frame_rate_hz: Fraction | int | None = Fraction(FRAME_RATE_HZ)) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, source: AnyPath | MediaFile, frame_rate_hz: Fraction | int | None = Fraction(FRAME_RATE_HZ)
+    ) -> None:
+        self.file = source if isinstance(source, MediaFile) else MediaFile(source)
         self.frame_rate_hz = None if frame_rate_hz is None else Fraction(frame_rate_hz)
+        self._owned = self.file is not source
         self._open: list[Generator[VideoFrame, None, None]] = []
-        with open_media(self.path) as container:
-            stream = require_video(find_video(container), self.path)
-            first = first_frame(container, stream, self.path)
-            self._display = Display.of(stream, first)
-            self._tick_s = exact(stream.time_base)
+        try:
+            self._first = self.file.first_frame
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> VideoReader:
         return self
@@ -65,9 +57,11 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file under every iteration that was not run to its end."""
+        """Close every iteration that was not run to its end, and the file where a path was given."""
         while self._open:
             self._open.pop().close()
+        if self._owned:
+            self.file.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
         frames = self._raw() if self.frame_rate_hz is None else self._on_grid(self.frame_rate_hz)
@@ -75,33 +69,43 @@ class VideoReader:
         return frames
 
     def _raw(self) -> Generator[VideoFrame, None, None]:
-        for index, (start_s, _, frame) in enumerate(self._timed()):
-            yield VideoFrame(index, start_s, self._display.rgb(frame))
+        for index, (start_s, _, frame) in enumerate(timed_frames(self.file)):
+            yield VideoFrame(index, start_s, self._first.display.rgb(frame))
 
     def _on_grid(self, rate_hz: Fraction) -> Generator[VideoFrame, None, None]:
-        for index, frame in _on_grid(self._timed(), rate_hz, self._tick_s):
-            yield VideoFrame(index, index / rate_hz, self._display.rgb(frame))
+        for index, frame in _on_grid(timed_frames(self.file), rate_hz, self._first.tick_s):
+            yield VideoFrame(index, index / rate_hz, self._first.display.rgb(frame))
 
-    def _timed(self) -> Iterator[tuple[Fraction, Fraction, Frame]]:
-        """Start and end in seconds, counted from the first frame, and the frame."""
-        clock = Clock()
-        origin_s: Fraction | None = None
-        with open_media(self.path) as container:
-            stream = require_video(find_video(container), self.path)
-            usual_s = usual_duration_s(stream)
-            for frame in decode(container, stream, self.path):
-                duration_s = frame.duration * exact(frame.time_base) if frame.duration and frame.time_base else usual_s
-                duration_s = min(duration_s, Fraction(FORWARD_JUMP_S))
-                start_s = clock.start_of(frame, duration_s)
-                if origin_s is None:
-                    origin_s = start_s
-                yield start_s - origin_s, start_s - origin_s + duration_s, frame
+
+def timed_frames(file: MediaFile) -> Iterator[tuple[Fraction, Fraction, Frame]]:
+    """Yield start and end in seconds, counted from the first frame, and the frame."""
+    clock = Clock()
+    origin_s: Fraction | None = None
+    usual_s = file.first_frame.usual_duration_s
+    for frame in file.frames():
+        duration_s = frame.duration * exact(frame.time_base) if frame.duration and frame.time_base else usual_s
+        duration_s = min(duration_s, Fraction(FORWARD_JUMP_S))
+        start_s = clock.start_of(frame, duration_s)
+        if origin_s is None:
+            origin_s = start_s
+        yield start_s - origin_s, start_s - origin_s + duration_s, frame
+
+
+def read_keyframes(source: MediaFile) -> Iterator[Image]:
+    """Yield the key frames of a video, (H, W, 3) uint8 RGB, upright; the frames between them are never decoded.
+
+    Raises:
+        MediaError: no video stream, or nothing in it can be decoded.
+    """
+    display = source.first_frame.display
+    for frame in source.frames(keyframes_only=True):
+        yield display.rgb(frame)
 
 
 def _on_grid(
     frames: Iterable[tuple[Fraction, Fraction, Frame]], rate_hz: Fraction, tick_s: Fraction
 ) -> Iterator[tuple[int, Frame]]:
-    """Grid index and the frame on screen then.
+    """Yield grid index and the frame on screen then.
 
     A picked frame waits until the video is known to last past the middle of its grid step: the count is then the
     rounded duration.
@@ -122,15 +126,3 @@ def _on_grid(
     count = max(1, round(last_end_s * rate_hz))
     waiting.extend((late, shown) for late in range(index, count))
     yield from (pick for pick in waiting if pick[0] < count)
-
-
-def require_video(stream: Stream | None, path: Path) -> Stream:
-    if stream is None:
-        raise MediaError(f"{path} has no video stream", "give a video file; a recording file cannot show a face")
-    return stream
-
-
-def usual_duration_s(stream: Stream) -> Fraction:
-    """How long one frame lasts where the file does not say."""
-    rate = stream.average_rate or stream.guessed_rate
-    return 1 / exact(rate) if rate else Fraction(1, FRAME_RATE_HZ)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
-import weakref
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,14 +18,16 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import OutputError
 from speech2vid.media.audio_track import AudioTrack
-from speech2vid.media.container import Frame, find_audio, find_video, open_media, reason
+from speech2vid.media.containers import container_of, output_errors, pending_output
+from speech2vid.media.display import Frame
+from speech2vid.media.media_file import AnyPath, MediaFile
 from speech2vid.media.pixel_planes import PlaneConverter, Planes
+from speech2vid.media.streams import find_audio, find_video
 from speech2vid.media.synthetic_metadata import METADATA_KEY, synthetic_metadata_text
 from speech2vid.media.visible_label import VisibleLabel
 from speech2vid.types import Image
 
-CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-AUDIO_AHEAD_S = 1  # the audio is written this far ahead of the frame, to lie close to it in the file
+AUDIO_AHEAD_S = 1  # the sound is written this far ahead of the picture, to lie close to it in the file
 
 
 class VideoWriter:
@@ -47,6 +47,8 @@ class VideoWriter:
         audio_source: file whose audio goes into the video from time 0 on (see ``read_audio``), at its own rate and
             channels; AAC is copied, anything else becomes AAC of 192 kb/s or more. None for a silent video.
         audio_limit_s: the audio ends here; None keeps all of it.
+        audio_shift_s: the audio of ``audio_source``, counted from the first frame of its video, comes this much later.
+            None: all of the audio from its first sample on, if that comes before the first frame.
         crf: quality of x264, 0 (lossless) to 51.
         preset: speed of x264, "ultrafast" to "veryslow".
         threads: of the encoder; 0 for one a core.
@@ -63,13 +65,14 @@ class VideoWriter:
 
     def __init__(
         self,
-        outfile: str | Path,
+        outfile: AnyPath,
         width_px: int,
         height_px: int,
         frame_rate_hz: Fraction | int = FRAME_RATE_HZ,
         *,
-        audio_source: str | Path | None = None,
+        audio_source: AnyPath | MediaFile | None = None,
         audio_limit_s: Fraction | float | None = None,
+        audio_shift_s: Fraction | None = None,
         crf: int = 18,
         preset: str = "veryfast",
         threads: int = 0,
@@ -91,21 +94,28 @@ class VideoWriter:
         self._packets = 0
         self._audio: AudioTrack | None = None
         self._output: Any = None
-        muxer = container_format(self.outfile)
-        self._hidden = hidden_name(self.outfile)
-        weakref.finalize(self, _remove, self._hidden)  # also when a signal comes at the worst moment
-        create_hidden(self._hidden, self.outfile)
+        self.container = container_of(self.outfile)
+        self._pending = pending_output(self.outfile)
         try:
             with output_errors(self.outfile):
-                options = {} if muxer == "matroska" else {"movflags": "+faststart"}
-                self._output = av.open(str(self._hidden.absolute()), "w", format=muxer, options=options)
+                muxer, options = self.container.muxer, self.container.options
+                self._output = av.open(str(self._pending.path.absolute()), "w", format=muxer, options=options)
                 self._output.metadata.update(metadata or {})
                 if synthetic:
                     self._output.metadata[METADATA_KEY] = synthetic_metadata_text(details)
                 self._stream = self._add_h264(crf, preset, threads)
             if audio_source is not None:
                 limit_s = None if audio_limit_s is None else Fraction(audio_limit_s)
-                self._audio = AudioTrack(self._output, Path(audio_source), limit_s, 1 / self.frame_rate_hz)
+                frame_s = 1 / self.frame_rate_hz
+                self._audio = AudioTrack(
+                    self._output,
+                    self.container,
+                    audio_source,
+                    limit_s,
+                    frame_s,
+                    shift_s=audio_shift_s or Fraction(0),
+                    complete=audio_shift_s is None,
+                )
         except BaseException:
             self.discard()
             raise
@@ -177,8 +187,8 @@ class VideoWriter:
                 self._output = None
                 self._verify()
                 if self._finish is not None:
-                    self._finish(self._hidden)
-                os.replace(self._hidden, self.outfile)
+                    self._finish(self._pending.path)
+                self._pending.commit()
         except BaseException:
             self.discard()
             raise
@@ -197,7 +207,7 @@ class VideoWriter:
             with contextlib.suppress(av.FFmpegError, OSError, ValueError):
                 self._output.close()
             self._output = None
-        self._hidden.unlink(missing_ok=True)
+        self._pending.discard()
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -216,51 +226,9 @@ class VideoWriter:
 
     def _verify(self) -> None:
         """FFmpeg does not report a disk that fills up with the last bytes: count what can be read back."""
-        with open_media(self._hidden) as container:
+        with MediaFile(self._pending.path) as file, file.reading() as container:
             stream = find_video(container)
             found = sum(1 for packet in container.demux(stream) if packet.size and not packet.is_corrupt)
             whole = found == self._packets and (self._audio is None or find_audio(container) is not None)
         if not whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@contextlib.contextmanager
-def output_errors(outfile: Path) -> Generator[None, None, None]:
-    """Turn what FFmpeg and the system say while ``outfile`` is written into an ``OutputError``."""
-    try:
-        yield
-    except (av.FFmpegError, OSError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "free some space or write elsewhere" if full else "write to another folder"
-        raise OutputError(f"{outfile} could not be written: {reason(error)}", hint) from error
-
-
-def container_format(outfile: Path) -> str:
-    """FFmpeg's name of the container that the suffix asks for."""
-    if outfile.suffix.lower() not in CONTAINERS:
-        raise OutputError(
-            f"{outfile} does not end in a supported suffix", f"name the output with one of {', '.join(CONTAINERS)}"
-        )
-    return CONTAINERS[outfile.suffix.lower()]
-
-
-def hidden_name(outfile: Path) -> Path:
-    """A name next to ``outfile`` that nobody else uses."""
-    return outfile.with_name(f".{outfile.stem}.{secrets.token_hex(4)}{outfile.suffix}")
-
-
-def _remove(hidden: Path) -> None:
-    with contextlib.suppress(OSError):  # nobody is left to hear of it
-        hidden.unlink()
-
-
-def create_hidden(hidden: Path, outfile: Path) -> None:
-    """Create the temporary file next to ``outfile``, so that renaming it is one step."""
-    if outfile.is_dir():
-        raise OutputError(f"{outfile} is a folder", "name a file in it")
-    if not outfile.parent.is_dir():
-        raise OutputError(f"the folder {outfile.parent} does not exist", "create it first")
-    try:
-        hidden.open("xb").close()
-    except OSError as error:
-        raise OutputError(f"{outfile} cannot be written: {reason(error)}", "write to a folder of your own") from error

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from speech2vid.errors import WeightsError
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats
 
 INPUT = "input_rgb_image_sized"
 CONVOLUTION, AFFINE, RELU, ADD, FULL = "con_4", "affine_", "relu_", "add_prev_", "fc_2"

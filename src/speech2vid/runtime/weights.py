@@ -13,7 +13,6 @@ import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import resources
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from speech2vid.errors import WeightsError
-from speech2vid.files import atomic_write
+from speech2vid.files import atomic_write, package_weights
 
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 16 << 20
@@ -345,7 +344,7 @@ def weight_set(weights: str | PathLike[str] | WeightSet | None = None) -> Weight
 
 def shipped_weights(name: str = DEFAULT) -> Path:
     """Return the folder of a shipped set; it need not exist."""
-    return Path(str(resources.files("speech2vid") / "weights")) / SHIPPED_SETS[name]
+    return package_weights() / SHIPPED_SETS[name]
 
 
 def installed_sets() -> list[WeightSet]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from speech2vid.audio.framing import hz_of, mel_of
 from speech2vid.audio.logmel import PLAIN_FLOOR, PLAIN_HIGH_HZ, PLAIN_LOW_HZ
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.types import Waveform
@@ -66,17 +67,12 @@ def _colour(bands: int, rng: np.random.Generator) -> NDArray[np.float64]:
 def _another_voice(energy: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
     """Return energies as of a vocal tract longer by ``factor``: frequency f moves to f / factor."""
     bands = energy.shape[1]
-    mels = np.linspace(_mel(PLAIN_LOW_HZ), _mel(PLAIN_HIGH_HZ), bands + 2)[1:-1]
-    hz = 700 * (10 ** (mels / 2595) - 1)
-    source = np.interp(_mel(hz * factor), mels, np.arange(bands))
+    mels = np.linspace(mel_of(PLAIN_LOW_HZ), mel_of(PLAIN_HIGH_HZ), bands + 2)[1:-1]
+    source = np.interp(mel_of(hz_of(mels) * factor), mels, np.arange(bands))
     below = np.minimum(source.astype(int), bands - 2)
     part = source - below
     changed: NDArray[np.float64] = energy[:, below] * (1 - part) + energy[:, below + 1] * part
     return changed
-
-
-def _mel(hz: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    return 2595 * np.log10(1 + np.asarray(hz) / 700)
 
 
 def _echo(energy: NDArray[np.float64], strength: float) -> NDArray[np.float64]:

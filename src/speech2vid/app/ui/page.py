@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import resources
-from pathlib import Path
-
 import gradio as gr
 
 from speech2vid.app.settings import Limits
 from speech2vid.app.ui import live, redub, sync, talk
 from speech2vid.app.ui.job_panel import PageJobs
+from speech2vid.files import package_assets
 
 HEAD = """# speech2vid
 A photo and a voice become a video of that face saying it. Everything is computed on the machine that shows this page.
@@ -42,7 +40,7 @@ CSS = """
 
 def build(jobs: PageJobs) -> gr.Blocks:
     """Build the page."""
-    assets = Path(str(resources.files("speech2vid") / "assets"))
+    assets = package_assets()
     page = gr.Blocks(title="speech2vid", analytics_enabled=False)
     with page:
         gr.Markdown(HEAD)

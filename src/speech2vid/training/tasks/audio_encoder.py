@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,9 +21,7 @@ from speech2vid.training.mouth_masks import vertical_opening
 from speech2vid.training.sampling import StillMix
 from speech2vid.training.task import STATISTICS_TRACKS, Batch, Item, Task, TaskConfig, Validation, speaker_mean
 from speech2vid.training.tasks.audio_to_mouth import motions, packaged_audio_to_mouth, principal_components
-from speech2vid.types import Waveform
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats, Waveform
 
 SPEED, GAIN_DB, NOISE_DB = 0.12, 8.0, (12.0, 40.0)  # largest log speed factor; level; noise below the speech
 

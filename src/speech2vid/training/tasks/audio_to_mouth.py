@@ -43,9 +43,7 @@ from speech2vid.training.mouth_masks import MIRROR_MOUTH, vertical_opening
 from speech2vid.training.neutral_mouth import closed_offset
 from speech2vid.training.sampling import StillMix
 from speech2vid.training.task import Batch, Item, Task, TaskConfig, Validation, speaker_mean
-from speech2vid.types import Waveform
-
-Floats = NDArray[np.float32]
+from speech2vid.types import Floats, Waveform
 
 MEAN_FRAMES = 75
 SPEED = 0.14  # largest natural logarithm of the factor on the speed

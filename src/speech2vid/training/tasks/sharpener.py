@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from speech2vid.constants import TARGET_PX
 from speech2vid.errors import ConfigError
-from speech2vid.evaluation.mouth_metrics import mouth_boxes, sharpness
+from speech2vid.evaluation.mouth_metrics import laplacian_variance, mouth_boxes
 from speech2vid.losses import gradient_l1, l1
 from speech2vid.models.sharpener import Sharpener, SharpenerConfig
 from speech2vid.training.dataset import TrackSet
@@ -114,13 +114,13 @@ class SharpenerTask(Task):
                 soft = blurred(target, deviation)
                 sharp = frames_of(network(pixels(torch.from_numpy(soft).to(self.device))))
                 boxes = mouth_boxes(track.landmarks[chosen] - TARGET.start).clip(0, TARGET_PX)
-                clear = sharpness(target, boxes)
+                clear = laplacian_variance(target, boxes)
                 measured.append(
                     {
                         "l1": float(np.abs(sharp.astype(np.float32) - target).mean() / 255),
                         "soft_l1": float(np.abs(soft.astype(np.float32) - target).mean() / 255),
-                        "sharpness": sharpness(sharp, boxes) / clear,
-                        "soft_sharpness": sharpness(soft, boxes) / clear,
+                        "sharpness": laplacian_variance(sharp, boxes) / clear,
+                        "soft_sharpness": laplacian_variance(soft, boxes) / clear,
                     }
                 )
                 rows.append(Row(speaker, [face for triple in zip(target, soft, sharp, strict=True) for face in triple]))

@@ -29,10 +29,10 @@ from speech2vid.training.mouth_masks import MIRROR_MOUTH
 from speech2vid.training.sampling import StillMix
 from speech2vid.training.task import Batch, Item, Task, TaskConfig, Validation, speaker_mean
 from speech2vid.training.tasks.audio_to_mouth import MIDDLE_ROW, OUTSIDE_ROWS, audio_views, packaged_audio_to_mouth
+from speech2vid.types import Floats
 
 log = logging.getLogger(__name__)
 
-Floats = NDArray[np.float32]
 MAX_OFFSET = 15
 STUCK = 0.98  # of the loss at chance
 REACH = AUDIO_REACH_ROWS - 1  # of the views: one row is spent on computing them

@@ -1,0 +1,97 @@
+"""The output containers: what each of them can hold, sign and hide."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+
+from speech2vid.errors import OutputError
+from speech2vid.files import PendingFile
+from speech2vid.media.streams import reason
+
+
+@dataclass(frozen=True)
+class Container:
+    """An output container.
+
+    Attributes:
+        suffix: of the file name.
+        muxer: FFmpeg's name.
+        holds: FFmpeg's names of the audio and subtitle codecs that are copied into it; None: nearly everything.
+        signed_as: media type under which Content Credentials are put into it; None: they cannot be.
+        edit_lists: whether it hides what is copied from before time 0.
+        options: of the muxer.
+    """
+
+    suffix: str
+    muxer: str
+    holds: frozenset[str] | None = None
+    signed_as: str | None = None
+    edit_lists: bool = False
+    options: dict[str, str] = field(default_factory=dict)
+
+    def can_hold(self, codec: str) -> bool:
+        """Return whether a stream of this codec can be copied into it."""
+        return self.holds is None or codec in self.holds
+
+
+_COMMON = {"mov_text", "aac", "mp3", "ac3", "eac3", "alac"}
+_PCM = {"pcm_s16le", "pcm_s24le", "pcm_s16be", "pcm_s24be"}
+_FASTSTART = {"movflags": "+faststart"}
+CONTAINERS = {
+    container.suffix: container
+    for container in (
+        Container(".mp4", "mp4", frozenset({*_COMMON, "opus", "flac", "dvd_subtitle"}), "video/mp4", True, _FASTSTART),
+        Container(".mov", "mov", frozenset({*_COMMON, *_PCM}), "video/quicktime", True, _FASTSTART),
+        Container(".mkv", "matroska"),
+    )
+}
+
+
+def container_of(outfile: Path) -> Container:
+    """Return the container that the suffix asks for.
+
+    Raises:
+        OutputError: no container has this suffix.
+    """
+    if outfile.suffix.lower() not in CONTAINERS:
+        raise OutputError(
+            f"{outfile} does not end in a supported suffix", f"name the output with one of {', '.join(CONTAINERS)}"
+        )
+    return CONTAINERS[outfile.suffix.lower()]
+
+
+def pending_output(outfile: Path) -> PendingFile:
+    """Create the hidden file that becomes ``outfile``.
+
+    Raises:
+        OutputError: a folder or a device has this name, its folder is missing or not writable, or the name is too long.
+    """
+    try:
+        if outfile.is_dir():
+            raise OutputError(f"{outfile} is a folder", "name a file in it")
+        if outfile.exists() and not outfile.is_file():
+            raise OutputError(f"{outfile} is a device or a pipe, not a file", "write to a file")
+        if not outfile.parent.is_dir():
+            raise OutputError(f"the folder {outfile.parent} does not exist", "create it first")
+        return PendingFile(outfile)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(f"{outfile} cannot be written: its name is too long", "give it a shorter name") from error
+        raise OutputError(f"{outfile} cannot be written: {reason(error)}", "write to a folder of your own") from error
+
+
+@contextlib.contextmanager
+def output_errors(outfile: Path) -> Generator[None, None, None]:
+    """Turn what FFmpeg and the system report while ``outfile`` is written into an ``OutputError``."""
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "free some space or write elsewhere" if full else "write to another folder"
+        raise OutputError(f"{outfile} could not be written: {reason(error)}", hint) from error
