@@ -54,7 +54,10 @@ LOUDEST_FLOAT = 16.0  # floating-point samples beyond ±16 (24 dB over full scal
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
-DAMAGED = "it may be damaged, truncated, or not of the type that its name suggests; try to play it, or convert it to mp4 or wav"
+DAMAGED = (
+    "it may be damaged, truncated, or not of the type that its name suggests; "
+    "try to play it, or convert it to mp4 or wav"
+)
 
 
 class MediaFile:
