@@ -423,7 +423,7 @@ def test_the_command_says_where_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     line = process.stdout.readline()
     found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
     assert found, line
-    with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10):
+    with socket.create_connection(("127.0.0.1", int(found[1])), timeout=60):
         pass
     (storage,) = tmp_path.glob("speech2vid-app-*")
     process.send_signal(signal.SIGINT)

@@ -465,5 +465,5 @@ def test_a_batch_must_have_equal_shares() -> None:
 
 
 def test_an_unknown_device_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="choose from: auto, cpu, cuda"), start_distributed("gpu"):
+    with pytest.raises(ConfigError, match="choose from: auto, cuda, cpu"), start_distributed("gpu"):
         pass
