@@ -52,6 +52,7 @@ SAMPLE_EVERY_FRAMES = 5  # training uses every 5th frame of a track (Sect. 3.4)
 
 # 68 landmarks, counted from 0 (the paper counts from 1)
 LANDMARKS = 68
+PAPER_LANDMARKS = "dlib-68 1"  # name and version of the landmarker of stores and weights that name none
 JAW = slice(0, 17)
 REGISTRATION_POINTS = slice(27, 48)  # nose and eyes: points 28–48 of the paper
 MOUTH_POINTS = slice(48, 68)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ Points = NDArray[np.float32]  # (..., 2) x, y in pixels; pixel centres at whole 
 Affine = NDArray[np.float64]  # (2, 3) maps source pixels to destination pixels
 Floats = NDArray[np.float32]  # any shape
 Waveform = NDArray[np.float32]  # (N,) mono, -1–1, at SAMPLE_RATE_HZ unless said otherwise
+Landmarks = Literal["paper", "mesh"]  # names of the pairs of face detector and landmarker
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,19 @@ class VideoFrame:
 
 @dataclass(frozen=True)
 class FaceBox:
-    """Axis-aligned box of a detected face in source pixels, half-open, with the detector's score."""
+    """Axis-aligned box of a detected face in source pixels, half-open.
+
+    Attributes:
+        score: of the detector.
+        roll_deg: tilt of the face, −180–180°, positive clockwise as seen; 0 for a detector of upright faces.
+    """
 
     left: float
     top: float
     right: float
     bottom: float
     score: float = 0.0
+    roll_deg: float = 0.0
 
     @property
     def area(self) -> float:

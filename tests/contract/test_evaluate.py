@@ -24,7 +24,7 @@ from speech2vid.evaluation.mouth_metrics import best_lag, measure_landmarks
 from speech2vid.evaluation.perceptual import PerceptualMetric
 from speech2vid.evaluation.runner import Runner, stills_for
 from speech2vid.evaluation.scoring import score_speaker
-from speech2vid.faces import Still, align, box_of_landmarks, detect_faces, landmarks
+from speech2vid.faces import PAPER, Still, align, box_of_landmarks, landmarks
 from speech2vid.inference.talkers.base import load_talker
 from speech2vid.inference.talkers.warp import WarpNetworks
 from speech2vid.media import load_audio, load_photo
@@ -55,7 +55,7 @@ def tracks(drawn_tracks, networks: WarpNetworks, photo: Path, speech: Path) -> l
     assert frame_count(len(audio)) > 5 * FRAMES
     generated = []
     for person, image in (("ann", load_photo(photo)), ("bea", load_photo(photo)[:, ::-1].copy())):
-        face = align(image, detect_faces(image)[0].landmarks)
+        face = align(image, PAPER.find(image)[0].landmarks)
         still = Still(face.image, replace(face, transform=np.eye(2, 3)), 0.0, 0.0)
         speaker = TalkerSpeaker([still], networks)
         for number in range(2):

@@ -10,7 +10,7 @@ import torch
 
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.errors import WeightsError
-from speech2vid.faces import detect_faces
+from speech2vid.faces import PAPER
 from speech2vid.faces.align import align, context_from_face, face_transform, warp
 from speech2vid.geometry import compose
 from speech2vid.inference.occlusion import PART, hide, known_area, median_colours
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def case(photo: Path) -> Case:
     """The astronaut 19 times, a little moved, her mouth painted over in another colour, another shape wanted."""
     image = load_photo(photo)
-    face = detect_faces(image)[0]
+    face = PAPER.find(image)[0]
     aligned = align(image, face.landmarks)
     sources, points = [], []
     for index in range(19):

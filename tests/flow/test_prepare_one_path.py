@@ -11,8 +11,7 @@ import pytest
 from speech2vid.audio.windows import windows
 from speech2vid.data.prepare import prepare
 from speech2vid.data.store import SampleStore
-from speech2vid.faces import aligned_track, stills_of_video
-from speech2vid.faces.detect import detect_boxes
+from speech2vid.faces import PAPER, aligned_track, stills_of_video
 from speech2vid.media import VideoReader, load_audio
 
 
@@ -22,7 +21,7 @@ def test_the_same_clip_gives_the_same_faces_and_windows(face_clip: Callable[...,
     (track,) = SampleStore(tmp_path / "store").load("train")
 
     frames = [frame.image for frame in VideoReader(clip, 25)]
-    followed = list(aligned_track(iter(frames), detect_boxes(frames[0])[0]))
+    followed = list(aligned_track(iter(frames), PAPER.detector.detect(frames[0])[0]))
     assert len(followed) == len(track) == 40
     assert track.landmarks.tolist() == [each.aligned.landmarks.tolist() for each in followed]
     faces = np.stack([each.aligned.image for each in followed])

@@ -15,8 +15,8 @@ from speech2vid.data.records import FaceTrack, Reason
 from speech2vid.data.rejected import Rejected
 from speech2vid.data.track_audio import CONTEXT_FRAMES, AudioCutter, hear, join_audio
 from speech2vid.errors import DataError
+from speech2vid.faces import PAPER
 from speech2vid.faces.align import align
-from speech2vid.faces.detect import detect_faces
 from speech2vid.media import load_audio, load_photo
 from speech2vid.timing import StageTimer
 from speech2vid.types import Image
@@ -25,7 +25,7 @@ from speech2vid.types import Image
 @pytest.fixture(scope="module")
 def face(photo: Path) -> Image:
     image = load_photo(photo)
-    return align(image, detect_faces(image)[0].landmarks).image
+    return align(image, PAPER.find(image)[0].landmarks).image
 
 
 def test_images_come_back_nearly_as_they_were(face: Image) -> None:

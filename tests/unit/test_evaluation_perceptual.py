@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from speech2vid.evaluation.perceptual import PerceptualMetric
-from speech2vid.faces import align, detect_faces, embed, face_chip
+from speech2vid.faces import PAPER, align, embed, face_chip
 from speech2vid.media import load_photo
 from speech2vid.models.face_recognition import at_its_size
 
@@ -26,7 +26,7 @@ def perceptual() -> PerceptualMetric:
 def frames(photo: Path) -> np.ndarray:
     """(6, 112, 112, 3): a face that gets brighter; the content distance looks at the first and the last."""
     image = load_photo(photo)
-    face = align(image, detect_faces(image)[0].landmarks).image
+    face = align(image, PAPER.find(image)[0].landmarks).image
     return np.stack([cv2.convertScaleAbs(face, alpha=1, beta=2 * number) for number in range(6)])
 
 
@@ -62,6 +62,6 @@ def test_a_still_repeated_is_as_its_copies(perceptual: PerceptualMetric, frames:
 
 def test_embeddings_are_dlibs(perceptual: PerceptualMetric, photo: Path) -> None:
     image = load_photo(photo)
-    chip = face_chip(image, detect_faces(image)[0].landmarks)
+    chip = face_chip(image, PAPER.find(image)[0].landmarks)
     chips = [chip, np.ascontiguousarray(chip[:, ::-1])]
     np.testing.assert_allclose(perceptual.embed(chips), embed(chips), atol=1e-4)

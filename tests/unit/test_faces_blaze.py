@@ -17,7 +17,6 @@ from speech2vid.faces.blaze import (
     LEFT_EYE,
     MOUTH,
     RIGHT_EYE,
-    WEIGHTS_DIR,
     BlazeFaceDetector,
     Detection,
     anchor_centres,
@@ -25,6 +24,7 @@ from speech2vid.faces.blaze import (
     merge_weighted,
     sample_crop,
 )
+from speech2vid.files import package_weights
 
 REFERENCE = Path(__file__).parent.parent / "data" / "face_models_reference.npz"
 EYES = np.array([(201.7, 104.8), (246.0, 109.7)])  # of the original on the photo
@@ -59,7 +59,7 @@ def turned(image: NDArray[np.uint8], degrees: float, background: int = 90) -> tu
 @pytest.mark.parametrize(("kind", "size"), [("short", 128), ("full", 192)])
 def test_graph_gives_the_numbers_of_the_original(photo, reference, kind, size):
     small = cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA)
-    session = onnxruntime.InferenceSession(str(WEIGHTS_DIR / f"face_detector_{kind}.onnx"))
+    session = onnxruntime.InferenceSession(str(package_weights() / f"face_detector_{kind}.onnx"))
     boxes, logits = session.run(["boxes", "logits"], {"image": small[None].astype(np.float32) / 127.5 - 1})
     top = reference[f"{kind}_top"]
     np.testing.assert_allclose(boxes[0, top], reference[f"{kind}_boxes"], atol=0.02)

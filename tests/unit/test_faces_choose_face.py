@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -10,10 +9,10 @@ import numpy as np
 import pytest
 
 from speech2vid.errors import FaceError
-from speech2vid.faces import choose_face, lip_opening, sharpness, turn
+from speech2vid.faces import FaceModels, choose_face, lip_opening, sharpness, turn
 from speech2vid.faces.align import canonical_points
 from speech2vid.media import load_photo
-from speech2vid.types import Face, FaceBox, Image
+from speech2vid.types import Face, FaceBox, Image, Points
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +56,36 @@ def test_no_face(portrait: Image) -> None:
             choose_face(image, "wall.jpg")
 
 
-def test_a_face_turned_too_far_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+class Fixed:
+    """A detector that finds one face, and a landmarker that places these points; None: they are implausible."""
+
+    name, version = "fixed", "1"
+
+    def __init__(self, points: Points | None) -> None:
+        self.points = points
+
+    def detect(self, image: Image) -> list[FaceBox]:
+        return [FaceBox(0, 0, 112, 112)]
+
+    def landmarks(self, image: Image, box: FaceBox, *, steady: bool = False) -> Points | None:
+        return self.points
+
+    def box_of(self, landmarks: Points) -> FaceBox:
+        return FaceBox(0, 0, 112, 112)
+
+
+def test_landmarks_without_the_shape_of_a_face_are_refused() -> None:
+    models = FaceModels(Fixed(None), Fixed(None))
+    with pytest.raises(FaceError, match=r"landmarks found in mask\.jpg do not have the shape of a face .*uncovered"):
+        choose_face(np.zeros((112, 112, 3), np.uint8), "mask.jpg", models=models)
+
+
+def test_a_face_turned_too_far_is_refused() -> None:
     points = canonical_points().copy()
     points[27:36, 0] = points[15, 0]  # the nose over the far cheek
-    module = import_module("speech2vid.faces.choose_face")  # the package exports its function of the same name
-    monkeypatch.setattr(module, "detect_faces", lambda image: [Face(FaceBox(0, 0, 112, 112), points)])
+    models = FaceModels(Fixed(points), Fixed(points))
     with pytest.raises(FaceError, match="turned too far"):
-        choose_face(np.zeros((112, 112, 3), np.uint8), "side.jpg")
+        choose_face(np.zeros((112, 112, 3), np.uint8), "side.jpg", models=models)
 
 
 def test_turn_is_0_frontal_and_1_at_the_edge(portrait: Image) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speech2vid.faces import align, detect_faces, embed, embedding_distance, face_chip
+from speech2vid.faces import PAPER, align, embed, embedding_distance, face_chip
 from speech2vid.faces.embedding import CHIP_PX, EMBEDDING_SIZE
 from speech2vid.media import load_photo
 from speech2vid.types import AlignedFace, Image
@@ -16,7 +16,7 @@ from speech2vid.types import AlignedFace, Image
 @pytest.fixture(scope="module")
 def portrait(photo: Path) -> tuple[Image, np.ndarray, AlignedFace]:
     image = load_photo(photo)
-    landmarks = detect_faces(image)[0].landmarks
+    landmarks = PAPER.find(image)[0].landmarks
     return image, landmarks, align(image, landmarks)
 
 

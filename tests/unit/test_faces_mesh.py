@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from speech2vid.errors import WeightsError
-from speech2vid.faces.blaze import WEIGHTS_DIR, BlazeFaceDetector, Detection
+from speech2vid.faces.blaze import BlazeFaceDetector, Detection
 from speech2vid.faces.mesh import (
     ALL_POINTS,
     FaceMeshLandmarker,
@@ -25,6 +25,7 @@ from speech2vid.faces.mesh import (
     shift_pattern,
     to_68,
 )
+from speech2vid.files import package_weights
 
 REFERENCE = Path(__file__).parent.parent / "data" / "face_models_reference.npz"
 
@@ -70,7 +71,7 @@ def turn(points: NDArray[np.float32], degrees: float, axis: int) -> NDArray[np.f
 
 def test_graph_gives_the_points_of_the_original(photo, reference):
     """MediaPipe's own run of the network and its refinement, on three crops of the photo."""
-    session = onnxruntime.InferenceSession(str(WEIGHTS_DIR / "face_mesh.onnx"))
+    session = onnxruntime.InferenceSession(str(package_weights() / "face_mesh.onnx"))
     for (x, y, side, roll), expected in zip(reference["rois"], reference["points"], strict=True):
         cosine, sine = np.cos(np.radians(roll)) * side / 192, np.sin(np.radians(roll)) * side / 192
         matrix = np.array([[cosine, -sine, 0], [sine, cosine, 0]], np.float64)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from speech2vid.constants import REGISTRATION_POINTS
-from speech2vid.faces import TrackedFace, aligned_track, smooth_transforms
+from speech2vid.faces import PAPER, TrackedFace, aligned_track, smooth_transforms
 from speech2vid.faces.align import canonical_points, face_transform
-from speech2vid.faces.detect import detect_boxes
 from speech2vid.faces.track import REACH
 from speech2vid.geometry import transform_points
 from speech2vid.media import load_photo
@@ -26,7 +25,7 @@ def portrait(photo: Path) -> Image:
 
 @pytest.fixture(scope="module")
 def box(portrait: Image) -> FaceBox:
-    return detect_boxes(portrait)[0]
+    return PAPER.detector.detect(portrait)[0]
 
 
 def drifting(portrait: Image, count: int) -> Iterator[Image]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from speech2vid.constants import FACE_PX, IDENTITY_STILLS, REGION_HEIGHT, REGION_LEFT, REGION_TOP, REGION_WIDTH
-from speech2vid.faces.detect import detect_faces
+from speech2vid.faces import PAPER
 from speech2vid.geometry import invert, transform_points
 from speech2vid.inference.redub_frame import Change, FrameRedubber, plan_changes
 from speech2vid.inference.redubbers.base import Person
@@ -74,7 +74,7 @@ def redubber(drawn_weights: Path) -> PaintedRedubber:
 def change(frame: RawFrame, redubber: PaintedRedubber) -> Change:
     """The face of the picture, about to open its mouth."""
     image = frame.shown()
-    landmarks = detect_faces(image)[0].landmarks
+    landmarks = PAPER.find(image)[0].landmarks
     _, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]))
     face = SeenFace(0, 0, 0, landmarks[None], 0, np.empty((0, 31), np.float32))
     still = SeenStill(jpeg.ravel(), landmarks, 0.0, 0.0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from speech2vid.errors import WeightsError
-from speech2vid.faces import align, detect_faces, embed, face_chip
+from speech2vid.faces import PAPER, align, embed, face_chip
 from speech2vid.faces.dlib_models import LANDMARKS_FILE, RECOGNITION_FILE, model_path
 from speech2vid.media import load_photo
 from speech2vid.models.dlib_file import read_layers
@@ -27,7 +27,7 @@ def network() -> FaceRecognition:
 
 def test_equals_dlib(network: FaceRecognition, photo: Path) -> None:
     image = load_photo(photo)
-    chip = face_chip(image, detect_faces(image)[0].landmarks)
+    chip = face_chip(image, PAPER.find(image)[0].landmarks)
     noise = np.random.default_rng(0).integers(0, 256, chip.shape, np.uint8)
     chips = np.stack([chip, chip[:, ::-1], noise, np.zeros_like(chip)])
     ours = network(pixels(torch.from_numpy(chips))).embedding.numpy()
@@ -37,7 +37,7 @@ def test_equals_dlib(network: FaceRecognition, photo: Path) -> None:
 
 def test_an_aligned_face_is_recognised_at_the_networks_size_only(network: FaceRecognition, photo: Path) -> None:
     image = load_photo(photo)
-    landmarks = detect_faces(image)[0].landmarks
+    landmarks = PAPER.find(image)[0].landmarks
     wanted = torch.from_numpy(embed([face_chip(image, landmarks)]))
     aligned = pixels(torch.from_numpy(align(image, landmarks).image))[None]
     assert (network(at_its_size(aligned)).embedding - wanted).norm() < 0.4

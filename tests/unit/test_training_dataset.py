@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from speech2vid.constants import SAMPLES_PER_FRAME
-from speech2vid.data.records import Track
+from speech2vid.constants import PAPER_LANDMARKS, SAMPLES_PER_FRAME
+from speech2vid.data.records import LANDMARKER, Track
 from speech2vid.data.report import MANIFEST
 from speech2vid.data.stored_faces import StoredFaces
 from speech2vid.errors import DataError
@@ -43,8 +44,6 @@ def test_both_splits_come_whole(store: Path) -> None:
 
 def test_windows_begin_where_the_first_frame_does(drawn_tracks: Callable[..., list[Track]]) -> None:
     """Audio before the first frame is context, not the first frame's."""
-    from dataclasses import replace
-
     (track,) = drawn_tracks(1, tracks=1)
     lead = np.full(8 * SAMPLES_PER_FRAME, 1000, np.int16)
     led = replace(
@@ -124,3 +123,12 @@ def test_a_damaged_shard(store: Path) -> None:
     shard.write_bytes(blob)
     with pytest.raises(DataError, match="damaged"):
         load_splits(store)
+
+
+def test_tracks_of_two_landmarkers_are_refused(drawn_tracks: Callable[..., list[Track]]) -> None:
+    first, second = drawn_tracks(2, tracks=1)
+    assert TrackSet([first, second]).landmarker == PAPER_LANDMARKS  # records of earlier versions name none
+    other = replace(second, record=replace(second.record, versions={LANDMARKER: "mesh 1"}))
+    assert TrackSet([other]).landmarker == "mesh 1"
+    with pytest.raises(DataError, match=r"dlib-68 1 \(speaker0-0\) and mesh 1 \(speaker1-0\).*same --landmarks"):
+        TrackSet([first, other])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from speech2vid.data.records import Track
 from speech2vid.errors import ConfigError
-from speech2vid.faces import align, detect_faces
+from speech2vid.faces import PAPER, align
 from speech2vid.losses import total
 from speech2vid.media import load_photo
 from speech2vid.models.face_recognition import TAPS
@@ -164,7 +164,7 @@ def test_verification_auc_of_separate_and_of_equal_people() -> None:
 
 def test_sharpener_removes_blur(drawn_tracks: MakeTracks, photo: Path) -> None:
     image = load_photo(photo)
-    aligned = align(image, detect_faces(image)[0].landmarks)
+    aligned = align(image, PAPER.find(image)[0].landmarks)
 
     def photographed(tracks: list[Track]) -> TrackSet:
         """Cartoons have no detail to bring back: the same tracks, showing a photo that moves sideways."""

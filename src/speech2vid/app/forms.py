@@ -9,15 +9,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from speech2vid.constants import IDENTITY_STILLS
+from speech2vid.types import Landmarks
 
 JSON, VIDEO = "application/json", "video/mp4"
 FILE_SCHEMA = {"type": "string", "format": "binary"}
 
 
 class Fields(BaseModel):
-    """Settings in a form."""
+    """Settings in a form, those that all verbs share."""
 
     model_config = ConfigDict(extra="forbid")
+    landmarks: Annotated[
+        Landmarks, Field(description="Face detector and landmarks: paper, or mesh, which finds faces at any tilt.")
+    ] = "paper"
 
 
 class VideoFields(Fields):

@@ -16,14 +16,14 @@ from speech2vid.app.previews import FacesFound, gallery_of, preview_of
 from speech2vid.app.workers import Job, Progress
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import FaceError, MediaError, OutputError
-from speech2vid.faces import SyncNetworks, faces_from_left, measure_sync
+from speech2vid.faces import SyncNetworks, face_models, faces_from_left, measure_sync
 from speech2vid.faces.choose_face import LOOK
-from speech2vid.faces.sync import CONFIDENT, OFFSETS
+from speech2vid.faces.sync import CONFIDENT, OFFSETS, SYNC
 from speech2vid.inference.active_speaker import require_people
 from speech2vid.inference.identity import make_identity
 from speech2vid.inference.redub import RedubResult
 from speech2vid.inference.redub import redub as make_redub
-from speech2vid.inference.talk import TalkResult
+from speech2vid.inference.talk import TalkResult, landmarker_notes
 from speech2vid.inference.talk import talk as make_talk
 from speech2vid.inference.talkers.base import Identity, Talker, load_talker
 from speech2vid.inference.track_cache import known_tracks
@@ -112,6 +112,7 @@ class JobFunctions:
         self._check_length(audio)
         guarded = self._within(progress, audio)
         loaded = talker(self.weights, self.device)
+        landmarker_notes(self.weights, loaded.hashes, face_models(options.get("landmarks")))
         result = make_talk(face, audio, folder / "talk.mp4", talker=loaded, progress=guarded, **options)
         return _output(result, audio)
 
@@ -122,7 +123,7 @@ class JobFunctions:
         self._check_length(audio)
         kept = kept or folder / "kept"
         start = time.perf_counter()
-        _, looked = self._tracks(video, kept, progress)
+        _, looked = self._tracks(video, kept, progress, options.get("landmarks"))
         look_s = time.perf_counter() - start
         guarded = self._within(progress, video, MAX_RATE_HZ, MAKING)
         options |= {"weights": self.weights, "device": self.device, "cache": kept, "progress": guarded}
@@ -131,34 +132,43 @@ class JobFunctions:
         fps = generated.frames / (look_s + generated.frames / generated.fps_end_to_end)
         return replace(result, fps=fps, notes=result.notes if looked else (*result.notes, KNOWN))
 
-    def people(self, folder: Path, progress: Progress, *, video: Path, kept: Path | None = None) -> FacesFound:
+    def people(
+        self, folder: Path, progress: Progress, *, video: Path, kept: Path | None = None, landmarks: str = "paper"
+    ) -> FacesFound:
         """Find everybody in a video, numbered as by ``redub``: its first pass, kept in the folder ``kept``."""
-        tracks, _ = self._tracks(video, kept or folder / "kept", progress)
+        tracks, _ = self._tracks(video, kept or folder / "kept", progress, landmarks)
         require_people(tracks, video)
         best = [min(stills, key=lambda still: still.cost) for stills in tracks.stills]
         return gallery_of([still.image() for still in best], folder / "faces.jpg")
 
-    def faces(self, folder: Path, progress: Progress, *, face: Path) -> FacesFound:
+    def faces(self, folder: Path, progress: Progress, *, face: Path, landmarks: str = "paper") -> FacesFound:
         """Find the faces of a photo, from the left."""
         image = load_photo(face)
-        if not (faces := faces_from_left(image)):
+        if not (faces := faces_from_left(image, face_models(landmarks))):
             raise FaceError(f"no frontal face was found in {face}", LOOK)
         return preview_of(image, faces, folder / "faces.jpg")
 
-    def identity(self, folder: Path, progress: Progress, *, face: Path, **options: Any) -> Identity:
+    def identity(
+        self, folder: Path, progress: Progress, *, face: Path, landmarks: str = "paper", **options: Any
+    ) -> Identity:
         """Prepare a photo for live streaming. ``options`` are those of :func:`speech2vid.make_identity`."""
         if not is_photo(face):
             load_photo(face)  # raises the reason
             raise MediaError(f"{face} is not an image that can be read", "give a JPEG, PNG or WebP file")
-        return make_identity([face], talker(self.weights, self.device), **options)
+        loaded, models = talker(self.weights, self.device), face_models(landmarks)
+        landmarker_notes(self.weights, loaded.hashes, models)
+        return make_identity([face], loaded, models=models, **options)
 
-    def sync(self, folder: Path, progress: Progress, *, video: Path, fix: bool = False) -> SyncFound:
+    def sync(
+        self, folder: Path, progress: Progress, *, video: Path, fix: bool = False, landmarks: str = "paper"
+    ) -> SyncFound:
         """Measure the audio offset of a video, and correct it where the measurement is sure; ``fix``: or raise."""
         total = round(self._check_length(video) * FRAME_RATE_HZ)
         guarded = self._within(progress, video)
-        measure = measure_sync(
-            video, sync_networks(self.weights, self.device), lambda done, _: guarded(done, max(done, total))
-        )
+        models = face_models(landmarks)
+        landmarker_notes(self.weights, [SYNC], models)
+        networks = sync_networks(self.weights, self.device)
+        measure = measure_sync(video, networks, lambda done, _: guarded(done, max(done, total)), models)
         sure = measure.confidence >= CONFIDENT
         offset_frames = round(measure.offset_s * FRAME_RATE_HZ)
         fixed = None
@@ -177,7 +187,7 @@ class JobFunctions:
         }
         return SyncFound(offset_frames, measure.confidence, sure, curve, agree, fixed, report)
 
-    def _tracks(self, video: Path, kept: Path, progress: Progress) -> tuple[VideoTracks, int]:
+    def _tracks(self, video: Path, kept: Path, progress: Progress, landmarks: str | None) -> tuple[VideoTracks, int]:
         """The result of the first pass of re-dubbing, and the number of frames read for it: 0 if it was kept."""
         expected = round(self._check_length(video) * float(RawVideoReader(video).format.rate_hz))
         guarded = self._within(progress, video, MAX_RATE_HZ, LOOKING)
@@ -188,7 +198,7 @@ class JobFunctions:
             looked = done
             guarded(done, max(done, expected))
 
-        return known_tracks(video, progress=report, folder=kept), looked
+        return known_tracks(video, progress=report, folder=kept, models=face_models(landmarks)), looked
 
     def _check_length(self, path: Path) -> float:
         """Return the duration in the file's header, in seconds; raise ``TooLong`` where it exceeds the limit."""

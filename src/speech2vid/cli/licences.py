@@ -30,7 +30,17 @@ LICENCES = (
     Licence(
         "dlib 68-landmark model",
         "no commercial use",
-        "trained on iBUG 300-W, whose licence excludes commercial use; the landmarker can be replaced",
+        "trained on iBUG 300-W, whose licence excludes commercial use; not used with --landmarks mesh",
+    ),
+    Licence(
+        "face_detector_short.onnx, face_detector_full.onnx (BlazeFace)",
+        "Apache-2.0",
+        "MediaPipe, Google; converted to ONNX; used with --landmarks mesh",
+    ),
+    Licence(
+        "face_mesh.onnx (face mesh with attention), face_mesh_shape.npz",
+        "Apache-2.0",
+        "MediaPipe, Google; converted to ONNX; mean and axes of the shape file fitted for this project",
     ),
     Licence("dlib face-recognition model", "CC0-1.0", "dedicated to the public domain by its author"),
     Licence("dlib and its HOG face detector", "BSL-1.0", ""),

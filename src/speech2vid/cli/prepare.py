@@ -10,6 +10,7 @@ import typer
 from speech2vid.cli.failures import FAILED, SKIPPED_SOME
 from speech2vid.cli.failures import report as report_failure
 from speech2vid.cli.output import JsonFlag, note, print_json, print_table, progress_bar
+from speech2vid.cli.talk import Landmarks
 
 MOST_ROWS = 20  # of a table in the terminal
 
@@ -42,6 +43,7 @@ def prepare(
             "--sync", help="Correct the audio offset and detect the active speaker (on), or trust the sources (off)."
         ),
     ] = "on",
+    landmarks: Landmarks = "paper",
     as_json: JsonFlag = False,
 ) -> None:
     """Prepare raw video for training: detect shots, faces and active speakers, and write a sample store.
@@ -51,7 +53,7 @@ def prepare(
     from speech2vid.data.prepare import prepare as work
 
     with progress_bar(f"prepare → {out}", "files", log_lines=True) as progress:
-        report = work(sources, out, jobs=jobs, engine=engine, sync=sync, on_progress=progress)
+        report = work(sources, out, jobs=jobs, engine=engine, sync=sync, landmarks=landmarks, on_progress=progress)
     for entry in report.skipped:
         reasons = ", ".join(entry.outcome.dropped)
         note(f"{entry.source} skipped: {reasons}" + (f" ({entry.outcome.detail})" if entry.outcome.detail else ""))

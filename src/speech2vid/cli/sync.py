@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
-from speech2vid.cli.talk import Device, Weights
+from speech2vid.cli.talk import Device, Landmarks, Weights
 
 if TYPE_CHECKING:
     from speech2vid.faces import SyncMeasure
@@ -26,6 +26,7 @@ def sync(
     ] = None,
     weights: Weights = None,
     device: Device = "auto",
+    landmarks: Landmarks = "paper",
     as_json: JsonFlag = False,
 ) -> None:
     """Measure how far the audio lags behind the video, from the lips of the speakers.
@@ -36,12 +37,16 @@ def sync(
     from fractions import Fraction
 
     from speech2vid.errors import FaceError
-    from speech2vid.faces import SyncNetworks, measure_sync
-    from speech2vid.faces.sync import CONFIDENT
+    from speech2vid.faces import SyncNetworks, face_models, measure_sync
+    from speech2vid.faces.sync import CONFIDENT, SYNC
+    from speech2vid.inference.talk import landmarker_notes
     from speech2vid.media import shift_audio
 
+    models = face_models(landmarks)
+    for each in landmarker_notes(weights, [SYNC], models):
+        note(each)
     with progress_bar(f"sync {video.name}") as progress:
-        measure = measure_sync(video, SyncNetworks(weights, device=device), progress)
+        measure = measure_sync(video, SyncNetworks(weights, device=device), progress, models)
     sure = measure.confidence >= CONFIDENT
     if not sure:
         note(f"confidence {measure.confidence:.2f} is below {CONFIDENT}: the visible face may not be the one speaking")

@@ -24,6 +24,14 @@ Weights = Annotated[
         help="Weights: a shipped set (default, paper), a folder such as the weights/ of a training, or a weight file.",
     ),
 ]
+Landmarks = Annotated[
+    Literal["paper", "mesh"],
+    typer.Option(
+        "--landmarks",
+        help="Face detector and landmarks: paper (HOG and dlib's 68 points) or mesh (BlazeFace and MediaPipe's face "
+        "mesh; finds faces at any tilt).",
+    ),
+]
 
 
 @with_options(TalkOptions)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from speech2vid.constants import CONTEXT_FACE_PX
 from speech2vid.data.jpeg import CONTEXT_QUALITY, encode_jpeg
 from speech2vid.data.records import FaceTrack, Reason
-from speech2vid.faces import TrackedFace, sharpness
+from speech2vid.faces import PAPER, FaceModels, TrackedFace, sharpness
 from speech2vid.faces.align import context_from_face, warp
 from speech2vid.faces.shots import ShotFrame
 from speech2vid.faces.track import FaceTracker, Followed
@@ -38,11 +38,12 @@ class TrackFinder:
 
     Args:
         clock: measures the time of each stage.
+        models: detector and landmarker.
     """
 
-    def __init__(self, clock: StageTimer) -> None:
+    def __init__(self, clock: StageTimer, models: FaceModels = PAPER) -> None:
         self._clock = clock
-        self._follower = FaceTracker(self._keep)
+        self._follower = FaceTracker(self._keep, models)
 
     @property
     def dropped(self) -> Counter[Reason]:

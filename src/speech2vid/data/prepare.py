@@ -29,9 +29,11 @@ from speech2vid.data.shards import FACES, RECORD, Members, TarWriter, read_sampl
 from speech2vid.data.sources import SPLIT_NAME, TRAIN, expand, split_by_name
 from speech2vid.data.sync_scorer import Sync, scorer_name
 from speech2vid.errors import DataError, OutputError
+from speech2vid.faces import face_models
 from speech2vid.faces.cluster import cluster_faces
 from speech2vid.files import atomic_write
 from speech2vid.progress import Progress
+from speech2vid.types import Landmarks
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ def prepare(
     jobs: int = 1,
     engine: Engine = "local",
     sync: Sync = "on",
+    landmarks: Landmarks = "paper",
     shard_bytes: int = SHARD_BYTES,
     on_progress: Progress = lambda done, total: None,
 ) -> PrepareReport:
@@ -69,6 +72,7 @@ def prepare(
             and ``out`` under the same paths. The store is the same.
         sync: ``on`` finds and corrects the offset between audio and image, and of several faces keeps the one that
             speaks; ``off`` trusts the sources to be in sync and to show nobody but the speaker.
+        landmarks: ``paper``, HOG and dlib's 68 landmarks; or ``mesh``, BlazeFace and MediaPipe's face mesh.
         shard_bytes: a tar file that has reached this size is followed by another one.
         on_progress: called with the number of files done and of all files.
 
@@ -76,14 +80,21 @@ def prepare(
         what is in the store, and what was left out and why.
 
     Raises:
-        DataError: no source is found.
+        DataError: no source is found, or the folder holds a store of another landmarker.
         OutputError: the store cannot be written.
         MissingExtraError: the engine is not installed.
     """
     out = Path(out).absolute()
-    work = out / WORK / f"{FORMAT}-{scorer_name(sync)}"
+    landmarker = face_models(landmarks).landmarker_id
+    made_with = "" if landmarks == "paper" else "-" + landmarker.replace(" ", "-")
+    work = out / WORK / f"{FORMAT}-{scorer_name(sync)}{made_with}"
     identified = _identify(expand(sources), jobs)
     finished = _finished(out)
+    if finished is not None and finished.landmarker != landmarker:
+        raise DataError(
+            f"{out} was prepared with the landmarker {finished.landmarker}, and {landmarker} was requested",
+            "choose another --out, or the other --landmarks",
+        )
     if finished is not None and _is_of(finished, identified):
         shutil.rmtree(out / WORK, ignore_errors=True)
         return finished
@@ -93,9 +104,10 @@ def prepare(
         raise OutputError(f"the folder {out} cannot be created: {error.strerror}", "choose another --out") from error
     if finished is not None:
         _take_apart(finished, out, work)
-    stage_s, frames = _work(identified, work, work_through_by(engine), jobs, sync, on_progress)
+    stage_s, frames = _work(identified, work, work_through_by(engine), jobs, sync, landmarks, on_progress)
     sheet = ContactSheet()
-    report = replace(_assemble(identified, work, out, shard_bytes, sheet), stage_s=stage_s, frames=frames)
+    report = _assemble(identified, work, out, shard_bytes, sheet)
+    report = replace(report, stage_s=stage_s, frames=frames, landmarker=landmarker)
     atomic_write(out / PAGE, report_page(report, sheet), lasting=True)
     report.write(out)
     shutil.rmtree(out / WORK, ignore_errors=True)
@@ -174,11 +186,12 @@ def _work(
     work_through: WorkThrough,
     jobs: int,
     sync: Sync,
+    landmarks: Landmarks,
     on_progress: Progress,
 ) -> tuple[dict[str, float], int]:
     """Make the fragments that are missing. Returns seconds of each stage, and frames."""
     tasks = {
-        each.sha256: FileTask(each.source.path.absolute(), each.sha256, work, sync)
+        each.sha256: FileTask(each.source.path.absolute(), each.sha256, work, sync, landmarks)
         for each in identified
         if each.sha256
     }

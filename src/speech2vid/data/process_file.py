@@ -32,21 +32,30 @@ from speech2vid.data.active_speaker import (
 from speech2vid.data.face_tracks import TrackFinder
 from speech2vid.data.identities import embedding_of
 from speech2vid.data.jpeg import decode_jpegs
-from speech2vid.data.records import FaceTrack, FileOutcome, FileWork, Reason, TrackAudio, TrackRecord
+from speech2vid.data.records import (
+    DETECTOR,
+    LANDMARKER,
+    FaceTrack,
+    FileOutcome,
+    FileWork,
+    Reason,
+    TrackAudio,
+    TrackRecord,
+)
 from speech2vid.data.rejected import Rejected
 from speech2vid.data.report import FORMAT, outcome_as_json
 from speech2vid.data.shards import Members, TarWriter, audio_of, faces_of, members_of, read_samples
 from speech2vid.data.sync_scorer import Sync, scorer_for, scorer_name
 from speech2vid.data.track_audio import FULL_SCALE, MIN_TRACK_FRAMES, AudioCutter, hear, join_audio
 from speech2vid.errors import MediaError, OutputError
-from speech2vid.faces import lip_opening, turn
+from speech2vid.faces import face_models, lip_opening, turn
 from speech2vid.faces.shots import Look, ShotFrame, split_shots
 from speech2vid.faces.sync import OFFSETS
 from speech2vid.faces.track import MAX_FACES
 from speech2vid.files import atomic_write
 from speech2vid.media import MediaFile, VideoReader, read_keyframes
 from speech2vid.timing import StageTimer
-from speech2vid.types import Floats, MediaInfo
+from speech2vid.types import Floats, Landmarks, MediaInfo
 
 MIN_RATE_HZ = Fraction(20)  # with fewer frames a second lips cannot be followed
 MIN_FACE_PX = 48  # source pixels that become the 112 px face
@@ -65,12 +74,13 @@ PROGRAMS = ("av", "dlib-bin", "opencv-python-headless")  # whose versions a reco
 
 @dataclass(frozen=True)
 class FileTask:
-    """A file to prepare, the hash of its content, and the folder for its fragment."""
+    """A file to prepare, the hash of its content, the folder for its fragment, and how it is prepared."""
 
     path: Path
     sha256: str
     folder: Path
     sync: Sync = "on"
+    landmarks: Landmarks = "paper"
 
 
 @dataclass
@@ -179,7 +189,7 @@ def _seen_tracks(
 ) -> Iterator[SeenTrack]:
     """First pass: every track that can be used goes to the spool, with more audio around it than it will keep."""
     cutter = AudioCutter(source)
-    finder = TrackFinder(clock)
+    finder = TrackFinder(clock, face_models(task.landmarks))
     with VideoReader(source, FRAME_RATE_HZ) as reader:
         images = (frame.image for frame in clock.each("decode", reader))
         for track in finder.find(tally.counted(clock.each("shots", split_shots(images)))):
@@ -194,7 +204,7 @@ def _seen_tracks(
                 fits, spoken = _fits(track, audio, scorer)
             with clock.during("store"):
                 key = f"{spool.tracks:05d}"
-                spool.add(key, members_of(describe(key, task.sha256, track, audio), track, audio))
+                spool.add(key, members_of(describe(key, task, track, audio), track, audio))
             yield SeenTrack(track.start, face_px, fits, spoken)
     for reason, count in finder.dropped.items():
         tally.drop(reason, DETAILS[reason], count)
@@ -230,7 +240,7 @@ def _keep_or_drop(
         tally.drop(dropped.reason, dropped.detail)
         return
     record = replace(
-        describe(f"{tally.tracks:03d}", task.sha256, track, audio),
+        describe(f"{tally.tracks:03d}", task, track, audio),
         offset_frames=round(shift_s * rate_hz),
         offset_s=shift_s,
         confidence=verdict.confidence,
@@ -303,12 +313,12 @@ def skip_blank(source: MediaFile) -> None:
         raise Rejected(Reason.BLANK, f"each of the {looked_at} key frames is a single colour")
 
 
-def describe(key: str, sha256: str, track: FaceTrack, audio: TrackAudio) -> TrackRecord:
+def describe(key: str, task: FileTask, track: FaceTrack, audio: TrackAudio) -> TrackRecord:
     """The facts of a track that follow from its source's content; name, speaker and split are filled in later."""
     return TrackRecord(
         key=key,
         source="",
-        sha256=sha256,
+        sha256=task.sha256,
         speaker="",
         split="",
         start_s=track.start / FRAME_RATE_HZ,
@@ -318,12 +328,15 @@ def describe(key: str, sha256: str, track: FaceTrack, audio: TrackAudio) -> Trac
         turn=round(mean_turn(track), 3),
         sharpness=round(track.sharpness, 3),
         opening_std=round(float(lip_opening(track.landmarks).std()), 3),
-        versions=_versions(),
+        versions=_versions(task.landmarks),
         shot=track.shot,
         detection=round(track.detection, 3),
     )
 
 
 @cache
-def _versions() -> dict[str, str]:
-    return {"format": FORMAT, "speech2vid": __version__, **{name: metadata.version(name) for name in PROGRAMS}}
+def _versions(landmarks: Landmarks) -> dict[str, str]:
+    models = face_models(landmarks)
+    found_by = {DETECTOR: models.detector_id, LANDMARKER: models.landmarker_id}
+    programs = {name: metadata.version(name) for name in PROGRAMS}
+    return {"format": FORMAT, "speech2vid": __version__, **found_by, **programs}

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.constants import CONTEXT_FACE_PX, FRAME_RATE_HZ, SAMPLES_PER_FRAME
+from speech2vid.constants import CONTEXT_FACE_PX, FRAME_RATE_HZ, PAPER_LANDMARKS, SAMPLES_PER_FRAME
 from speech2vid.types import Frames, Points, Waveform
+
+DETECTOR, LANDMARKER = "detector", "landmarker"  # in the versions of a record
 
 
 class Reason(StrEnum):
@@ -150,6 +152,11 @@ class TrackRecord:
     confidence: float = 0.0
     detection: float = 0.0
     embedding: list[float] = field(default_factory=list)
+
+    @property
+    def landmarker(self) -> str:
+        """Return name and version of the landmarker; records of earlier versions name none, and used dlib's."""
+        return self.versions.get(LANDMARKER, PAPER_LANDMARKS)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from speech2vid.constants import SAMPLE_EVERY_FRAMES
+from speech2vid.constants import PAPER_LANDMARKS, SAMPLE_EVERY_FRAMES
 from speech2vid.data.records import FileEntry, FileOutcome, Shard, TrackEntry
 from speech2vid.errors import DataError
 from speech2vid.files import atomic_write
@@ -41,6 +41,7 @@ class PrepareReport:
         stage_s: stage → seconds of work in this run; not stored.
         frames: frames decoded in this run; not stored.
         format: of the store.
+        landmarker: name and version; dlib's in stores of earlier versions, which name none.
     """
 
     files: list[FileEntry]
@@ -49,6 +50,7 @@ class PrepareReport:
     stage_s: dict[str, float] = field(default_factory=dict)
     frames: int = 0
     format: str = FORMAT
+    landmarker: str = PAPER_LANDMARKS
 
     @property
     def skipped(self) -> list[FileEntry]:
@@ -62,6 +64,7 @@ class PrepareReport:
             dropped.update(entry.outcome.dropped)
         return {
             "format": self.format,
+            "landmarker": self.landmarker,
             "files_in": len(self.files),
             "files_kept": len(self.files) - len(self.skipped),
             "tracks_kept": len(self.tracks),
@@ -134,9 +137,10 @@ class PrepareReport:
             files = [_file_entry(row) for row in _rows(folder / FILES, _FILE_COLUMNS)]
             tracks = [_track_entry(row) for row in _rows(folder / MANIFEST, columns)]
             shards = [Shard(**shard) for shard in report["shards"]]
+            landmarker = str(report.get("landmarker", PAPER_LANDMARKS))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"the text files of {folder} are damaged: {error}", _hint(folder)) from error
-        return cls(files, tracks, shards, format=report["format"])
+        return cls(files, tracks, shards, format=report["format"], landmarker=landmarker)
 
 
 def outcome_as_json(outcome: FileOutcome) -> bytes:

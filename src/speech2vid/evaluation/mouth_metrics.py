@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX, LANDMARKS, MOUTH_POINTS
-from speech2vid.faces.landmarks import find_landmarks
+from speech2vid.errors import FaceError
+from speech2vid.faces import PAPER, Landmarker
 from speech2vid.types import FaceBox, Frames, Points
 
 Values = NDArray[np.float64]
@@ -24,12 +25,16 @@ STILL_POINTS = slice(17, 48)  # brows, nose, eyes: what speech does not move
 FACE_POINTS = slice(0, LANDMARKS)
 
 
-def measure_landmarks(frames: Frames, box: FaceBox) -> Points:
+def measure_landmarks(frames: Frames, box: FaceBox, landmarker: Landmarker = PAPER.landmarker) -> Points:
     """Landmarks of aligned faces, (T, 68, 2) float32.
 
     The same ``box`` serves every frame, so that it tells nothing of the mouth in a frame; shifted boxes are averaged.
+    By default the landmarks are dlib's, whatever the clips were prepared with: figures stay comparable.
     """
-    return np.stack([find_landmarks(frame, box, steady=True) for frame in frames])
+    placed = [landmarker.landmarks(frame, box, steady=True) for frame in frames]
+    if any(points is None for points in placed):
+        raise FaceError("a frame to be measured does not show a face", "measure with the landmarker dlib-68")
+    return np.stack([points for points in placed if points is not None])
 
 
 def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

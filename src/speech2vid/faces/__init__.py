@@ -2,17 +2,19 @@
 
 from speech2vid.faces.align import align, canonical_points, face_transform
 from speech2vid.faces.choose_face import choose_face, faces_from_left
-from speech2vid.faces.detect import HOG_THRESHOLD, detect_boxes, detect_faces
 from speech2vid.faces.embedding import embed, embedding_distance, face_chip
+from speech2vid.faces.face_models import PAPER, Detector, FaceModels, Landmarker, face_models
 from speech2vid.faces.face_quality import lip_opening, sharpness, turn
-from speech2vid.faces.landmarks import Landmarker, box_of_landmarks, find_landmarks
+from speech2vid.faces.landmarks import box_of_landmarks
 from speech2vid.faces.stills import Still, still_of_photo, stills_of_video
 from speech2vid.faces.sync import SyncMeasure, SyncNetworks, measure_sync
 from speech2vid.faces.track import Aligner, TrackedFace, aligned_track, follow, smooth_transforms
 
 __all__ = [
-    "HOG_THRESHOLD",
+    "PAPER",
     "Aligner",
+    "Detector",
+    "FaceModels",
     "Landmarker",
     "Still",
     "SyncMeasure",
@@ -23,14 +25,12 @@ __all__ = [
     "box_of_landmarks",
     "canonical_points",
     "choose_face",
-    "detect_boxes",
-    "detect_faces",
     "embed",
     "embedding_distance",
     "face_chip",
+    "face_models",
     "face_transform",
     "faces_from_left",
-    "find_landmarks",
     "follow",
     "lip_opening",
     "measure_sync",

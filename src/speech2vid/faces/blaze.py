@@ -11,19 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from speech2vid.errors import WeightsError
+from speech2vid.files import package_weights
+from speech2vid.runtime.onnx import open_session
+from speech2vid.types import FaceBox, Floats, Image
 
-Image = NDArray[np.uint8]  # (H, W, 3) RGB, 0–255
-Floats = NDArray[np.float32]
-
-WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 SHORT_FILE, FULL_FILE = "face_detector_short.onnx", "face_detector_full.onnx"
 SHORT_PX, FULL_PX = 128, 192
 SHORT_STRIDES = ((8, 2), (16, 6))  # stride, anchors a cell
@@ -70,25 +66,10 @@ class Detection:
         x, y = self.keypoints[LEFT_EYE] - self.keypoints[RIGHT_EYE]
         return float(np.degrees(np.arctan2(y, x)))
 
-
-def open_session(path: Path, threads: int) -> Any:
-    """Return an ONNX Runtime session on the CPU.
-
-    Args:
-        path: the ONNX file.
-        threads: threads for one run.
-
-    Raises:
-        WeightsError: the file is missing or damaged.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # errors come as exceptions
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise WeightsError(f"{path.name} cannot be read: {error}", "reinstall the package") from error
+    @property
+    def face_box(self) -> FaceBox:
+        """Return box, score and tilt without the keypoints."""
+        return FaceBox(*self.box, self.score, self.roll_deg)
 
 
 def anchor_centres(input_px: int, strides: Sequence[tuple[int, int]]) -> Floats:
@@ -231,16 +212,15 @@ class BlazeFaceDetector:
     """Find faces of any tilt and size.
 
     Args:
-        weights: folder with both ONNX files.
+        weights: folder with both ONNX files; that of the package by default.
         threads: ONNX Runtime threads.
 
     Raises:
         WeightsError: a file is missing or damaged.
     """
 
-    name = "blazeface"
-
-    def __init__(self, weights: Path = WEIGHTS_DIR, *, threads: int = 1) -> None:
+    def __init__(self, weights: Path | None = None, *, threads: int = 1) -> None:
+        weights = weights or package_weights()
         self._short = _Network(weights / SHORT_FILE, SHORT_PX, SHORT_STRIDES, threads)
         self._full = _Network(weights / FULL_FILE, FULL_PX, FULL_STRIDES, threads)
 

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import dlib
 import numpy as np
 
-from speech2vid.constants import LANDMARKS
+from speech2vid.constants import LANDMARKS, PAPER_LANDMARKS
 from speech2vid.faces.dlib_models import LANDMARKS_FILE, model_path
 from speech2vid.types import FaceBox, Image, Points
 
 STEADY_SHIFTS = ((0.0, 0.0), (0.04, 0.0), (-0.04, 0.0), (0.0, 0.04), (0.0, -0.04))  # in widths of the box
-
-
-class Landmarker(Protocol):
-    """Turns an image and a face box into 68 points. Replaceable: dlib's model is not for commercial use."""
-
-    def __call__(self, image: Image, box: FaceBox) -> Points:
-        """Return (68, 2) float32 points in source pixels for the face in ``box``."""
-        ...
 
 
 @cache
@@ -29,33 +21,35 @@ def _shape_predictor() -> Any:
     return dlib.shape_predictor(str(model_path(LANDMARKS_FILE)))
 
 
-def find_landmarks(image: Image, box: FaceBox, *, steady: bool = False) -> Points:
-    """Place the 68 landmarks of the face in ``box``.
+class DlibLandmarker:
+    """Place the 68 landmarks with dlib's regressor. Its model excludes commercial use (iBUG 300-W)."""
 
-    The regressor sees a patch scaled so that the face is at most ~200 px wide: the same cost and the same answer for a
-    50-megapixel photo as for its thumbnail.
+    name, version = PAPER_LANDMARKS.split()
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        box: the face, in source pixels.
-        steady: average over five slightly shifted boxes: five times the cost, about half the jitter.
+    def landmarks(self, image: Image, box: FaceBox, *, steady: bool = False) -> Points:
+        """Return the landmarks of the upright face in a box; see :class:`speech2vid.faces.Landmarker`.
 
-    Returns:
-        (68, 2) float32, source pixels.
-    """
-    height, width = image.shape[:2]
-    margin = 0.5 * max(box.right - box.left, box.bottom - box.top)
-    left, top = max(0, int(box.left - margin)), max(0, int(box.top - margin))
-    right, bottom = min(width, int(box.right + margin) + 1), min(height, int(box.bottom + margin) + 1)
-    patch = image[top:bottom, left:right]
-    scale = min(1.0, 200.0 / max(1.0, box.right - box.left))
-    if scale < 1.0:
-        patch = cv2.resize(patch, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    patch = np.ascontiguousarray(patch)
-    boxes = [_shifted(box, dx, dy) for dx, dy in STEADY_SHIFTS] if steady else [box]
-    points = np.mean([_regress(patch, each, scale, left, top) for each in boxes], axis=0)
-    # dlib's pixel centres are whole numbers, as are ours: undo the area-resize convention and the crop
-    return np.asarray((points + 0.5) / scale - 0.5 + (left, top), np.float32)
+        The regressor sees a patch scaled so that the face is at most about 200 px wide: the cost and the result are the
+        same for a 50-megapixel photo as for its thumbnail. ``steady`` averages over five slightly shifted boxes: five
+        times the cost, about half the jitter. Whatever is in the box gets landmarks.
+        """
+        height, width = image.shape[:2]
+        margin = 0.5 * max(box.right - box.left, box.bottom - box.top)
+        left, top = max(0, int(box.left - margin)), max(0, int(box.top - margin))
+        right, bottom = min(width, int(box.right + margin) + 1), min(height, int(box.bottom + margin) + 1)
+        patch = image[top:bottom, left:right]
+        scale = min(1.0, 200.0 / max(1.0, box.right - box.left))
+        if scale < 1.0:
+            patch = cv2.resize(patch, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        patch = np.ascontiguousarray(patch)
+        boxes = [_shifted(box, dx, dy) for dx, dy in STEADY_SHIFTS] if steady else [box]
+        points = np.mean([_regress(patch, each, scale, left, top) for each in boxes], axis=0)
+        # dlib's pixel centres are whole numbers, as are ours: undo the area-resize convention and the crop
+        return np.asarray((points + 0.5) / scale - 0.5 + (left, top), np.float32)
+
+    def box_of(self, landmarks: Points) -> FaceBox:
+        """Return the box for the next frame, see :func:`box_of_landmarks`."""
+        return box_of_landmarks(landmarks)
 
 
 def _regress(patch: Image, box: FaceBox, scale: float, left: int, top: int) -> Points:
@@ -71,7 +65,7 @@ def _regress(patch: Image, box: FaceBox, scale: float, left: int, top: int) -> P
 
 
 def box_of_landmarks(points: Points) -> FaceBox:
-    """The box HOG would have drawn round these landmarks: lets the next frame be tracked without a detection.
+    """Return the box that HOG would have found round these landmarks: the next frame needs no detection.
 
     HOG boxes are square, centred a tenth above the middle of the landmarks, and a little larger than their extent.
     """

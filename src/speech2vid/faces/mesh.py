@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.errors import WeightsError
-from speech2vid.faces.blaze import WEIGHTS_DIR, Detection, Floats, Image, open_session, sample_crop
+from speech2vid.faces.blaze import Detection, sample_crop
+from speech2vid.files import package_weights
+from speech2vid.runtime.onnx import open_session
+from speech2vid.types import FaceBox, Floats, Image
 
 Doubles = NDArray[np.float64]
 
@@ -86,12 +89,13 @@ class _Shape:
 
 
 @cache
-def _shape(path: Path = WEIGHTS_DIR / SHAPE_FILE) -> _Shape:
+def _shape() -> _Shape:
+    path = package_weights() / SHAPE_FILE
     try:
         with np.load(path) as file:
             arrays = {name: file[name].astype(np.float64) for name in ("canonical", "mean", "basis")}
     except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path.name} cannot be read: {error}", "reinstall the package") from error
+        raise WeightsError(f"{path.name} cannot be read: {error}", "install the package again") from error
     canonical = arrays["canonical"]
     return _Shape(canonical[:, :3], canonical[:, 3], arrays["mean"], arrays["basis"])
 
@@ -100,19 +104,17 @@ class FaceMeshLandmarker:
     """Place the 478 points of a face.
 
     Args:
-        weights: folder with the ONNX file.
+        weights: folder with the ONNX file; that of the package by default.
         threads: ONNX Runtime threads.
 
     Raises:
         WeightsError: the file is missing or damaged.
     """
 
-    name = "face_mesh"
+    def __init__(self, weights: Path | None = None, *, threads: int = 1) -> None:
+        self._session = open_session((weights or package_weights()) / MESH_FILE, threads)
 
-    def __init__(self, weights: Path = WEIGHTS_DIR, *, threads: int = 1) -> None:
-        self._session = open_session(weights / MESH_FILE, threads)
-
-    def landmarks(self, image: Image, detection: Detection, *, shifts: int = 1) -> FaceMeshPoints:
+    def landmarks(self, image: Image, detection: Detection | FaceBox, *, shifts: int = 1) -> FaceMeshPoints:
         """Place the points of a detected face.
 
         The first crop is cut by the detection, upright by its eyes, the second by the points of the first. When the
@@ -127,9 +129,10 @@ class FaceMeshLandmarker:
         Returns:
             The points in source pixels; their score says whether there is a face.
         """
-        found = self._from_detection(image, detection, 0.0, shifts)
+        box = detection.face_box if isinstance(detection, Detection) else detection
+        found = self._from_box(image, box, 0.0, shifts)
         if found.score < SURE_SCORE or shape_residual(found.points) > SHAPE_LIMIT:
-            other = self._from_detection(image, detection, 180.0, shifts)
+            other = self._from_box(image, box, 180.0, shifts)
             if other.score >= 0.5 and (
                 found.score < 0.5 or shape_residual(other.points) < shape_residual(found.points)
             ):
@@ -149,10 +152,10 @@ class FaceMeshLandmarker:
         """
         return self._settle(image, *_roi(previous.points), shifts)
 
-    def _from_detection(self, image: Image, detection: Detection, turn_deg: float, shifts: int) -> FaceMeshPoints:
-        x0, y0, x1, y1 = detection.box
-        centre = ((x0 + x1) / 2, (y0 + y1) / 2)
-        first = self._run(image, centre, ROI_SCALE * detection.size_px, detection.roll_deg + turn_deg, 1)
+    def _from_box(self, image: Image, box: FaceBox, turn_deg: float, shifts: int) -> FaceMeshPoints:
+        centre = ((box.left + box.right) / 2, (box.top + box.bottom) / 2)
+        side = ROI_SCALE * max(box.right - box.left, box.bottom - box.top)
+        first = self._run(image, centre, side, box.roll_deg + turn_deg, 1)
         return self._settle(image, *_roi(first.points), shifts)
 
     def _settle(

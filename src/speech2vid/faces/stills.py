@@ -15,7 +15,7 @@ from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, IDENTITY_PERCENTILES
 from speech2vid.errors import FaceError
 from speech2vid.faces.align import align
 from speech2vid.faces.choose_face import LOOK, choose_face
-from speech2vid.faces.detect import detect_boxes
+from speech2vid.faces.face_models import PAPER, FaceModels
 from speech2vid.faces.face_quality import lip_opening, sharpness, turn
 from speech2vid.faces.track import DETECT_EVERY, TrackedFace, aligned_track
 from speech2vid.geometry import invert, transform_points
@@ -49,24 +49,31 @@ class Still:
         return self.aligned.transform
 
 
-def still_of_photo(path: Path, *, face_index: int | None = None, max_size_px: int | None = None) -> Still:
+def still_of_photo(
+    path: Path, *, face_index: int | None = None, max_size_px: int | None = None, models: FaceModels = PAPER
+) -> Still:
     """Read a photo and align its face.
 
     Args:
         path: the photo.
         face_index: as :func:`speech2vid.faces.choose_face.choose_face`.
         max_size_px: a photo whose longer side is longer is made smaller first (area average).
+        models: detector and landmarker.
 
     Raises:
         MediaError, FaceError.
     """
     image = _at_most(load_photo(path), max_size_px)
-    face = choose_face(image, path, face_index)
+    face = choose_face(image, path, face_index, models)
     return _still(image, align(image, face.landmarks))
 
 
 def stills_of_video(
-    source: AnyPath | MediaFile, *, face_index: int | None = None, max_size_px: int | None = None
+    source: AnyPath | MediaFile,
+    *,
+    face_index: int | None = None,
+    max_size_px: int | None = None,
+    models: FaceModels = PAPER,
 ) -> tuple[Still, list[Still]]:
     """Choose stills from a video in one pass, in bounded memory.
 
@@ -85,17 +92,18 @@ def stills_of_video(
         path = reader.file.path
         frames = (_at_most(frame.image, max_size_px) for frame in reader)
         while best is None or best.seen < VIDEO_SECONDS * FRAME_RATE_HZ:
-            first = _first_with_face(frames)
+            first = _first_with_face(frames, models)
             if first is None:
                 break
             try:
-                face = choose_face(first, path, face_index)
+                face = choose_face(first, path, face_index, models)
             except FaceError:
                 if best is None:
                     raise
                 continue  # after a cut: somebody else's shot
             candidates = _Candidates()
-            for tracked in islice(aligned_track(chain([first], frames), face.box), VIDEO_SECONDS * FRAME_RATE_HZ):
+            followed = aligned_track(chain([first], frames), face.box, models)
+            for tracked in islice(followed, VIDEO_SECONDS * FRAME_RATE_HZ):
                 candidates.add(tracked)
             if best is None or candidates.seen > best.seen:
                 best = candidates
@@ -113,9 +121,9 @@ def _at_most(image: Image, max_size_px: int | None) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _first_with_face(frames: Iterator[Image]) -> Image | None:
+def _first_with_face(frames: Iterator[Image], models: FaceModels) -> Image | None:
     for index, image in enumerate(frames):
-        if index % DETECT_EVERY == 0 and detect_boxes(image):
+        if index % DETECT_EVERY == 0 and models.find(image):
             return image
     return None
 

@@ -22,6 +22,7 @@ from speech2vid.audio.logmel import LogMelStream, silent_row
 from speech2vid.audio.windows import frame_count
 from speech2vid.constants import FRAME_RATE_HZ, MFCC_PER_FRAME, exact_div
 from speech2vid.errors import FaceError
+from speech2vid.faces.face_models import PAPER, FaceModels
 from speech2vid.faces.mouth_crops import crop_motion, mouth_crop, point_motion
 from speech2vid.faces.shots import split_shots
 from speech2vid.faces.track import FaceTracker, TrackedFace
@@ -242,7 +243,10 @@ def near(offset_frames: float) -> NDArray[np.bool_]:
 
 
 def measure_sync(
-    video: AnyPath | MediaFile, networks: SyncNetworks | None = None, progress: Progress | None = None
+    video: AnyPath | MediaFile,
+    networks: SyncNetworks | None = None,
+    progress: Progress | None = None,
+    models: FaceModels = PAPER,
 ) -> SyncMeasure:
     """By how much the audio of a video is later than its image, and how sure that is.
 
@@ -252,6 +256,7 @@ def measure_sync(
         video: a file with image and audio, of any frame rate, also a variable one.
         networks: those of the package by default.
         progress: called with the number of frames (25 a second) done, and None.
+        models: detector and landmarker.
 
     Raises:
         MediaError: the file cannot be read, or lacks image or audio.
@@ -262,7 +267,7 @@ def measure_sync(
     tracks: list[tuple[int, Floats]] = []
     with opened(video) as file:
         audio = networks.audio(read_audio(file))
-        for first, crops, landmarks in mouth_tracks(file, progress):
+        for first, crops, landmarks in mouth_tracks(file, progress, models):
             tracks.append((first, similarities(networks.video(crops, landmarks), audio, first)))
         measure = measure_tracks(tracks, file.info.frame_rate_hz or Fraction(FRAME_RATE_HZ))
     if measure is None:
@@ -275,7 +280,7 @@ def measure_sync(
 
 
 def mouth_tracks(
-    video: AnyPath | MediaFile, progress: Progress | None = None
+    video: AnyPath | MediaFile, progress: Progress | None = None, models: FaceModels = PAPER
 ) -> Iterator[tuple[int, NDArray[np.uint8], Points]]:
     """Every face of a video, as long as it can be followed, a minute at most.
 
@@ -283,7 +288,7 @@ def mouth_tracks(
         number of the first frame on the 25 Hz grid, (T, 32, 48) mouth images, (T, 68, 2) landmarks, px of the 112 px
         face.
     """
-    follower = FaceTracker(_mouth)
+    follower = FaceTracker(_mouth, models)
     with VideoReader(video, FRAME_RATE_HZ) as reader:
         for face in follower.find(split_shots(_counted(reader, progress))):
             crops, landmarks = zip(*face.kept, strict=True)

@@ -1,8 +1,9 @@
 """Frames in shots → every face followed through its shot (Sect. 4).
 
-HOG looks at every 12th frame, at a tenth of the cost of looking at all of them; between, landmarks say where the face
-of the next frame is, and KLT says whether they still sit on the same face: where they do not, HOG looks at once. A face
-that HOG misses is followed on for a while, and what was followed counts if HOG finds the face again.
+The detector looks at every 12th frame, with HOG at a tenth of the cost of looking at all of them; between, landmarks
+say where the face of the next frame is, and KLT says whether they still sit on the same face: where they do not, the
+detector looks at once. A face that it misses is followed on for a while, and what was followed counts if the detector
+finds the face again. A face whose landmarks do not have the shape of a face is lost.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX, REGISTRATION_POINTS
 from speech2vid.faces.align import align, canonical_points
-from speech2vid.faces.detect import detect_boxes
-from speech2vid.faces.landmarks import box_of_landmarks, find_landmarks
+from speech2vid.faces.face_models import PAPER, FaceModels
 from speech2vid.faces.shots import ShotFrame
 from speech2vid.geometry import similarity
 from speech2vid.types import Affine, AlignedFace, FaceBox, Image, Points
@@ -40,12 +40,13 @@ class TrackedFace:
     aligned: AlignedFace
 
 
-def follow(frames: Iterable[Image], start: FaceBox) -> Iterator[tuple[Image, Points]]:
+def follow(frames: Iterable[Image], start: FaceBox, models: FaceModels = PAPER) -> Iterator[tuple[Image, Points]]:
     """Follow one face from the first frame on, until it is lost or the frames end.
 
     Args:
         frames: (H, W, 3) uint8 RGB, 25 a second.
         start: where the face is in the first frame.
+        models: detector and landmarker.
 
     Yields:
         the frame and its landmarks (68, 2) in its pixels.
@@ -53,19 +54,21 @@ def follow(frames: Iterable[Image], start: FaceBox) -> Iterator[tuple[Image, Poi
     box = start
     for index, image in enumerate(frames):
         if index and index % DETECT_EVERY == 0:
-            found = max(detect_boxes(image), key=lambda each: overlap(each, box), default=None)
+            found = max(models.detector.detect(image), key=lambda each: overlap(each, box), default=None)
             if found is None or overlap(found, box) < SAME_FACE_OVERLAP:
                 return
             box = found
-        landmarks = find_landmarks(image, box, steady=True)
+        landmarks = models.landmarker.landmarks(image, box, steady=True)
+        if landmarks is None:
+            return
         yield image, landmarks
-        box = box_of_landmarks(landmarks)
+        box = models.landmarker.box_of(landmarks)
 
 
-def aligned_track(frames: Iterable[Image], start: FaceBox) -> Iterator[TrackedFace]:
+def aligned_track(frames: Iterable[Image], start: FaceBox, models: FaceModels = PAPER) -> Iterator[TrackedFace]:
     """Follow one face and align it. Arguments as :func:`follow`."""
     aligner = Aligner()
-    for image, landmarks in follow(frames, start):
+    for image, landmarks in follow(frames, start, models):
         yield from aligner.push(image, landmarks)
     yield from aligner.flush()
 
@@ -125,7 +128,7 @@ def overlap(a: FaceBox, b: FaceBox) -> float:
 MAX_TRACK_FRAMES = 1500  # a minute; longer tracks are cut there, which bounds memory
 SEARCH_EVERY = 3  # frames, at the start of a shot without a face
 SEARCH_FRAMES = 24  # so long; then every 12th
-MAX_MISSES = 4  # looks in a row that HOG may miss a face: two seconds
+MAX_MISSES = 4  # looks in a row that the detector may miss a face: two seconds
 MAX_FACES = 6  # at once, the largest; further ones are counted and left out
 KLT_PX = 640  # longest side of the image that KLT sees
 KLT_BACK_PX = 1.5  # a point that does not come back this near when followed back is lost
@@ -163,7 +166,7 @@ class _Follower(Generic[Kept]):
     kept: list[Kept] = field(default_factory=list)
     aligner: Aligner = field(default_factory=Aligner)
     followed: int = 0  # frames
-    certain: int = 0  # frames up to the last look at which HOG saw it
+    certain: int = 0  # frames up to the last look at which the detector saw it
     misses: int = 0
     scores: list[float] = field(default_factory=list)
 
@@ -176,8 +179,9 @@ class FaceTracker(Generic[Kept]):
     """Follows all faces in the frames of a video; holds a few frames and what is kept of the faces under way.
 
     Args:
-        keep: makes of a face in one frame what is kept of it. The image that comes with it is not kept.
-        detect_every: frames between two looks of HOG.
+        keep: returns what is kept of a face in one frame. The image that comes with it is not kept.
+        models: detector and landmarker.
+        detect_every: frames between two looks of the detector.
         max_frames: longer tracks are cut.
 
     Attributes:
@@ -189,13 +193,15 @@ class FaceTracker(Generic[Kept]):
     def __init__(
         self,
         keep: Callable[[TrackedFace], Kept],
+        models: FaceModels = PAPER,
         *,
         detect_every: int = DETECT_EVERY,
         max_frames: int = MAX_TRACK_FRAMES,
     ) -> None:
         self.shots: list[int] = []
         self.empty_shots = self.crowded_shots = 0
-        self._keep, self._detect_every, self._max_frames = keep, detect_every, max_frames
+        self._keep, self._models = keep, models
+        self._detect_every, self._max_frames = detect_every, max_frames
         self._live: list[_Follower[Kept]] = []
         self._grey: NDArray[np.uint8] | None = None
         self._found_one = True  # a face in this shot
@@ -230,12 +236,14 @@ class FaceTracker(Generic[Kept]):
         doubtful: list[_Follower[Kept]] = []
         if not look and not frame.flash and before is not None:
             for follower in self._live:
-                points[id(follower)] = find_landmarks(frame.image, follower.box, steady=True)
-                if not _same_points(before, self._grey, follower.landmarks, points[id(follower)], frame.image):
+                placed = self._models.landmarker.landmarks(frame.image, follower.box, steady=True)
+                if placed is None or not _same_points(before, self._grey, follower.landmarks, placed, frame.image):
                     doubtful.append(follower)
+                else:
+                    points[id(follower)] = placed
         lost: list[_Follower[Kept]] = []
         if look or doubtful:
-            boxes = [] if frame.plain else detect_boxes(frame.image)
+            boxes = [] if frame.plain else self._models.detector.detect(frame.image)
             for follower in self._match(boxes):
                 follower.misses += look
                 if follower in doubtful or follower.misses > MAX_MISSES:
@@ -243,8 +251,10 @@ class FaceTracker(Generic[Kept]):
             self._live = [each for each in self._live if each not in lost]
             self._start(boxes, frame)
             points.clear()
-        for follower in self._live:
-            self._follow(follower, frame, points.get(id(follower)))
+        for follower in list(self._live):
+            if not self._follow(follower, frame, points.get(id(follower))):
+                self._live.remove(follower)
+                lost.append(follower)
         full = [each for each in self._live if each.followed == self._max_frames]
         for follower in full:  # goes on as another track
             successor: _Follower[Kept] = _Follower(follower.shot, frame.index + 1, follower.box)
@@ -282,14 +292,18 @@ class FaceTracker(Generic[Kept]):
             self._live.append(follower)
             self._found_one = True
 
-    def _follow(self, follower: _Follower[Kept], frame: ShotFrame, points: Points | None) -> None:
+    def _follow(self, follower: _Follower[Kept], frame: ShotFrame, points: Points | None) -> bool:
+        """Take a face into this frame; return False where the landmarks are no longer those of a face."""
         if points is not None:
             follower.landmarks = points
         elif not frame.flash or follower.landmarks is None:
-            follower.landmarks = find_landmarks(frame.image, follower.box, steady=True)
-        follower.box = box_of_landmarks(follower.landmarks)
+            follower.landmarks = self._models.landmarker.landmarks(frame.image, follower.box, steady=True)
+        if follower.landmarks is None:
+            return False
+        follower.box = self._models.landmarker.box_of(follower.landmarks)
         follower.followed += 1
         follower.kept.extend(self._keep(each) for each in follower.aligner.push(frame.image, follower.landmarks))
+        return True
 
     def _end_all(self) -> Iterator[Followed[Kept]]:
         live, self._live = self._live, []

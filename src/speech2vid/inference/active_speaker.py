@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from speech2vid.errors import ConfigError, FaceError
-from speech2vid.faces import choose_face
+from speech2vid.faces import PAPER, FaceModels, choose_face
 from speech2vid.faces.cluster import SAME_PERSON, mean_embedding
 from speech2vid.faces.embedding import embed, face_chip
 from speech2vid.faces.sync import CONFIDENT, measure_tracks, speaks
@@ -76,7 +76,13 @@ def _role(entry: dict[str, Any], path: Path, hint: str) -> Assignment:
 
 
 def assign_faces(
-    tracks: VideoTracks, audio: Path, video: Path, *, face_index: int | None = None, roles: Sequence[Assignment] = ()
+    tracks: VideoTracks,
+    audio: Path,
+    video: Path,
+    *,
+    face_index: int | None = None,
+    roles: Sequence[Assignment] = (),
+    models: FaceModels = PAPER,
 ) -> Assignments:
     """Decide which faces are changed.
 
@@ -86,6 +92,7 @@ def assign_faces(
         video: its name, for messages.
         face_index: this person and nobody else.
         roles: these people, each with their own audio.
+        models: detector and landmarker for photos of people.
 
     Raises:
         FaceError: nobody to be seen, or not the one who is meant.
@@ -93,7 +100,7 @@ def assign_faces(
     require_people(tracks, video)
     people = len(tracks.stills)
     if roles:
-        audio_of = {_person(role, tracks, video): role.audio for role in roles}
+        audio_of = {_person(role, tracks, video, models): role.audio for role in roles}
         return Assignments([audio_of.get(face.person) for face in tracks.faces], [])
     if face_index is not None:
         _check_person(face_index, people, video)
@@ -150,13 +157,13 @@ def size(face: SeenFace) -> float:
     return float(np.median(np.ptp(face.landmarks[:, :, 0], axis=1)))
 
 
-def _person(role: Assignment, tracks: VideoTracks, video: Path) -> int:
+def _person(role: Assignment, tracks: VideoTracks, video: Path, models: FaceModels) -> int:
     if role.photo is None:
         assert role.face is not None
         _check_person(role.face, len(tracks.stills), video)
         return role.face
     image = load_photo(role.photo)
-    face = choose_face(image, role.photo)
+    face = choose_face(image, role.photo, models=models)
     wanted = embed([face_chip(image, face.landmarks)])[0]
     distances = [float(np.linalg.norm(wanted - _embedding(stills))) for stills in tracks.stills]
     if min(distances) > SAME_PERSON:

@@ -9,7 +9,7 @@ import numpy as np
 
 from speech2vid.constants import IDENTITY_STILLS, TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.errors import ConfigError
-from speech2vid.faces import Still, still_of_photo, stills_of_video
+from speech2vid.faces import PAPER, FaceModels, Still, still_of_photo, stills_of_video
 from speech2vid.faces.align import warp
 from speech2vid.geometry import compose, invert
 from speech2vid.inference.talkers.base import Canvas, Identity, Talker
@@ -26,6 +26,7 @@ def make_identity(
     crop: bool = False,
     face_index: int | None = None,
     max_size_px: int = MAX_SIZE_PX,
+    models: FaceModels = PAPER,
 ) -> Identity:
     """Photos or a video → :class:`Identity`.
 
@@ -35,11 +36,12 @@ def make_identity(
         crop: animate the aligned face alone, at the image's own density, instead of the whole image.
         face_index: which face, counted from the left from 0; the largest by default.
         max_size_px: longest side of the canvas; larger images are made smaller.
+        models: of :func:`speech2vid.faces.face_models`: the detector and the landmarker.
 
     Raises:
         Speech2VidError: MediaError, FaceError or ConfigError.
     """
-    canvas, stills = _stills(faces, face_index, None if crop else max_size_px)
+    canvas, stills = _stills(faces, face_index, None if crop else max_size_px, models)
     return identity_of(canvas, stills, talker, crop=crop, max_size_px=max_size_px)
 
 
@@ -58,15 +60,15 @@ def identity_of(
 
 
 def _stills(
-    faces: Sequence[Path | MediaFile], face_index: int | None, max_size_px: int | None
+    faces: Sequence[Path | MediaFile], face_index: int | None, max_size_px: int | None, models: FaceModels
 ) -> tuple[Still, list[Still]]:
     """The still to animate, and all stills ascending by lip opening."""
     if not 1 <= len(faces) <= IDENTITY_STILLS:
         raise ConfigError(f"{len(faces)} faces were given", f"give one video, or 1 to {IDENTITY_STILLS} photos")
     if len(faces) == 1 and (isinstance(faces[0], MediaFile) or not is_photo(faces[0])):
-        return stills_of_video(faces[0], face_index=face_index, max_size_px=max_size_px)
+        return stills_of_video(faces[0], face_index=face_index, max_size_px=max_size_px, models=models)
     paths = [each.path if isinstance(each, MediaFile) else each for each in faces]
-    stills = [still_of_photo(path, face_index=face_index, max_size_px=max_size_px) for path in paths]
+    stills = [still_of_photo(path, face_index=face_index, max_size_px=max_size_px, models=models) for path in paths]
     return stills[0], sorted(stills, key=lambda still: still.opening)
 
 

@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from speech2vid.errors import ConfigError
+from speech2vid.types import Landmarks
 
 AnyPath = str | PathLike[str]
 Silence = Literal["hold", "follow"]
@@ -68,6 +69,11 @@ class Options:
         "",
         "Generation method: warp, paper, an installed entry point, or module:Class (default: that of the weights).",
         metavar="NAME",
+    )
+    landmarks: Landmarks = option(
+        "paper",
+        "Face detector and landmarks: paper (HOG and dlib's 68 points) or mesh (BlazeFace and MediaPipe's face mesh; "
+        "finds faces at any tilt).",
     )
     sharpen: bool = option(False, "Sharpen the generated face with the sharpening network of the weights.")
     sharpen_area: SharpenArea = option("face", "Area that --sharpen changes: the whole face or the mouth.")

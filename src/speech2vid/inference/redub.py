@@ -17,7 +17,8 @@ import numpy as np
 from speech2vid import media
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError
-from speech2vid.faces import SyncNetworks
+from speech2vid.faces import SyncNetworks, face_models
+from speech2vid.faces.sync import SYNC
 from speech2vid.inference.active_speaker import assign_faces, read_speakers
 from speech2vid.inference.audio_stream import AudioStream, drive_of, speech_of
 from speech2vid.inference.options import AnyPath, RedubOptions
@@ -27,7 +28,7 @@ from speech2vid.inference.redubbers.base import Redubber
 from speech2vid.inference.redubbers.choose import load_redubber
 from speech2vid.inference.result import VideoResult
 from speech2vid.inference.retime import length_of, timeline
-from speech2vid.inference.talk import keep_inputs, use_notes
+from speech2vid.inference.talk import keep_inputs, landmarker_notes, use_notes
 from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.video_tracks import VideoTracks, find_tracks
 from speech2vid.media import (
@@ -89,6 +90,7 @@ def redub(
     """
     start = time.perf_counter()
     chosen = RedubOptions.of(options, settings)
+    models = face_models(chosen.landmarks)
     watch = Stopwatch()
     video, audio, outfile = Path(video), Path(audio), Path(outfile)
     roles = [] if chosen.speakers is None else read_speakers(Path(chosen.speakers))
@@ -107,14 +109,15 @@ def redub(
         redubber = redubber or load_redubber(chosen)
         sync = SyncNetworks(weight_set(chosen.weights).path("sync"), device=chosen.device, engine=chosen.engine)
     notes = [] if given else use_notes(chosen, redubber.hashes, "redub")
+    landmarker_notes(chosen.weights, [SYNC], models)
     said_s = clip.info.duration_s
     looked_at = _Count(progress, said_s * float(reader.format.rate_hz))
     if chosen.cache is False:
-        tracks = find_tracks(clip, sync, watch=watch, progress=looked_at)
+        tracks = find_tracks(clip, sync, watch=watch, progress=looked_at, models=models)
     else:
         kept = None if chosen.cache is True else Path(chosen.cache)
-        tracks = known_tracks(clip, watch, looked_at, kept, sync)
-    assignments = assign_faces(tracks, audio, video, face_index=chosen.face_index, roles=roles)
+        tracks = known_tracks(clip, watch, looked_at, kept, sync, models)
+    assignments = assign_faces(tracks, audio, video, face_index=chosen.face_index, roles=roles, models=models)
     notes += assignments.notes
     heard: dict[Path, tuple[Floats, Fraction]] = {}
     with watch("voice"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from speech2vid.faces import face_models
 from speech2vid.inference.audio_stream import AudioStream
 from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import make_identity
@@ -77,6 +78,7 @@ class TalkStream:
             crop=chosen.crop,
             face_index=chosen.face_index,
             max_size_px=chosen.max_size_px,
+            models=face_models(chosen.landmarks),
         )
         return cls(identity, talker, silence=chosen.silence, sharpener=sharpener)
 

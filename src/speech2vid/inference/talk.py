@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from speech2vid import media
 from speech2vid.constants import FRAME_RATE_HZ
-from speech2vid.errors import MediaError, OutputError
+from speech2vid.errors import MediaError, OutputError, WeightsError
+from speech2vid.faces import FaceModels, face_models
 from speech2vid.inference.audio_stream import batches, drive_of, speech_of
 from speech2vid.inference.compositing import Composer
 from speech2vid.inference.identity import make_identity
@@ -24,7 +25,7 @@ from speech2vid.inference.talkers.base import Generated, Identity, Talker, load_
 from speech2vid.media import Claim, MediaFile, Signer, VideoWriter, is_photo
 from speech2vid.progress import Progress
 from speech2vid.runtime.engine import graph_loader
-from speech2vid.runtime.weights import weight_set
+from speech2vid.runtime.weights import DEFAULT, read_header, weight_set
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Floats, Image
 
@@ -74,6 +75,7 @@ def talk(
     """
     start = time.perf_counter()
     chosen = TalkOptions.of(options, settings)
+    models = face_models(chosen.landmarks)
     watch = Stopwatch()
     faces = face_paths(face)
     audio, outfile = Path(audio), Path(outfile)
@@ -98,6 +100,7 @@ def talk(
             crop=chosen.crop,
             face_index=chosen.face_index,
             max_size_px=chosen.max_size_px,
+            models=models,
         )
     height, width = identity.canvas.shape[:2]
     speech = watch.timed("decode", speech_of(voice))
@@ -164,14 +167,46 @@ def use_notes(options: Options, networks: Mapping[str, str], command: str) -> li
     """Return what the user should know of where the networks come from.
 
     Raises:
-        WeightsError: none of the networks that run is from the weights that the user gave.
+        WeightsError: none of the networks that run is from the weights that the user gave, or one was trained with
+            another landmarker.
     """
+    notes = landmarker_notes(options.weights, networks, face_models(options.landmarks))
     if not networks:
-        return []
+        return notes
     weights = weight_set(options.weights)
     weights.require_use(list(networks), command)
     borrowed = weights.borrowed(list(networks))
-    return [f"{', '.join(borrowed)} came from the default set: {weights.name} has none"] if borrowed else []
+    if borrowed:
+        notes.append(f"{', '.join(borrowed)} came from the default set: {weights.name} has none")
+    return notes
+
+
+def landmarker_notes(given: AnyPath | None, networks: Iterable[str], models: FaceModels) -> list[str]:
+    """Return a note if networks of the default set run on landmarks that they were not trained with.
+
+    Args:
+        given: the weights that the user gave.
+        networks: architectures that run.
+        models: the detector and landmarker that were requested.
+
+    Raises:
+        WeightsError: networks that the user gave were trained with another landmarker.
+    """
+    weights, foreign = weight_set(given), []
+    for architecture in networks:
+        path = weights.find(architecture)
+        if path is None or (trained := read_header(path).landmarker) == models.landmarker_id:
+            continue
+        if weights.origin(architecture) != DEFAULT:
+            raise WeightsError(
+                f"{path} was trained with the landmarker {trained}, and {models.landmarker_id} was requested",
+                "choose the other --landmarks, or give weights trained on a store prepared with these",
+            )
+        foreign.append((architecture, trained))
+    if not foreign:
+        return []
+    names = ", ".join(architecture for architecture, _ in foreign)
+    return [f"{names} of the default set: trained with {foreign[0][1]}, used with {models.landmarker_id}"]
 
 
 def hashes_of(*parts: Any) -> dict[str, str]:

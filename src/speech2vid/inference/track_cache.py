@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from speech2vid.faces import SyncNetworks
+from speech2vid.faces import PAPER, FaceModels, SyncNetworks
 from speech2vid.files import PendingFile
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
 from speech2vid.media import AnyPath, MediaFile
@@ -38,6 +38,7 @@ def known_tracks(
     progress: Callable[[int], None] | None = None,
     folder: Path | None = None,
     sync: SyncNetworks | None = None,
+    models: FaceModels = PAPER,
 ) -> VideoTracks:
     """``find_tracks`` of a video, or what it found the last time.
 
@@ -45,16 +46,17 @@ def known_tracks(
         video, watch, progress: as there; nothing is told of a video that is known.
         folder: where it is kept; by default the user's own.
         sync: the networks that measure how well faces fit the audio; those of the default set by default.
+        models: detector and landmarker; what another one found is not used.
     """
     watch = watch or Stopwatch()
     with watch("cache"):
         sync = sync or SyncNetworks()
         folder = folder or cache_folder()
         source = video.path if isinstance(video, MediaFile) else Path(video)
-        path = None if folder is None else folder / f"{_key(source, sync.sha256)}.npz"
+        path = None if folder is None else folder / f"{_key(source, sync.sha256, models)}.npz"
         tracks = None if path is None else load(path)
     if tracks is None:
-        tracks = find_tracks(video, sync, watch, progress)
+        tracks = find_tracks(video, sync, watch, progress, models)
         if path is not None:
             with watch("cache"):
                 save(tracks, path)
@@ -78,9 +80,10 @@ def _caches() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _key(video: Path, sync_sha256: str) -> str:
+def _key(video: Path, sync_sha256: str, models: FaceModels) -> str:
     digest = hashlib.sha256()
-    for part in (FORMAT, sync_sha256, *(metadata.version(name) for name in PROGRAMS)):
+    found_by = (models.detector_id, models.landmarker_id)
+    for part in (FORMAT, sync_sha256, *found_by, *(metadata.version(name) for name in PROGRAMS)):
         digest.update(part.encode() + b"\0")
     with video.open("rb") as file:
         while block := file.read(_READ_BYTES):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, SAMPLE_EVERY_FRAMES
-from speech2vid.faces import SyncNetworks, TrackedFace, lip_opening, sharpness, turn
+from speech2vid.faces import PAPER, FaceModels, SyncNetworks, TrackedFace, lip_opening, sharpness, turn
 from speech2vid.faces.align import align
 from speech2vid.faces.cluster import FaceClusters, mean_embedding
 from speech2vid.faces.mouth_crops import mouth_crop
@@ -122,6 +122,7 @@ def find_tracks(
     sync: SyncNetworks | None = None,
     watch: Stopwatch | None = None,
     progress: Callable[[int], None] | None = None,
+    models: FaceModels = PAPER,
 ) -> VideoTracks:
     """Follow every face of a video through its shots.
 
@@ -130,6 +131,7 @@ def find_tracks(
         sync: those of the package by default; not used where the video has no audio.
         watch: measures the time of each stage.
         progress: called with the number of frames done.
+        models: detector and landmarker.
 
     Raises:
         MediaError: it cannot be read.
@@ -144,7 +146,7 @@ def find_tracks(
     rate_hz = float(reader.format.rate_hz)
     every = max(1, round(SAMPLE_EVERY_FRAMES * rate_hz / FRAME_RATE_HZ))
     follower = FaceTracker(
-        _keeper(every), detect_every=max(DETECT_EVERY, round(DETECT_EVERY * rate_hz / FRAME_RATE_HZ))
+        _keeper(every), models, detect_every=max(DETECT_EVERY, round(DETECT_EVERY * rate_hz / FRAME_RATE_HZ))
     )
     times = _Times()
     people = FaceClusters()

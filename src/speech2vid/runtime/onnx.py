@@ -98,5 +98,26 @@ class OnnxNetwork:
         return dict(zip(self.outputs, results, strict=True))
 
 
+def open_session(graph: Path, threads: int) -> Any:
+    """Return an ONNX Runtime session on the CPU for a graph that holds its own weights.
+
+    Args:
+        graph: the ONNX file.
+        threads: for one run; 0 for one a core.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    onnxruntime = onnx_runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # errors come as exceptions
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise WeightsError(f"{graph.name} cannot be read: {_first_line(error)}", "install the package again") from error
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0]

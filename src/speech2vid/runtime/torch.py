@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from speech2vid.constants import PAPER_LANDMARKS
 from speech2vid.errors import WeightsError
 from speech2vid.models.network import Network
 from speech2vid.runtime.devices import choose_device
@@ -30,11 +31,13 @@ def save(
     data: str = "",
     metrics: Mapping[str, float] | None = None,
     licence: str = "",
+    landmarker: str = PAPER_LANDMARKS,
     half: bool = False,
 ) -> WeightsHeader:
     """Write a network's parameters and buffers with its config.
 
     Args:
+        landmarker: name and version of the landmarker of the training data.
         half: store matrices and kernels as float16. Vectors (biases, batch norm, normalisation) stay float32.
     """
     tensors = {}
@@ -43,7 +46,9 @@ def save(
         if half and stored.dim() > 1 and stored.dtype == torch.float32 and name in dict(network.named_parameters()):
             stored = stored.half()
         tensors[name] = stored.numpy()
-    header = WeightsHeader(network.architecture, network.config.to_dict(), data, dict(metrics or {}), licence)
+    header = WeightsHeader(
+        network.architecture, network.config.to_dict(), data, dict(metrics or {}), licence, landmarker=landmarker
+    )
     return write_weights(path, header, tensors)
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from speech2vid.constants import PAPER_LANDMARKS
 from speech2vid.errors import WeightsError
 from speech2vid.files import atomic_write, package_weights
 
@@ -55,6 +56,7 @@ class WeightsHeader:
         licence: licence of the weights, an SPDX name where there is one.
         sha256: over the stored tensors (names, types, shapes, bytes); filled in by :func:`write_weights`.
         format_version: of this file's layout.
+        landmarker: name and version of the landmarker of the training data; files that name none used dlib's.
     """
 
     architecture: str
@@ -64,6 +66,7 @@ class WeightsHeader:
     licence: str = ""
     sha256: str = ""
     format_version: int = FORMAT_VERSION
+    landmarker: str = PAPER_LANDMARKS
 
 
 class Span(NamedTuple):
@@ -93,8 +96,12 @@ def write_weights(path: Path, header: WeightsHeader, tensors: Mapping[str, NDArr
             raise WeightsError(
                 f"{path}: {name} contains values that are not finite", "the training diverged, or float16 is too small"
             )
-    header = WeightsHeader(
-        header.architecture, dict(header.config), header.data, dict(header.metrics), header.licence, digest(arrays)
+    header = replace(
+        header,
+        config=dict(header.config),
+        metrics=dict(header.metrics),
+        sha256=digest(arrays),
+        format_version=FORMAT_VERSION,
     )
     metadata = {
         "format_version": str(header.format_version),
@@ -103,6 +110,7 @@ def write_weights(path: Path, header: WeightsHeader, tensors: Mapping[str, NDArr
         "data": header.data,
         "metrics": json.dumps(header.metrics),
         "licence": header.licence,
+        "landmarker": header.landmarker,
         "sha256": header.sha256,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,6 +225,7 @@ def _parse_header(path: Path, blob: bytes) -> WeightsHeader:
             licence=metadata["licence"],
             sha256=metadata["sha256"],
             format_version=version,
+            landmarker=metadata.get("landmarker", PAPER_LANDMARKS),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path} has no speech2vid header", "use a weight file written by speech2vid") from error

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.audio.windows import windows
-from speech2vid.constants import FACE_PX, FRAME_RATE_HZ
+from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, PAPER_LANDMARKS
 from speech2vid.data.records import Track
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import DataError
@@ -68,9 +68,14 @@ class TrackSet:
     Attributes:
         by_speaker: speaker → tracks.
         frames: in all of them together.
+        landmarker: name and version of the landmarker of all of them.
+
+    Raises:
+        DataError: the tracks are of two landmarkers.
     """
 
     def __init__(self, tracks: Sequence[Track]) -> None:
+        self.landmarker = landmarker_of(tracks)
         self.tracks = sorted(map(TrainingTrack, tracks), key=lambda track: track.key)
         self.by_speaker: dict[str, list[TrainingTrack]] = {}
         for track in sorted(self.tracks, key=lambda track: (track.speaker, track.key)):
@@ -87,6 +92,18 @@ class TrackSet:
     def sampler(self, mix: StillMix) -> ExampleSampler:
         """Return a sampler of examples; their track numbers are indices of this set."""
         return ExampleSampler([track.opening for track in self.tracks], [track.speaker for track in self.tracks], mix)
+
+
+def landmarker_of(tracks: Sequence[Track]) -> str:
+    """Return name and version of the landmarker of tracks, dlib's if there are none; DataError if they are of two."""
+    found = {track.record.landmarker: track.record.key for track in tracks} or {PAPER_LANDMARKS: ""}
+    if len(found) > 1:
+        named = " and ".join(f"{landmarker} ({key})" for landmarker, key in sorted(found.items()))
+        raise DataError(
+            f"the tracks were prepared with different landmarkers: {named}",
+            "prepare all sources with the same --landmarks, into a new store",
+        )
+    return next(iter(found))
 
 
 def load_splits(
@@ -125,4 +142,6 @@ def load_splits(
         stream = needed > MOST_OF_MEMORY * memory
         if stream:
             log.info("the faces take %.0f GB of %.0f GB of memory: they are read as needed", needed / 1e9, memory / 1e9)
-    return TrackSet(list(store.tracks(train, stored=stream))), TrackSet(list(store.tracks(val, stored=stream)))
+    parts = [list(store.tracks(split, stored=stream)) for split in (train, val)]
+    landmarker_of([track for part in parts for track in part])
+    return TrackSet(parts[0]), TrackSet(parts[1])

@@ -51,7 +51,15 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
             if isinstance(network, AudioToMouth):  # a regression moves less than its targets
                 network.basis.mul_(OPENING_RATIO / max(LEAST_RATIO, header.metrics["opening_ratio"]))
             target = out / f"{task}.safetensors"
-            save(network, target, data=data, metrics=header.metrics, licence=licence, half=True)
+            save(
+                network,
+                target,
+                data=data,
+                metrics=header.metrics,
+                licence=licence,
+                landmarker=header.landmarker,
+                half=True,
+            )
             files += [target, *export_graphs(target, type(network))]
     return files
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speech2vid.constants import TARGET_OFFSET_PX, TARGET_PX
-from speech2vid.errors import ConfigError
+from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.models.config import NetworkConfig
 from speech2vid.runtime.torch import fill
-from speech2vid.runtime.weights import WeightsHeader
+from speech2vid.runtime.weights import WeightsHeader, read_header
 from speech2vid.training.dataset import TrackSet
 from speech2vid.training.distributed import Distributed
 from speech2vid.types import Frames, Image
@@ -222,11 +222,24 @@ class Task(ABC):
     def load_start(self) -> None:
         """Fill the network with the weights of ``config.start``, if any, before the first step."""
         if self.config.start:
+            check_landmarker(Path(self.config.start), self.train)
             fill(self.network, Path(self.config.start), self.architecture)
 
     def header(self, metrics: Mapping[str, float]) -> WeightsHeader:
         """Return the header of the task's weight files."""
-        return WeightsHeader(self.architecture, self.network_config(), metrics=metrics)
+        return WeightsHeader(
+            self.architecture, self.network_config(), metrics=metrics, landmarker=self.train.landmarker
+        )
+
+
+def check_landmarker(weights: Path, train: TrackSet) -> None:
+    """Raise a WeightsError if weights to start from were trained with another landmarker than the tracks have."""
+    trained = read_header(weights).landmarker
+    if trained != train.landmarker:
+        raise WeightsError(
+            f"{weights} was trained with the landmarker {trained}; the tracks were prepared with {train.landmarker}",
+            "start from other weights, or train on a store prepared with the landmarker of these",
+        )
 
 
 def speaker_mean(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:

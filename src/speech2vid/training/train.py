@@ -11,8 +11,8 @@ from speech2vid.training.config import TrainConfig
 from speech2vid.training.dataset import TrackSet, load_splits
 from speech2vid.training.distributed import Distributed, start_distributed
 from speech2vid.training.export import pack
-from speech2vid.training.loop import CHECKPOINT, OnStep, train_task
-from speech2vid.training.task import Run
+from speech2vid.training.loop import BEST, CHECKPOINT, OnStep, train_task
+from speech2vid.training.task import Run, check_landmarker
 from speech2vid.training.tasks import TASKS
 
 WEIGHTS = "weights"  # folder of the files that are ready to use
@@ -57,6 +57,9 @@ def train(
             )
         config.check_processes(dist.count)
         train, val = load_splits(data, stream=stream)
+        for name in begun:
+            if (out / name / BEST).is_file():
+                check_landmarker(out / name / BEST, train)
         best = train_tasks(train, val, out, config, dist, data=data, resume=resume, on_step=on_step)
         if not dist.first:
             return []

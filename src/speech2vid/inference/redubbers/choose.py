@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from speech2vid.errors import ConfigError, WeightsError
-from speech2vid.faces import Still, still_of_photo
+from speech2vid.faces import Still, face_models, still_of_photo
 from speech2vid.inference.options import RedubOptions
 from speech2vid.inference.redubbers.base import Redubber
 from speech2vid.inference.redubbers.paper import PAPER_REDUBBER, ContextRedubber
@@ -35,7 +35,8 @@ def load_redubber(options: RedubOptions) -> Redubber:
     weights = weight_set(options.weights)
     load = graph_loader(options.device, THREADS, options.engine)
     sharpener = sharpener_for(options, THREADS)
-    stills = [] if options.identity is None else [still_of_photo(Path(options.identity))]
+    models = face_models(options.landmarks)
+    stills = [] if options.identity is None else [still_of_photo(Path(options.identity), models=models)]
     if options.blend == "network":
         return network_redubber(options, weights, load, stills, sharpener)
     talker = talker_for(options, THREADS)

@@ -42,7 +42,7 @@ from speech2vid.training.dataset import TrackSet, TrainingTrack
 from speech2vid.training.mouth_masks import MIRROR_MOUTH, vertical_opening
 from speech2vid.training.neutral_mouth import closed_offset
 from speech2vid.training.sampling import StillMix
-from speech2vid.training.task import Batch, Item, Task, TaskConfig, Validation, speaker_mean
+from speech2vid.training.task import Batch, Item, Task, TaskConfig, Validation, check_landmarker, speaker_mean
 from speech2vid.types import Floats, Waveform
 
 MEAN_FRAMES = 75
@@ -126,6 +126,7 @@ class AudioToMouthTask(Task):
             fill_phone_model(network)
         moved = motions(train, config.likeness)
         if config.start:  # its outputs keep their meaning
+            check_landmarker(Path(config.start), train)
             fill(network, Path(config.start), self.architecture)
             directions, deviations = _directions(network.basis.numpy())
         else:

@@ -34,6 +34,7 @@ from speech2vid.models.face_recognition import TAPS, FaceRecognition, at_its_siz
 from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
 from speech2vid.models.paper_redubber import PaperRedubber
 from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
+from speech2vid.runtime.weights import is_ours
 from speech2vid.training.dataset import TrackSet, TrainingTrack
 from speech2vid.training.mouth_masks import REGION, mouth_box, opening
 from speech2vid.training.pretrained import start_audio, start_identity
@@ -47,6 +48,7 @@ from speech2vid.training.task import (
     Task,
     TaskConfig,
     Validation,
+    check_landmarker,
     colour_statistics,
     frames_of,
     pixels,
@@ -174,8 +176,11 @@ class PaperTalkerTask(Task):
         network = PaperTalker(config.network)
         normalise(network, train, np.random.default_rng(config.seed))
         if config.identity_init:
+            if is_ours(Path(config.identity_init)):
+                check_landmarker(Path(config.identity_init), train)
             start_identity(network.identity_encoder, Path(config.identity_init))
         if config.audio_init:
+            check_landmarker(Path(config.audio_init), train)
             start_audio(network.audio_encoder, Path(config.audio_init))
         self.lr_multipliers = {"audio_encoder.": config.audio_rate}
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
