@@ -244,7 +244,7 @@ def test_work_stops_for_who_hangs_up(small_photo: Path, drawn_weights: Path, pcm
         body += b"--cut--\r\n"
         connection = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1])
         connection.request("POST", "/talk", body, {"Content-Type": "multipart/form-data; boundary=cut"})
-        assert eventually(lambda: list(jobs.rglob(".talk*"))), "the work has begun"
+        assert eventually(lambda: list(jobs.rglob(".*.mp4"))), "the work has begun"
         connection.close()
         assert eventually(lambda: not list(jobs.glob("*/*/*")))
     finally:

@@ -123,7 +123,7 @@ def test_killed_for_good(commands, tmp_path: Path) -> None:
         process.kill()
     assert out.read_bytes() == BEFORE
     hidden = [path.name for path in tmp_path.iterdir() if path != out]
-    assert all(name.startswith(".a.") for name in hidden)
+    assert all(name.startswith(".") and name.endswith(".mp4") for name in hidden)
     subprocess.run([*PROGRAM, *words_of(commands["talk"](out))], check=True, capture_output=True)
     assert read_synthetic_metadata(out) is not None
 

@@ -79,7 +79,7 @@ def jobs_in(folder: Path) -> list[Path]:
 
 def at_work(folder: Path) -> list[Path]:
     """Videos that are being written."""
-    return list(folder.glob("speech2vid-app-*/made/*/*/*/.talk*"))
+    return list(folder.glob("speech2vid-app-*/made/*/*/*/.*.mp4"))
 
 
 def png_of(width: int, height: int) -> bytes:

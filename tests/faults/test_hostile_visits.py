@@ -131,7 +131,7 @@ def test_the_end_of_the_server_in_the_middle_of_a_job(
         minute = cut_speech(tmp_path / "minute.wav", 60)
         assert visitor.join("talk", *pages.talk(*visitor.upload(photo, minute))).status_code == 200
         messages = visitor.messages()
-        while not [path for path in page.generated() if path.name.startswith(".talk")]:
+        while not [path for path in page.generated() if path.name.startswith(".")]:
             next(messages)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)

@@ -135,7 +135,7 @@ def test_a_photo_and_a_audio_become_a_video_that_plays(
 
 def begun(page: Any) -> list[Path]:
     """Videos that are being written."""
-    return [path for path in page.generated() if path.name.startswith(".talk")]
+    return [path for path in page.generated() if path.name.startswith(".")]
 
 
 def test_cancel(

@@ -228,8 +228,8 @@ def face_mask() -> Floats:
     at = np.arange(FACE_PX)
     edge = np.minimum(at - TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX - 1 - at)
     edge = np.minimum(edge[:, None], edge[None])
-    mask = smoothstep((distance + OUTSIDE_PX) / FACE_BORDER_PX) * smoothstep(edge / FACE_BORDER_PX)
-    mask = np.asarray(mask, np.float32)
+    softened = smoothstep((distance + OUTSIDE_PX) / FACE_BORDER_PX) * smoothstep(edge / FACE_BORDER_PX)
+    mask: Floats = np.asarray(softened, np.float32)
     mask.setflags(write=False)
     return mask
 
