@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import wave
@@ -260,28 +259,21 @@ def drawn_store(drawn_tracks: Callable[..., list[Track]]) -> Callable[..., Path]
     return write
 
 
-def neighbour(name: str) -> ModuleType:
-    """A module of helpers beside this file."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def make_pair() -> Callable[..., Any]:
     """Write a certificate with its chain, and its key: ``make_pair(folder, "p256").cert``."""
-    return neighbour("certificates").make_pair
+    import certificates
+
+    return certificates.make_pair
 
 
 @pytest.fixture(scope="session")
 def pages() -> ModuleType:
     """``tests/page.py``: a page in a process of its own, and its visitors."""
     pytest.importorskip("gradio", reason="the extra `app` is not installed")
-    return neighbour("page")
+    import page
+
+    return page
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,14 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from processes import start
 
 
 @dataclass
@@ -67,7 +68,7 @@ def running_page(folder: Path, limits: str = "", options: str = "endpoint=False"
     """Serve the page on a free port, with temporary files in ``folder``."""
     log = folder / "page.log"
     with log.open("w") as errors:
-        process = subprocess.Popen(
+        process = start(
             [sys.executable, "-c", SERVE.format(limits=limits, options=options)],
             env={**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
@@ -153,13 +154,3 @@ def last(messages: list[dict[str, Any]]) -> list[Any]:
 def file(path: str | None) -> dict[str, Any] | None:
     """A file as the page's script names it."""
     return None if path is None else {"path": path, "meta": {"_type": "gradio.FileData"}}
-
-
-def eventually(condition: Any, seconds: float = 120) -> bool:
-    """Whether it becomes true in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return bool(condition())

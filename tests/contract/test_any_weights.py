@@ -181,6 +181,7 @@ def test_sharpening_changes_the_face_and_the_mouth_alone_if_asked(
 
 
 @pytest.mark.slow
+@pytest.mark.promise
 @pytest.mark.parametrize("task", ["paper_talker", "paper_redubber"])
 def test_after_a_training_its_weights_are_used(
     speech2vid, drawn_store: Callable[..., Path], photo: Path, clip: Path, spoken: Path, tmp_path: Path, task: str

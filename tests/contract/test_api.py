@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -15,13 +14,10 @@ HEAVY = ("torch", "numpy", "onnxruntime", "av", "cv2", "dlib", "PIL", "typer", "
 
 
 def test_the_package_costs_nothing_to_import() -> None:
-    code = f"import speech2vid, sys; print([name for name in {HEAVY} if name in sys.modules])"
-    start = time.perf_counter()
+    """Neither a heavy library nor any module of its own."""
+    code = f"import speech2vid, sys; print([n for n in sys.modules if n in {HEAVY} or n.startswith('speech2vid.')])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
-    bare = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "pass"], check=True)
-    assert bare - start < 2 + 3 * (time.perf_counter() - bare), "far slower than Python itself"
 
 
 def test_every_name_is_there_without_torch() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from processes import eventually, start
 from speech2vid.media import probe, read_synthetic_metadata
 
 LIMITS = "max_upload_mb=2, max_seconds=3, waiting=3, unheard_s=4, grace_s=0.5"
@@ -348,7 +349,7 @@ def test_page_and_endpoint_share_one_queue(
             assert job.headers["location"] == f"/api/jobs/{job.json()['id']}"
             assert job.json()["before"] == 1
             assert "s of video" in pages.last(list(messages))[0]
-            assert pages.eventually(lambda: client.get(f"/jobs/{job.json()['id']}").json()["state"] == "done", 120)
+            assert eventually(lambda: client.get(f"/jobs/{job.json()['id']}").json()["state"] == "done", 120)
             assert client.get(f"/jobs/{job.json()['id']}/result").headers["content-type"] == "video/mp4"
             assert client.get("/metrics", headers={"Authorization": "Bearer wrong"}).status_code == 401
             assert client.get("/docs").status_code == 200
@@ -364,7 +365,7 @@ def test_a_client_that_vanishes_takes_its_work_along(
     messages = begin(pages, gone, photo, three_seconds)
     messages.close()  # type: ignore[attr-defined]
     gone.close()
-    assert pages.eventually(lambda: set(page.generated()) == before)
+    assert eventually(lambda: set(page.generated()) == before)
     following = pages.Browser(page)
     assert "1.2 s of video" in pages.last(following.run("talk", *pages.talk(*following.upload(photo, short_speech))))[0]
     following.close()
@@ -381,7 +382,7 @@ def test_a_closed_page_leaves_nothing(pages: ModuleType, page: Any, photo: Path,
         next(beats)
         pages.last(visitor.run("look", pages.file(shown)))
         assert {path for path in page.storage.rglob("*") if path.is_file()} - before
-    assert pages.eventually(lambda: not {path for path in page.generated() if path not in before} and not mine.exists())
+    assert eventually(lambda: not {path for path in page.generated() if path not in before} and not mine.exists())
     assert not mine.exists()
     visitor.close()
 
@@ -411,7 +412,7 @@ def test_a_hundred_at_once(pages: ModuleType, page: Any, photo: Path, short_spee
 
 
 def test_the_command_says_where_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    process = start(
         [sys.executable, "-c", "from speech2vid.cli import main; main()", "app", "--port", "0"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
@@ -422,11 +423,11 @@ def test_the_command_says_where_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     line = process.stdout.readline()
     found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
     assert found, line
-    with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10):
+    with socket.create_connection(("127.0.0.1", int(found[1])), timeout=60):
         pass
     (storage,) = tmp_path.glob("speech2vid-app-*")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not storage.exists()

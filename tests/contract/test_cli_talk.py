@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from processes import eventually, start
 from speech2vid.cli.info import weight_files
 from speech2vid.cli.program import program
 from speech2vid.cli.talk import talk as command
@@ -150,13 +150,11 @@ INTERRUPTED = "error: interrupted"
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopping_midway_leaves_nothing_behind(weights, out: Path, number: int, code: int) -> None:
     demo = [sys.executable, "-c", "from speech2vid.cli import main; main()", "demo"]
-    with subprocess.Popen(demo, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        deadline_s = time.monotonic() + 60
-        while not list(out.iterdir()) and process.poll() is None and time.monotonic() < deadline_s:
-            time.sleep(0.02)
+    with start(demo, cwd=out, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert eventually(lambda: list(out.iterdir()) or process.poll() is not None)
         assert process.poll() is None
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == code
     assert errors.splitlines() == ([INTERRUPTED, "hint: no partial output was left behind"] if code == 130 else [])
     assert not list(out.iterdir())

@@ -15,20 +15,19 @@ import pytest
 from speech2vid.audio.windows import frame_count
 from speech2vid.constants import SAMPLES_PER_FRAME
 from speech2vid.data.records import Track
+from speech2vid.data.store import SampleStore
 from speech2vid.errors import ConfigError, DataError, OutputError, WeightsError
 from speech2vid.evaluation import Evaluation, evaluate, evaluate_tracks
 from speech2vid.evaluation.generation import Generator, TalkerSpeaker
-from speech2vid.evaluation.metrics import Scorers
-from speech2vid.evaluation.mouth_metrics import measure_landmarks
+from speech2vid.evaluation.metrics import Scorers, Truth, embed_still
+from speech2vid.evaluation.mouth_metrics import best_lag, measure_landmarks
 from speech2vid.evaluation.perceptual import PerceptualMetric
-from speech2vid.evaluation.runner import Runner
+from speech2vid.evaluation.runner import Runner, stills_for
+from speech2vid.evaluation.scoring import score_speaker
 from speech2vid.faces import PAPER, Still, align, box_of_landmarks, landmarks
 from speech2vid.inference.talkers.base import load_talker
 from speech2vid.inference.talkers.warp import WarpNetworks
 from speech2vid.media import load_audio, load_photo
-from speech2vid.models.paper_talker import PaperTalker, PaperTalkerConfig
-from speech2vid.runtime.torch import save
-from speech2vid.training.export import export_graphs
 from speech2vid.types import Waveform
 
 FRAMES = 30
@@ -127,11 +126,14 @@ def test_a_silent_audio_gives_a_mouth_that_rests(evaluation: Evaluation) -> None
 
 
 def test_audio_that_is_three_frames_early_is_seen(tracks: list[Track], runner: Runner) -> None:
-    early = [replace(track, audio=np.roll(track.audio, -3 * SAMPLES_PER_FRAME)) for track in tracks[::2]]
-    summary = evaluate_tracks(early, runner, columns=["one_still"], figures=False).summaries["one_still"]
-    assert summary.best_lag_frames("generated") == -3
-    assert summary.rows["generated"]["opening_correlation"].value < 0.6
-    assert summary.best_lag_frames("target_motion") == 0
+    early = replace(tracks[0], audio=np.roll(tracks[0].audio, -3 * SAMPLES_PER_FRAME))
+    truth, other = (Truth.of(track, runner.scorers) for track in (early, tracks[2]))
+    stills = stills_for(early, "one_still", seed=0)
+    speaker, photo = runner.generators[0].speaker(stills), embed_still(stills[0], runner.scorers.embed)
+    rows = score_speaker(speaker, truth, other, runner.scorers, photo)
+    assert best_lag(rows["generated"].lag_curve) == -3
+    assert rows["generated"].values["opening_correlation"] < 0.6
+    assert best_lag(rows["target_motion"].lag_curve) == 0
 
 
 def test_the_report_is_whole(evaluation: Evaluation, tmp_path: Path) -> None:
@@ -153,15 +155,25 @@ def store(drawn_store: Callable[[Path], Path], tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def compared(
-    speech2vid: Callable[..., Any], store: Path, drawn_weights: Path, tmp_path_factory: pytest.TempPathFactory
+    speech2vid: Callable[..., Any],
+    store: Path,
+    drawn_weights: Path,
+    paper_weights: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[dict[str, Any], Path]:
     """Two sets of weights side by side, in two processes: what was printed, and the folder of the report."""
-    paper = tmp_path_factory.mktemp("paper") / "weights"
-    talker = PaperTalker(PaperTalkerConfig(size="compact", identity_images=1)).eval()
-    save(talker, paper / "paper_talker.safetensors")
-    export_graphs(paper / "paper_talker.safetensors", PaperTalker)
-    out = paper.parent / "out"
-    options = ("--weights", drawn_weights, "--weights", paper, "--stills", "1", "--jobs", "2", "--json")
+    out = tmp_path_factory.mktemp("compared") / "out"
+    options = (
+        "--weights",
+        drawn_weights,
+        "--weights",
+        paper_weights / "talker",
+        "--stills",
+        "1",
+        "--jobs",
+        "2",
+        "--json",
+    )
     result = speech2vid("evaluate", "--data", store, "--out", out, *options, timeout_s=600)
     assert result.returncode == 0, result.stderr
     assert "2 of 2 clips are too short for retrieval" in result.stderr
@@ -186,9 +198,9 @@ def test_the_page_needs_no_other_file(compared: tuple[dict[str, Any], Path]) -> 
 
 
 def test_several_weights_have_rows_of_their_own(compared: tuple[dict[str, Any], Path], drawn_weights: Path) -> None:
-    record, out = compared
+    record, _ = compared
     rows = record["metrics"]["one_still"]
-    ours, paper = drawn_weights.name, out.parent.name
+    ours, paper = drawn_weights.name, "talker"
     assert record["settings"]["generators"] == [ours, paper]
     assert {f"generated: {ours}", f"generated: {paper}", f"target_motion: {ours}", f"other_audio: {paper}"} <= set(rows)
     assert f"target_motion: {paper}" not in rows  # the paper's talker has no mouth shapes
@@ -217,9 +229,11 @@ def test_clips_too_short_for_sync_are_named_and_left_out(compared: tuple[dict[st
 
 
 def test_a_run_that_is_stopped_leaves_no_report_and_carries_on(
-    store: Path, drawn_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, drawn_weights: Path, runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["speech2vid.evaluation.evaluate"], "EXAMPLES", 1)  # pictures are not the point
+    module = sys.modules["speech2vid.evaluation.evaluate"]
+    monkeypatch.setattr(module, "open_runner", lambda choice: runner)
+    monkeypatch.setattr(module, "EXAMPLES", 0)  # images are not the point
     out, steps = tmp_path / "out", []
 
     def stop(done: int, total: int | None) -> None:
@@ -236,7 +250,7 @@ def test_a_run_that_is_stopped_leaves_no_report_and_carries_on(
     whole = evaluate(store, out, weights=drawn_weights, stills="1", progress=lambda done, _: steps.append(done))
     assert steps[0] == 1  # carried on after one
     assert {path.name for path in out.iterdir()} == FILES
-    unbroken = evaluate(store, tmp_path / "again", weights=drawn_weights, stills="1")
+    unbroken = evaluate_tracks(SampleStore(store).load("val"), runner, columns=["one_still"], figures=False)
     assert whole.to_dict()["metrics"] == unbroken.to_dict()["metrics"]
 
 

@@ -46,6 +46,10 @@ def test_nightly_runs_the_slow_tests(root: Path) -> None:
     assert any("pytest -m slow" in step.get("run", "") for step in steps)
 
 
+def test_ci_runs_the_tests_of_promises(root: Path) -> None:
+    assert "\npytest -m promise\n" in (root / ".ci/run").read_text()
+
+
 def test_requires_python_is_the_oldest_classifier(project: dict[str, Any]) -> None:
     assert project["requires-python"] == f">={python_versions(project)[0]}"
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from processes import eventually
 from speech2vid.audio.windows import windows
 from speech2vid.data.prepare import prepare
 from speech2vid.data.records import Track
@@ -199,6 +200,7 @@ def test_only_what_is_new_is_worked_on(generated: tuple[Path, PrepareReport], vi
 
 
 @pytest.mark.slow
+@pytest.mark.promise
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_killed_at_any_moment_it_carries_on(
     generated: tuple[Path, PrepareReport], videos: Path, tmp_path: Path
@@ -233,10 +235,7 @@ def kill(process: subprocess.Popen[bytes], after_s: float) -> None:
     time.sleep(after_s)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    deadline_s = time.monotonic() + 30
-    while group_alive(process.pid):
-        assert time.monotonic() < deadline_s, "a worker outlives its parent"
-        time.sleep(0.01)
+    assert eventually(lambda: not group_alive(process.pid)), "a worker outlives its parent"
 
 
 def group_alive(group: int) -> bool:
@@ -248,6 +247,7 @@ def group_alive(group: int) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.promise
 def test_ray_gives_the_same_bytes_though_a_worker_is_killed(
     generated: tuple[Path, PrepareReport], videos: Path, tmp_path: Path
 ) -> None:

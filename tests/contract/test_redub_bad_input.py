@@ -61,10 +61,14 @@ BAD: dict[str, tuple[Maker, str, str]] = {
         "cut.mp4 has a video stream, but no frame of it can be decoded",
         "damaged",
     ),
-    "no such person": (lambda at, clip, audio: {"--face-index": 3}, "has no person 3: 1 were found", "numbered 0 to 0"),
+    "no such person": (
+        lambda at, clip, audio: {"--face-index": 3},
+        "has no person 3; people found: 1",
+        "numbered 0 to 0",
+    ),
     "a map that is none": (
         lambda at, clip, audio: {"--speakers": text(at / "map.toml", "speaker = 3")},
-        "map.toml is not a map of speakers",
+        "map.toml is not a valid speaker file",
         "[[speaker]]",
     ),
     "a map with a misspelling": (

@@ -6,7 +6,6 @@ import io
 import json
 import struct
 import threading
-import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from processes import eventually
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.media import load_audio, probe, read_synthetic_metadata, synthetic_metadata_text
 
@@ -244,15 +244,9 @@ def test_work_stops_for_who_hangs_up(small_photo: Path, drawn_weights: Path, pcm
         body += b"--cut--\r\n"
         connection = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1])
         connection.request("POST", "/talk", body, {"Content-Type": "multipart/form-data; boundary=cut"})
-        deadline = time.monotonic() + 60
-        while not list(jobs.rglob(".talk*")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert list(jobs.rglob(".talk*")), "the work has begun"
+        assert eventually(lambda: list(jobs.rglob(".talk*"))), "the work has begun"
         connection.close()
-        while list(jobs.glob("*/*/*")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not list(jobs.glob("*/*/*"))
-        assert time.monotonic() < deadline
+        assert eventually(lambda: not list(jobs.glob("*/*/*")))
     finally:
         server.should_exit = True
         thread.join()

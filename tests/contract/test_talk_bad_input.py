@@ -107,7 +107,7 @@ BAD: dict[str, tuple[Maker, str, str]] = {
     "video without audio": (
         lambda at, photo, audio: {"--audio": video(at / "mute.mp4", photo, audio=None)},
         "mute.mp4 has no audio stream",
-        "with sound",
+        "with audio",
     ),
     "truncated mp4 as audio": (
         lambda at, photo, audio: {
@@ -210,7 +210,7 @@ def test_short_and_silent_audio_work(
 ) -> None:
     outfile = tmp_path / "a.mp4"
     result = talk(photo, tone(tmp_path / "t.wav", seconds, level), outfile, weights=drawn_weights)
-    assert result.frames == int(seconds * 25 + 0.5)
+    assert result.frames == round(seconds * 25)
     assert abs(probe(outfile).duration_s - seconds) <= 0.04 + 1e-6
     assert [("mouth stays closed" in note) for note in result.notes] == ([True] if noted else [])
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from processes import start
+
 WITHOUT = """
 import importlib.abc, sys
 class Gone(importlib.abc.MetaPathFinder):
@@ -116,6 +118,7 @@ def checkpoint_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.promise
 def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
     """All of it at toy size: a store becomes weights that talk; a training is not overwritten; one stopped goes on."""
     from speech2vid.inference.talkers.base import load_talker
@@ -160,20 +163,17 @@ def test_the_papers_own_network_trains(speech2vid, drawn_store: Callable[[Path],
 
 
 @pytest.mark.slow
+@pytest.mark.promise
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_a_checkpoint(number: int, drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
     store, out = drawn_store(tmp_path / "store"), tmp_path / "out"
     words = ["train", "talker", "--data", store, "--out", out, "--config", "toy", "--device", "cpu"]
     words += ["--set", "mouth_landmarks.steps=100000", "--set", "mouth_landmarks.validate_every=100000"]
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import speech2vid.cli.output as output; output.LOG_EVERY_S = 0.2\n"
-        "from speech2vid.cli import main; main()"
-    )
+    code = "import speech2vid.cli.output as output; output.LOG_EVERY_S = 0.2\nfrom speech2vid.cli import main; main()"
     losses = out / "mouth_landmarks" / "losses.tsv"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    with start(
+        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         lines = []

@@ -113,6 +113,7 @@ def train(store: Path, out: Path, processes: int, *words: object) -> None:
         assert each.returncode == 0, errors
 
 
+@pytest.mark.promise
 def test_two_processes_are_one(drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
     store = drawn_store(tmp_path / "store")
     config = tmp_path / "config.toml"
@@ -176,6 +177,7 @@ def test_four_processes_train_the_shipped_recipe_three_times(
         assert len([line for line in result.stdout.splitlines() if line.endswith(".safetensors")]) == 2
 
 
+@pytest.mark.promise
 def test_a_batch_that_cannot_be_divided_is_reported_before_the_first_task(
     drawn_store: Callable[[Path], Path], tmp_path: Path
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_batch_that_cannot_be_divided_is_reported_before_the_first_task(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.promise
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_one_stopped_process_stops_all_at_the_same_step(drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
     """SIGTERM to one process: all end, the checkpoint is of the last logged step, and the training can be resumed."""

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from processes import start
+
 PROGRAM = """
-import resource, signal, sys
+import resource, sys
 from speech2vid.cli import main
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 limit = int(sys.argv.pop(1)) or resource.RLIM_INFINITY
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 main()
@@ -25,8 +26,8 @@ def started(
     command: str, *words: object, temp: Path, limit_bytes: int = 0
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process and its address. Temporary files go into ``temp``; no file may grow beyond a limit."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(limit_bytes), command, "--port", "0", *map(str, words)],
+    process = start(
+        [sys.executable, "-c", PROGRAM, limit_bytes, command, "--port", "0", *words],
         env={**os.environ, "TMPDIR": str(temp)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from processes import eventually, start
 from speech2vid.media import VideoReader, read_synthetic_metadata
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="limits and signals")]
@@ -99,13 +101,11 @@ def test_stopped_at_any_moment(name: str, seed: int, commands, tmp_path: Path) -
     number = (signal.SIGINT, signal.SIGTERM)[seed % 2]
     out = tmp_path / "a.mp4"
     out.write_bytes(BEFORE)
-    start = time.monotonic()
-    with subprocess.Popen([*PROGRAM, *words_of(commands[name](out))], stderr=subprocess.PIPE, text=True) as process:
-        wait_s = rng.uniform(0.3, 6)
-        while process.poll() is None and time.monotonic() - start < wait_s:
-            time.sleep(0.01)
+    with start([*PROGRAM, *commands[name](out)], stderr=subprocess.PIPE, text=True) as process:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0.3, 6))
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode in (0, 128 + number, -number), errors  # negative: before Python was ready
     if process.returncode == 128 + number:
         assert "Traceback" not in errors
@@ -118,10 +118,8 @@ def test_killed_for_good(commands, tmp_path: Path) -> None:
     """Nothing can be done then, but the older output stays, and the next run is not in the way of what was left."""
     out = tmp_path / "a.mp4"
     out.write_bytes(BEFORE)
-    with subprocess.Popen([*PROGRAM, *words_of(commands["talk"](out))], stderr=subprocess.DEVNULL) as process:
-        deadline_s = time.monotonic() + 60
-        while len(list(tmp_path.iterdir())) < 2 and process.poll() is None and time.monotonic() < deadline_s:
-            time.sleep(0.01)
+    with start([*PROGRAM, *commands["talk"](out)], stderr=subprocess.DEVNULL) as process:
+        assert eventually(lambda: len(list(tmp_path.iterdir())) == 2 or process.poll() is not None)
         process.kill()
     assert out.read_bytes() == BEFORE
     hidden = [path.name for path in tmp_path.iterdir() if path != out]

@@ -8,7 +8,6 @@ import json
 import signal
 import socket
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,8 @@ import PIL.Image
 import pytest
 from fuzzing import damaged
 from started import started
+
+from processes import eventually
 
 pytest.importorskip("starlette")
 pytest.importorskip("websockets")
@@ -228,13 +229,6 @@ def begin(port: int, body: bytes, share: float = 1.0) -> http.client.HTTPConnect
     connection.putheader("Content-Length", str(len(body)))
     connection.endheaders(body[: int(share * len(body))])
     return connection
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    return bool(condition())
 
 
 def is_well(port: int) -> bool:

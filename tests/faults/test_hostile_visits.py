@@ -19,6 +19,8 @@ import pytest
 from fuzzing import damaged
 from started import started
 
+from processes import eventually
+
 pytestmark = pytest.mark.slow
 
 LIMITS = "max_upload_mb=2, max_seconds=3, pause_s=1, grace_s=0.5"
@@ -71,14 +73,14 @@ def test_half_an_upload_does_not_stay(ending: str, pages: ModuleType, page: Any,
     )
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(head + bytes(400_000))
-        assert pages.eventually(lambda: set(page.storage.iterdir()) - before)
+        assert eventually(lambda: set(page.storage.iterdir()) - before)
         (half,) = set(page.storage.iterdir()) - before
         if ending == "stays silent":
             connection.settimeout(20)
             connection.recv(1000)  # an answer, or the end
     time.sleep(0.5)
     os.utime(half, (time.time() - 61,) * 2)  # a minute passes
-    assert pages.eventually(lambda: not half.exists())
+    assert eventually(lambda: not half.exists())
     assert browser.client.get("/").status_code == 200
 
 

@@ -84,7 +84,7 @@ def test_the_mouth_moves_with_the_audio_and_rests_in_silence(
     start = choose_face(images[0], "made").box
     opening = lip_opening(np.stack([tracked.aligned.landmarks for tracked in aligned_track(images, start)]))
     waveform = load_audio(audio)
-    stream = MouthMotionStream(load_talker(drawn_weights).voice)
+    stream = MouthMotionStream(load_talker(drawn_weights).audio_to_mouth)
     requested = np.concatenate(list(drive_of([waveform], stream)))[:, 18, 1]  # the inner lower lip
     assert np.corrcoef(opening, requested)[0, 1] > 0.8
     silent = waveform_activity(waveform)[: len(opening)] == 0

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -21,6 +22,18 @@ def numbered(index: int, width: int, height: int) -> NDArray[np.uint8]:
     image[:, : width // 2] = index % 32 * STEP
     image[:, width // 2 :] = index // 32 * STEP
     return image
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let time pass, by the clock that ``speech2vid.timing`` reads and by no other: ``work(2)``, s."""
+    now_s = [0.0]
+
+    def advance(seconds: float) -> None:
+        now_s[0] += seconds
+
+    monkeypatch.setattr("speech2vid.timing.time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+    return advance
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ def speech(seconds: float, level_db: float, pitch_hz: float = 120.0, seed: int =
 def test_digital_silence_is_0_everywhere(seconds: float) -> None:
     activity = waveform_activity(np.zeros(int(seconds * 16000), np.float32))
     assert activity.dtype == np.float32
-    assert len(activity) == int(seconds * 25 + 0.5)
+    assert len(activity) == round(seconds * 25)
     np.testing.assert_array_equal(activity, 0.0)
 
 

@@ -32,6 +32,7 @@ if not marker.exists():
 
 
 @slow
+@pytest.mark.promise
 @pytest.mark.usefixtures("ray")
 def test_every_item_is_done_once_and_deaths_are_tried_again(tmp_path: Path) -> None:
     die_once = partial(exec, DIES_ONCE.format(str(tmp_path / "marker")))
@@ -42,6 +43,7 @@ def test_every_item_is_done_once_and_deaths_are_tried_again(tmp_path: Path) -> N
 
 
 @slow
+@pytest.mark.promise
 @pytest.mark.usefixtures("ray")
 def test_an_error_is_raised() -> None:
     with pytest.raises(ValueError, match="invalid literal"):

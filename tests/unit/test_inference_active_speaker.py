@@ -58,7 +58,7 @@ def test_a_person_by_number_speaks_everywhere_and_nobody_else() -> None:
     seen = tracks(face(0, 0, 0), face(0, 1, 0.3), face(100, 1, 0.3), face(100, 0, 0.3))
     cast = assign_faces(seen, AUDIO, VIDEO, face_index=0)
     assert cast.audio_files == [AUDIO, None, None, AUDIO]
-    with pytest.raises(FaceError, match="no person 2: 2 were found"):
+    with pytest.raises(FaceError, match="no person 2; people found: 2"):
         assign_faces(seen, AUDIO, VIDEO, face_index=2)
 
 

@@ -19,17 +19,6 @@ from speech2vid.types import Affine, Image
 RANDOM = np.random.default_rng(3)
 
 
-def test_region_is_the_trained_one() -> None:
-    ours = (REGION_TOP, REGION_LEFT, REGION_HEIGHT, REGION_WIDTH)
-    theirs = (
-        warp_decoder.REGION_TOP,
-        warp_decoder.REGION_LEFT,
-        warp_decoder.REGION_HEIGHT,
-        warp_decoder.REGION_WIDTH,
-    )
-    assert ours == theirs
-
-
 def texture(height: int, width: int) -> Image:
     noise = RANDOM.integers(0, 256, (height // 8, width // 8, 3)).astype(np.uint8)
     return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
@@ -54,6 +43,20 @@ def fields(flow: np.ndarray | float = 0.0, weights: tuple[float, ...] = (1, 0, 0
     masks = np.broadcast_to(np.array(weights, np.float32)[None, :, None, None], (1, 6, 64, 96)).copy()
     whole = np.broadcast_to(np.asarray(flow, np.float32), (1, 5, 2, 32, 48)).copy()
     return WarpFields(whole, masks, np.full((1, 3, 64, 96), 0.25, np.float32))
+
+
+@pytest.mark.parametrize("cell", [(20, 20), (20, 75), (50, 20), (50, 75), (33, 48)])
+def test_a_pixel_of_the_residual_is_shown_where_the_network_places_it(cell: tuple[int, int]) -> None:
+    """Row and column of the network's output → the pixel of the aligned face that training compared it with."""
+    black = still(np.zeros((112, 112, 3), np.uint8), placed(1.0, 0.0, 0, 0))
+    dot = fields(weights=(0, 0, 0, 0, 0, 1))
+    dot.residual[:] = 0.0
+    dot.residual[(0, slice(None), *cell)] = 1.0
+    frame = next(Composer(identity([black] * 5)).frames(dot)).astype(float).sum(axis=2)
+    rows, columns = np.indices(frame.shape)
+    centre = np.array([(frame * columns).sum(), (frame * rows).sum()]) / frame.sum()
+    height, width = dot.residual.shape[2:]
+    assert centre == pytest.approx(warp_decoder.region_grid(height, width)[cell].numpy(), abs=0.1)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, -2.0])

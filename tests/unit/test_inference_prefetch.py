@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -15,17 +14,25 @@ from speech2vid.timing import Stopwatch
 
 def test_ahead_keeps_order_and_works_ahead_within_its_bound() -> None:
     generated: list[int] = []
+    five = threading.Event()
 
     def count() -> Iterator[int]:
         for number in range(20):
             generated.append(number)
+            if len(generated) == 5:
+                five.set()
             yield number
 
     with closing(ahead(count(), 3)) as items:
         first = next(items)
-        time.sleep(0.3)
-        assert (first, len(generated)) == (0, 5)  # one taken, three waiting, one in hand
-        assert [first, *items] == list(range(20))
+        assert five.wait(120)  # one taken, three waiting, one in hand
+        leads = [len(generated)]
+        rest = []
+        for item in items:
+            rest.append(item)
+            leads.append(len(generated) - len(rest))
+    assert [first, *rest] == list(range(20))
+    assert max(leads) == 5
 
 
 def test_ahead_raises_what_its_items_raise_after_the_good_ones() -> None:
@@ -58,31 +65,32 @@ def test_closing_stops_the_thread_and_closes_the_items() -> None:
     assert threading.active_count() == before
 
 
-def test_time_inside_counts_for_the_inner_stage_only() -> None:
+def test_time_inside_counts_for_the_inner_stage_only(work: Callable[[float], None]) -> None:
     watch = Stopwatch()
 
     def slow() -> Iterator[int]:
-        time.sleep(0.2)
+        work(2)
         yield 1
 
     with watch("outer"):
-        time.sleep(0.1)
+        work(10)
         assert list(watch.timed("inner", slow())) == [1]
-        time.sleep(0.1)
-    assert watch.seconds["inner"] == pytest.approx(0.2, abs=0.08)
-    assert watch.seconds["outer"] == pytest.approx(0.2, abs=0.08)
+        work(10)
+    assert watch.seconds == {"inner": 2, "outer": 20}
 
 
-def test_waiting_for_another_thread_is_nobodys_work() -> None:
+def test_waiting_for_another_thread_is_nobodys_work(work: Callable[[float], None]) -> None:
     watch = Stopwatch()
+    wanted = threading.Semaphore(1)
 
     def slow() -> Iterator[int]:
         for number in range(3):
-            time.sleep(0.1)
+            wanted.acquire()
+            work(1)
             yield number
 
     for _ in ahead(watch.timed("slow", slow()), 1):
         with watch("fast"):
             pass
-    assert watch.seconds["slow"] == pytest.approx(0.3, abs=0.1)
-    assert watch.seconds["fast"] < 0.05
+        wanted.release()
+    assert watch.seconds == {"slow": 3, "fast": 0}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from processes import start
 from speech2vid import __version__
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.media import VideoReader, VideoWriter, load_audio, probe, read_synthetic_metadata
@@ -302,11 +303,9 @@ def test_disk_full(tmp_path, suffix):
 
 
 INTERRUPTED = """
-    import signal
     import sys
     import numpy as np
     from speech2vid.media import VideoWriter
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     with VideoWriter(sys.argv[1], 128, 96) as writer:
         for k in range(10**9):
             writer.write(np.zeros((96, 128, 3), np.uint8))
@@ -320,10 +319,10 @@ def test_ctrl_c(tmp_path):
     path = tmp_path / "out.mp4"
     path.write_bytes(b"precious")
     program = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), str(path)]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with start(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout.readline() == "running\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) != 0
+        assert process.wait(120) != 0
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
     assert path.read_bytes() == b"precious"
 

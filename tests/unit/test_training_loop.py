@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from PIL import Image as PillowImage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
+from processes import default_sigint
 from speech2vid.errors import ConfigError, OutputError, TrainingError, TrainingStopped, WeightsError
 from speech2vid.runtime.weights import read_weights
 from speech2vid.training import checkpoint as state_module
@@ -116,6 +117,13 @@ def losses(folder: Path) -> list[str]:
     return (folder / LOSSES).read_text().splitlines()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT is handled, also where the test run ignores it."""
+    with default_sigint():
+        yield
+
+
 def stop_after(step: int) -> Callable[[str, int, int], None]:
     def on_step(task: str, done: int, steps: int) -> None:
         if done == step:
@@ -124,6 +132,7 @@ def stop_after(step: int) -> Callable[[str, int, int], None]:
     return on_step
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", [7, 8, 12])
 def test_a_signal_saves_a_checkpoint_that_continues_bit_for_bit(
@@ -149,6 +158,7 @@ def test_a_signal_saves_a_checkpoint_that_continues_bit_for_bit(
         assert ours[0].sha256 == theirs[0].sha256, name
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_stops_at_once(dist: Distributed, tmp_path: Path) -> None:
     class Slow(Line):
         def validate(self, network: nn.Module) -> Validation:
@@ -455,5 +465,5 @@ def test_a_batch_must_have_equal_shares() -> None:
 
 
 def test_an_unknown_device_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="choose from: auto, cpu, cuda"), start_distributed("gpu"):
+    with pytest.raises(ConfigError, match="choose from: auto, cuda, cpu"), start_distributed("gpu"):
         pass

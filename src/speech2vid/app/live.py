@@ -124,7 +124,7 @@ class LiveStreams:
         while (message := await _next(socket)).get("bytes") is not None:
             await send(read_audio_message(message["bytes"]))
         if _object(message["text"]).get("type") != "end":
-            raise ConfigError(f"{message['text'][:80]!r} is not understood here", 'send audio, or {"type": "end"}')
+            raise ConfigError(f"{message['text'][:80]!r} is not a known message", 'send audio, or {"type": "end"}')
         await send(None)
         await socket.send_json({"type": "done", "frames": sent})
 
@@ -205,7 +205,7 @@ async def _text(socket: WebSocket) -> str:
 async def _binary(socket: WebSocket) -> bytes:
     data = (await _next(socket)).get("bytes")
     if data is None:
-        raise ConfigError("the second message is not binary", "send the photo's file")
+        raise ConfigError("the second message is not binary", "send the image file of the face")
     return bytes(data)
 
 

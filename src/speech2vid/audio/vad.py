@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speech2vid.audio.mfcc import LEVEL_FLOOR_DB, audio_features
-from speech2vid.audio.windows import RowWindows
+from speech2vid.audio.windows import RowWindows, frame_count
 from speech2vid.constants import MFCC_PER_FRAME, MFCC_RATE_HZ, MFCC_WINDOW, SAMPLE_RATE_HZ, exact_div
 from speech2vid.types import Waveform
 
@@ -97,5 +97,5 @@ def speech_activity(level_db: Values) -> Values:
 
 
 def waveform_activity(waveform: Waveform) -> Values:
-    """Speech activity of a whole recording, (n,) float at 16 kHz: (N,) float32 0–1, N = (n + 320) // 640."""
-    return speech_activity(audio_features(waveform).level_db)
+    """Return the speech activity of a whole recording, (n,) float at 16 kHz: (N,) float32 0–1, N frames."""
+    return speech_activity(audio_features(waveform).level_db)[: frame_count(len(waveform))]

@@ -8,11 +8,13 @@ exactly the centre of feature row 4 i + 2. So::
 For odd S (the paper's 35: rows 4 i − 15 … 4 i + 19) the middle of the window IS the middle of the frame; for even S it
 is half a step (5 ms) early. Rows outside the audio are those of digital silence.
 
-A frame exists if its middle lies inside the audio or on its end, which gives round(D × 25) frames for D seconds, half
-rounded up, in whole numbers: ``(n + 320) // 640`` for n samples.
+D seconds have round(D × 25) frames, as the paper counts them: see :func:`frame_count`. Rows alone do not say how many
+samples they came from: where the last frame's middle falls on the end of the audio, they may give one window more.
 """
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -33,11 +35,11 @@ _MIDDLE_ROW = exact_div(MFCC_PER_FRAME, 2)
 
 
 def frame_count(samples: int) -> int:
-    """Return the number of video frames for ``samples`` samples at 16 kHz: round(seconds × 25), halves up (Sect. 3.4).
+    """Return the number of video frames for ``samples`` samples at 16 kHz: round(25 D), halves to even (Sect. 3.4).
 
-    MATLAB, in which the paper's front end was written, rounds halves up too; Python's ``round`` takes them to even.
+    A video of the same duration has as many frames on the grid of :class:`~speech2vid.media.VideoReader`.
     """
-    return (samples + SAMPLES_PER_FRAME // 2) // SAMPLES_PER_FRAME
+    return round(Fraction(samples, SAMPLES_PER_FRAME))
 
 
 class RowWindows:
@@ -105,5 +107,5 @@ def mfcc_windows(mfcc: Rows) -> Rows:
 
 
 def windows(waveform: Waveform) -> Rows:
-    """The networks' input for a whole recording, (n,) float at 16 kHz: (N, 1, 12, 35) float32, N = (n + 320) // 640."""
-    return mfcc_windows(audio_features(waveform).mfcc)
+    """Return the networks' input for a whole recording, (n,) float at 16 kHz: (N, 1, 12, 35) float32, N frames."""
+    return mfcc_windows(audio_features(waveform).mfcc)[: frame_count(len(waveform))]

@@ -99,7 +99,7 @@ def evaluate(
         DataError, WeightsError, ConfigError, OutputError, MissingExtraError.
     """
     if stills not in STILLS:
-        raise ConfigError(f"stills cannot be {stills!r}", f"choose from: {', '.join(get_args(StillsChoice))}")
+        raise ConfigError(f"unknown value {stills!r} for stills", f"choose from: {', '.join(get_args(StillsChoice))}")
     sources = _sources(weights)
     sharp = None if sharpener is None else Path(sharpener)
     choice = WeightsChoice(sources, sharp, generator, silence, device, threads=1 if jobs > 1 else 0)

@@ -54,7 +54,7 @@ def plan_trials(records: Iterable[TrackRecord], seed: int = 0) -> list[Trial]:
             )
         trials.append(Trial(clip, _one_of(mates, pick) if mates else clip, _one_of(others, pick)))
     if not trials:
-        raise DataError("there is no clip of a second or more to evaluate", "prepare longer videos")
+        raise DataError("the split has no clip of at least one second to evaluate", "prepare longer videos")
     return trials
 
 

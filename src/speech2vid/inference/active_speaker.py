@@ -63,7 +63,7 @@ def read_speakers(path: Path) -> list[Assignment]:
         raise ConfigError(f"{path} cannot be read: {error}", hint) from error
     entries = table.get("speaker")
     if not isinstance(entries, list) or not entries or set(table) != {"speaker"}:
-        raise ConfigError(f"{path} is not a map of speakers", hint)
+        raise ConfigError(f"{path} is not a valid speaker file", hint)
     return [_role(entry, path, hint) for entry in entries]
 
 
@@ -71,7 +71,7 @@ def _role(entry: dict[str, Any], path: Path, hint: str) -> Assignment:
     audio, face, photo = entry.get("audio"), entry.get("face"), entry.get("photo")
     right = isinstance(audio, str) and (isinstance(face, int) != isinstance(photo, str))
     if not right or set(entry) - {"audio", "face", "photo"}:
-        raise ConfigError(f"{path}: a speaker is not described as expected: {entry}", hint)
+        raise ConfigError(f"{path}: invalid speaker entry: {entry}", hint)
     return Assignment(path.parent / str(audio), face, None if photo is None else path.parent / photo)
 
 
@@ -113,7 +113,7 @@ def require_people(tracks: VideoTracks, video: Path) -> None:
     """Raise a ``FaceError`` where nobody was found."""
     if not tracks.faces:
         raise FaceError(
-            f"no face was found in {video}", "the speaker must be seen from the front, 80 pixels wide or more"
+            f"no face was found in {video}", "the speaker's face must be frontal and at least 80 pixels wide"
         )
 
 
@@ -167,7 +167,7 @@ def _person(role: Assignment, tracks: VideoTracks, video: Path, models: FaceMode
     wanted = embed([face_chip(image, face.landmarks)])[0]
     distances = [float(np.linalg.norm(wanted - _embedding(stills))) for stills in tracks.stills]
     if min(distances) > SAME_PERSON:
-        raise FaceError(f"the person in {role.photo} is not seen in {video}", "give another photo, or face = NUMBER")
+        raise FaceError(f"the person in {role.photo} does not appear in {video}", "use another photo, or face = NUMBER")
     return int(np.argmin(distances))
 
 
@@ -179,6 +179,6 @@ def _embedding(stills: Sequence[SeenStill]) -> Any:
 def _check_person(number: int, people: int, video: Path) -> None:
     if not 0 <= number < people:
         raise FaceError(
-            f"{video} has no person {number}: {people} were found",
+            f"{video} has no person {number}; people found: {people}",
             f"people are numbered 0 to {people - 1} in order of appearance, from left to right",
         )

@@ -46,7 +46,7 @@ class AudioStream(Protocol):
         ...
 
     def flush(self) -> Floats:
-        """Return the values of the last frames: (n + 320) // 640 in all for n samples."""
+        """Return the values of the last frames: :func:`~speech2vid.audio.windows.frame_count` in all."""
         ...
 
 
@@ -64,6 +64,7 @@ class WindowStream:
         self._features = FeatureStream()
         self._windows = FrameWindows(WINDOW_STEPS, silent_features().mfcc[0, 1:])
         self._held = np.empty((0, 1, WINDOW_COEFFICIENTS, WINDOW_STEPS), np.float32)
+        self._samples = self._given = 0
 
     @property
     def latency_s(self) -> float:
@@ -73,16 +74,19 @@ class WindowStream:
 
     def push(self, chunk: Waveform) -> Floats:
         """See :class:`AudioStream`."""
+        self._samples += len(chunk)
         self._add(self._windows.push(self._features.push(chunk).mfcc[:, 1:]))
         ready = len(self._held) // self._block_frames * self._block_frames
         given, self._held = self._held[:ready], self._held[ready:]
+        self._given += ready
         return given
 
     def flush(self) -> Floats:
         """See :class:`AudioStream`."""
         self._add(self._windows.push(self._features.flush().mfcc[:, 1:]))
         self._add(self._windows.flush())
-        given, self._held = self._held, self._held[:0]
+        given, self._held = self._held[: frame_count(self._samples) - self._given], self._held[:0]
+        self._given += len(given)
         return given
 
     def _add(self, windows: Floats) -> None:

@@ -42,6 +42,7 @@ REGION = FaceBox(REGION_LEFT, REGION_TOP, REGION_LEFT + REGION_WIDTH - 1, REGION
 FACE = FaceBox(0, 0, FACE_PX - 1, FACE_PX - 1)
 ALL = FaceBox(-1e4, -1e4, 1e4, 1e4)  # of the canvas, however large
 FOREHEAD, OUTSIDE_PX, FACE_BORDER_PX = 0.25, 4.0, 10.0  # height of brow to chin; beyond the outline; soft border
+SMOOTH_PX = 2.0  # of that border
 DENSER = 1.5  # a still this much denser than the canvas is made smaller first, against aliasing
 
 
@@ -223,6 +224,7 @@ def face_mask() -> Floats:
     inside = np.zeros((FACE_PX, FACE_PX), np.uint8)
     cv2.fillConvexPoly(inside, np.rint(outline).astype(np.int32), 1)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+    distance = cv2.GaussianBlur(distance, (0, 0), SMOOTH_PX)  # of the steps of the filled outline
     at = np.arange(FACE_PX)
     edge = np.minimum(at - TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX - 1 - at)
     edge = np.minimum(edge[:, None], edge[None])

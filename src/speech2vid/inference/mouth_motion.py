@@ -43,7 +43,7 @@ class MouthMotionStream:
         self, audio_to_mouth: RunnableGraph, silence: Silence = "hold", block_frames: int = CHUNK_FRAMES
     ) -> None:
         if silence not in SILENCE_POLICIES:
-            raise ConfigError(f"silence cannot be {silence!r}", f"choose from: {', '.join(SILENCE_POLICIES)}")
+            raise ConfigError(f"unknown value {silence!r} for silence", f"choose from: {', '.join(SILENCE_POLICIES)}")
         self.spoken_frames: int | None = 0
         self._audio_to_mouth = audio_to_mouth
         self._silence = silence

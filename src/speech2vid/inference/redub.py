@@ -100,7 +100,7 @@ def redub(
         signer.check(outfile)
     voice = media.open(audio)
     if not voice.has_audio:
-        raise MediaError(f"{audio} has no audio stream", "give an audio file, or a video with audio")
+        raise MediaError(f"{audio} has no audio stream", "use an audio file, or a video with an audio track")
     clip = media.open(video)
     own_audio = video.samefile(audio)  # stays in time with its video
     reader = RawVideoReader(clip)
@@ -128,7 +128,7 @@ def redub(
             source = voice if recording == audio else media.open(recording)
             heard[recording] = driven_by(source, stream, complete=not own_audio)
             if stream.spoken_frames == 0:
-                notes.append(f"no speech was heard in {recording}: the mouth stays closed")
+                notes.append(f"no speech was detected in {recording}: the mouth stays closed")
     tick_s = reader.format.tick_s
     video_s = int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s
     if float(video_s) < LEAST_DECODED * said_s - MISSING_S:
@@ -231,7 +231,7 @@ def driven_by(recording: MediaFile, stream: AudioStream, *, complete: bool = Tru
     if said is not None and seconds < LEAST_DECODED * said - MISSING_S:
         raise MediaError(
             f"only {float(seconds):.1f} of the {said:.1f} s of audio in {recording.path} can be decoded",
-            "the file is damaged or cut short; copy or convert it again",
+            "the file is damaged or truncated; copy or convert it again",
         )
     return drive, seconds
 

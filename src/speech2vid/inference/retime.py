@@ -27,7 +27,7 @@ def length_of(length: Length, audio_s: Fraction, video_s: Fraction) -> Fraction:
         ConfigError: no such policy.
     """
     if length not in LENGTHS:
-        raise ConfigError(f"length cannot be {length!r}", f"choose from: {', '.join(LENGTHS)}")
+        raise ConfigError(f"unknown value {length!r} for length", f"choose from: {', '.join(LENGTHS)}")
     return {"audio": audio_s, "video": video_s, "shortest": min(audio_s, video_s)}[length]
 
 

@@ -68,8 +68,7 @@ def talk(
         settings: single options by name, see :class:`speech2vid.TalkOptions`; they go before ``options``.
 
     Returns:
-        a :class:`TalkResult`. The video has 25 frames a second, as many as begin before the middle of their 1/25 s
-        runs out of audio: seconds × 25, rounded, half up.
+        a :class:`TalkResult`. The video has 25 frames per second: round(25 D) for D seconds of audio.
 
     Raises:
         Speech2VidError: MediaError, FaceError, OutputError, WeightsError, ConfigError or MissingExtraError.
@@ -266,12 +265,12 @@ def compose_ahead(
 def keep_inputs(inputs: Iterable[Path], outfile: Path) -> None:
     """Raise an OutputError if the output would overwrite an input."""
     if outfile.exists() and any(path.exists() and path.samefile(outfile) for path in inputs):
-        raise OutputError(f"{outfile} is also an input", "write to another file")
+        raise OutputError(f"{outfile} is also an input", "choose another output file")
 
 
 def _frames_expected(voice: MediaFile) -> int | None:
     """Return the number of frames for the progress bar, if known; fail before any work where there is no audio."""
     if not voice.has_audio:
-        raise MediaError(f"{voice.path} has no audio stream", "give an audio file, or a video with audio")
+        raise MediaError(f"{voice.path} has no audio stream", "use an audio file, or a video with an audio track")
     seconds = voice.stated_audio_s or voice.info.duration_s
     return round(seconds * FRAME_RATE_HZ) or None

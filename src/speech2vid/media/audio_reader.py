@@ -78,7 +78,7 @@ class AudioReader:
     def _read(self) -> Generator[AudioBlock, None, None]:
         file = self._file
         if not file.has_audio:
-            raise MediaError(f"{file.path} has no audio stream", "give an audio file, or a video with audio")
+            raise MediaError(f"{file.path} has no audio stream", "use an audio file, or a video with an audio track")
         clock = Clock()
         self.origin_s = filled_s = file.video_start_s  # up to filled_s the audio has been given
         heard = False
@@ -90,7 +90,7 @@ class AudioReader:
                 if rate_hz not in PLAUSIBLE_RATE_HZ:
                     raise MediaError(
                         f"{file.path} says that its audio has {rate_hz} samples a second",
-                        "it is damaged; convert it again",
+                        "the file is damaged; convert it again",
                     )
                 start_s = clock.start_of(frame, Fraction(frame.samples, rate_hz))
                 block = AudioBlock(to_float(frame)[:, :kept], rate_hz, frame.layout.name)
@@ -109,7 +109,7 @@ class AudioReader:
         if not heard:
             raise MediaError(
                 f"{file.path} has an audio stream, but nothing in it can be decoded",
-                "the file is empty, damaged or cut short; record or convert it again",
+                "the file is empty, damaged or truncated; record or convert it again",
             )
 
 

@@ -60,9 +60,7 @@ def container_of(outfile: Path) -> Container:
         OutputError: no container has this suffix.
     """
     if outfile.suffix.lower() not in CONTAINERS:
-        raise OutputError(
-            f"{outfile} does not end in a supported suffix", f"name the output with one of {', '.join(CONTAINERS)}"
-        )
+        raise OutputError(f"{outfile} has an unsupported file name extension", f"use one of {', '.join(CONTAINERS)}")
     return CONTAINERS[outfile.suffix.lower()]
 
 
@@ -74,7 +72,7 @@ def pending_output(outfile: Path) -> PendingFile:
     """
     try:
         if outfile.is_dir():
-            raise OutputError(f"{outfile} is a folder", "name a file in it")
+            raise OutputError(f"{outfile} is a folder", "give a file name inside it")
         if outfile.exists() and not outfile.is_file():
             raise OutputError(f"{outfile} is a device or a pipe, not a file", "write to a file")
         if not outfile.parent.is_dir():
@@ -83,7 +81,9 @@ def pending_output(outfile: Path) -> PendingFile:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise OutputError(f"{outfile} cannot be written: its name is too long", "give it a shorter name") from error
-        raise OutputError(f"{outfile} cannot be written: {reason(error)}", "write to a folder of your own") from error
+        raise OutputError(
+            f"{outfile} cannot be written: {reason(error)}", "choose a folder in which you may write"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -93,5 +93,5 @@ def output_errors(outfile: Path) -> Generator[None, None, None]:
         yield
     except (av.FFmpegError, OSError) as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "free some space or write elsewhere" if full else "write to another folder"
+        hint = "free some disk space or choose another folder" if full else "choose another folder"
         raise OutputError(f"{outfile} could not be written: {reason(error)}", hint) from error

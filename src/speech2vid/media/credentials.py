@@ -78,7 +78,10 @@ class Signer:
         """
         c2pa = _c2pa()
         if outfile.suffix.lower() not in SIGNABLE:
-            raise OutputError(f"{outfile} cannot be signed: Content Credentials need .mp4 or .mov", "rename the output")
+            raise OutputError(
+                f"{outfile} cannot be signed: Content Credentials require .mp4 or .mov",
+                "choose an output name that ends in .mp4 or .mov",
+            )
         image = io.BytesIO()
         PIL.Image.new("RGB", (8, 8)).save(image, "PNG")
         try:
@@ -86,7 +89,7 @@ class Signer:
         except c2pa.C2paError as error:
             raise ConfigError(
                 f"{self.cert} cannot sign: {reason(error)}",
-                "it must be a chain, with digitalSignature and an extended use such as emailProtection",
+                "use a certificate chain with digitalSignature and an extended key usage such as emailProtection",
             ) from error
 
     def sign(self, path: Path, claim: Claim) -> None:
@@ -100,7 +103,7 @@ class Signer:
             with PendingFile(path) as signed, path.open("rb") as source, signed.path.open("w+b") as target:
                 self._sign(claim, SIGNABLE[path.suffix.lower()], source, target)
         except c2pa.C2paError as error:
-            hint = "is there space for a second copy of it?"
+            hint = "check that there is free space for a second copy of the file"
             raise OutputError(f"the finished video could not be signed: {reason(error)}", hint) from error
 
     def _sign(self, claim: Claim, mime: str, source: BinaryIO, target: BinaryIO) -> None:
@@ -125,26 +128,29 @@ class Signer:
             chain = x509.load_pem_x509_certificates(_read(self.cert))
         except ValueError as error:
             raise ConfigError(
-                f"{self.cert} is not a PEM certificate: {reason(error)}", "give a file made of BEGIN CERTIFICATE blocks"
+                f"{self.cert} is not a PEM certificate: {reason(error)}", "use a file of BEGIN CERTIFICATE blocks"
             ) from error
         try:
             key: Any = forms.load_pem_private_key(_read(self.key), password=None)
         except TypeError as error:
             raise ConfigError(
-                f"{self.key} has a password", "give the key without one: openssl pkey -in KEY -out PLAIN"
+                f"{self.key} is protected by a password", "remove the password: openssl pkey -in KEY -out PLAIN"
             ) from error
         except ValueError as error:
             raise ConfigError(
-                f"{self.key} is not a PEM private key", "give a file that begins with BEGIN PRIVATE KEY"
+                f"{self.key} is not a PEM private key", "use a file that begins with BEGIN PRIVATE KEY"
             ) from error
         leaf, public = chain[0], (forms.Encoding.DER, forms.PublicFormat.SubjectPublicKeyInfo)
         if leaf.public_key().public_bytes(*public) != key.public_key().public_bytes(*public):
             raise ConfigError(
-                f"{self.key} is not the key of {self.cert}", "the signer's certificate comes first in the chain"
+                f"{self.key} does not match the certificate {self.cert}",
+                "put the signer's certificate first in the chain",
             )
         first, last = leaf.not_valid_before_utc, leaf.not_valid_after_utc
         if not first <= datetime.now(UTC) <= last:
-            raise ConfigError(f"{self.cert} is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d} only", "renew it")
+            raise ConfigError(
+                f"{self.cert} is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d} only", "renew the certificate"
+            )
         plain = key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
         return self.alg or _algorithm(key, self.key), b"".join(c.public_bytes(forms.Encoding.PEM) for c in chain), plain
 
@@ -201,7 +207,7 @@ def read_credentials(path: str | Path, roots: Path | None = None) -> Credentials
         context = c2pa.Context.from_dict(SETTINGS | trust)
     except c2pa.C2paError as error:
         raise ConfigError(
-            f"{roots} cannot be used as a list of trusted roots: {reason(error)}", "give PEM certificates"
+            f"{roots} cannot be used as trusted root certificates: {reason(error)}", "use a file of PEM certificates"
         ) from error
     try:
         with path.open("rb") as file, c2pa.Reader("video/mp4", file, context=context) as reader:
@@ -272,7 +278,9 @@ def _algorithm(key: Any, path: Path) -> str:
         return "ps256"
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return "ed25519"
-    raise ConfigError(f"{path} is of a kind that C2PA does not use", "use a P-256, P-384, P-521, RSA or Ed25519 key")
+    raise ConfigError(
+        f"{path} has a key type that C2PA does not support", "use a P-256, P-384, P-521, RSA or Ed25519 key"
+    )
 
 
 def _has_box(path: Path) -> bool:
@@ -306,5 +314,7 @@ def _c2pa() -> Any:
     try:
         import c2pa
     except ImportError as error:
-        raise MissingExtraError("Content Credentials need the extra `c2pa`, which is not installed", EXTRA) from error
+        raise MissingExtraError(
+            "Content Credentials require the extra `c2pa`, which is not installed", EXTRA
+        ) from error
     return c2pa

@@ -54,7 +54,10 @@ LOUDEST_FLOAT = 16.0  # floating-point samples beyond ±16 (24 dB over full scal
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
-DAMAGED = "it may be damaged, cut short or of another type than its name says; play it, or convert it to mp4 or wav"
+DAMAGED = (
+    "it may be damaged, truncated, or not of the type that its name suggests; "
+    "try to play it, or convert it to mp4 or wav"
+)
 
 
 class MediaFile:
@@ -169,7 +172,7 @@ class MediaFile:
         if frame is None:
             raise MediaError(
                 f"{self.path} has a video stream, but no frame of it can be decoded",
-                "the file is damaged or cut short; copy or convert it again",
+                "the file is damaged or truncated; copy or convert it again",
             )
         self._begun = _resumed(frame, frames)
         return FirstFrame.of(stream, frame)

@@ -147,7 +147,7 @@ def _unread_kind(path: Path) -> str | None:
 
 def _too_large(path: Path, size: str) -> MediaError:
     return MediaError(
-        f"{path} is too large: {size}, more than {MAX_PHOTO_PIXELS / 1e6:.0f} megapixels", "make it smaller first"
+        f"{path} is too large: {size}, more than {MAX_PHOTO_PIXELS / 1e6:.0f} megapixels", "reduce its size first"
     )
 
 
@@ -193,7 +193,7 @@ def save_image(image: Image, outfile: str | Path) -> Path:
     """
     outfile = Path(outfile)
     if outfile.suffix.lower() != ".png":
-        raise OutputError(f"{outfile} does not end in .png", "name the image with .png")
+        raise OutputError(f"{outfile} does not end in .png", "use a file name that ends in .png")
     with output_errors(outfile), pending_output(outfile) as pending:
         mark = PngInfo()
         mark.add_text(METADATA_KEY, synthetic_metadata_text({"command": "redub"}))

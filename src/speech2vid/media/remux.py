@@ -53,7 +53,7 @@ def shift_audio(
     outfile, notes, shift = Path(outfile), [] if notes is None else notes, Fraction(shift_s)
     with opened(source) as file:
         if outfile.exists() and outfile.samefile(file.path):
-            raise OutputError(f"{outfile} is also the input", "write to another file")
+            raise OutputError(f"{outfile} is also the input", "choose another output file")
         container = container_of(outfile)
         first = file.first_frame
         if not file.has_audio:
@@ -203,7 +203,7 @@ def _copy_of(stream: Stream, output: Any, container: Container, outfile: Path, r
             return None
         raise OutputError(
             f"{outfile} cannot hold {codec}, the {stream.type} of the source",
-            "name the output .mkv, which holds nearly everything",
+            "use an output name that ends in .mkv, which can hold nearly everything",
         ) from error
     copy.metadata.update(stream.metadata)
     copy.disposition = stream.disposition

@@ -84,7 +84,7 @@ def require_file(path: Path) -> None:
     """Raise a ``MediaError`` unless ``path`` is a file with at least one byte that we may read."""
     try:
         if path.is_dir():
-            raise MediaError(f"{path} is a folder, not a file", "name one file in it")
+            raise MediaError(f"{path} is a folder, not a file", "give one of the files in it")
         if not path.exists():
             raise MediaError(f"{path} does not exist", "check the spelling of the path")
         if not path.is_file():
@@ -122,7 +122,7 @@ def require_video(container: Any, path: Path) -> Stream:
 def require_audio(container: Any, path: Path) -> Stream:
     """Return the first audio stream; raise a ``MediaError`` where there is none."""
     if (stream := find_audio(container)) is None:
-        raise MediaError(f"{path} has no audio stream", "give an audio file, or a video with audio")
+        raise MediaError(f"{path} has no audio stream", "use an audio file, or a video with an audio track")
     return stream
 
 

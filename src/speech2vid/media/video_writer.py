@@ -179,7 +179,7 @@ class VideoWriter:
             return
         try:
             if not self.frames:
-                raise OutputError(f"no picture was made for {self.outfile}", "nothing was written")
+                raise OutputError(f"no frame was generated for {self.outfile}", "nothing was written")
             with output_errors(self.outfile):
                 self._mux(self._stream.encode(None))
                 self._finish_streams()

@@ -51,7 +51,7 @@ def graph_loader(device: str = "auto", threads: int = 0, engine: str = "onnx") -
     if engine == "torch":
         return _torch_loader(device)
     if engine != "onnx":
-        raise ConfigError(f"engine cannot be {engine!r}", "choose from: onnx, torch")
+        raise ConfigError(f"unknown engine {engine!r}", "choose from: onnx, torch")
     providers = onnx_providers(device)
 
     def load(weights: Path, graph: str) -> RunnableGraph:

@@ -89,7 +89,7 @@ def _match(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, tuple[i
             )
     for name, tensor in wanted.items():
         if name not in found:
-            raise WeightsError(f"{path} lacks the tensor {name}", hint)
+            raise WeightsError(f"{path} has no tensor {name}", hint)
         if found[name] != tuple(tensor.shape):
             raise WeightsError(f"{path}: {name} has shape {found[name]}, not {tuple(tensor.shape)}", hint)
 

@@ -94,7 +94,7 @@ def write_weights(path: Path, header: WeightsHeader, tensors: Mapping[str, NDArr
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise WeightsError(
-                f"{path}: {name} holds values that are not finite", "the training diverged, or float16 is too small"
+                f"{path}: {name} contains values that are not finite", "the training diverged, or float16 is too small"
             )
     header = replace(
         header,
@@ -145,7 +145,7 @@ def read_weights(path: Path, architecture: str | None = None) -> tuple[WeightsHe
         raise WeightsError(f"{path}: the tensors do not match the checksum in the header", AGAIN)
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
-            raise WeightsError(f"{path}: {name} holds values that are not finite", AGAIN)
+            raise WeightsError(f"{path}: {name} contains values that are not finite", AGAIN)
     return header, tensors
 
 
@@ -182,11 +182,13 @@ def tensor_spans(path: Path) -> dict[str, Span]:
 
 def _open(path: Path) -> Any:
     if path.exists() and not path.is_file():
-        raise WeightsError(f"{path} is not a file", "name a weight file, or a folder of them where one is asked for")
+        raise WeightsError(
+            f"{path} is not a file", "give a weight file, or a folder of weight files where the option takes one"
+        )
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist", "check the path, or install the package again") from error
+        raise WeightsError(f"{path} does not exist", "check the path, or reinstall speech2vid") from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}", "check the path and its permissions") from error
 
@@ -211,7 +213,7 @@ def _parse_header(path: Path, blob: bytes) -> WeightsHeader:
         metadata = json.loads(blob[8 : 8 + length])["__metadata__"]
         version = int(metadata["format_version"])
         if version > FORMAT_VERSION:
-            raise WeightsError(f"{path} has weight format {version}, newer than {FORMAT_VERSION}", "update the package")
+            raise WeightsError(f"{path} has weight format {version}, newer than {FORMAT_VERSION}", "update speech2vid")
         config, metrics = json.loads(metadata["config"]), json.loads(metadata["metrics"])
         if not isinstance(config, dict) or not isinstance(metrics, dict):
             raise TypeError("config and metrics are objects")
@@ -226,7 +228,7 @@ def _parse_header(path: Path, blob: bytes) -> WeightsHeader:
             landmarker=metadata.get("landmarker", PAPER_LANDMARKS),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WeightsError(f"{path} has no speech2vid header", "give a weight file made by this package") from error
+        raise WeightsError(f"{path} has no speech2vid header", "use a weight file written by speech2vid") from error
 
 
 @dataclass(frozen=True)

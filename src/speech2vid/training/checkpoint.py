@@ -123,7 +123,7 @@ def write(path: Path, header: WeightsHeader, tensors: dict[str, Tensor]) -> None
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror}",
-            "free some space or choose another --out; the last checkpoint is whole: continue with --resume",
+            "free some disk space or choose another --out; the last checkpoint is whole: continue with --resume",
         ) from error
 
 
@@ -137,6 +137,6 @@ def _changes(path: Path, then: dict[str, Any], now: dict[str, Any]) -> list[str]
         if key in changed:
             raise ConfigError(
                 f"{path} was made with {key} = {then.get(key)!r}, the config says {now[key]!r}",
-                "resume with the config it was started with, or start again in another --out",
+                "resume with the original config, or start again in another --out",
             )
     return [f"{key} is now {now[key]!r}; it was {then.get(key)!r}" for key in changed]

@@ -87,7 +87,7 @@ def load_config(name: str, what: str = "", overrides: Iterable[str] = ()) -> Tra
         tables = tomllib.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(
-            f"there is no config {name}", f"give a .toml file, or one of: {', '.join(preset_names())}"
+            f"unknown config {name}", f"give a .toml file, or one of: {', '.join(preset_names())}"
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"the config {name} cannot be read: {error}", "it must be a TOML file") from error

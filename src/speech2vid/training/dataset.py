@@ -122,18 +122,19 @@ def load_splits(
     everyone = sorted({entry.speaker for entry in store.entries})
     if len(everyone) == 1:
         raise DataError(
-            f"{folder} has one speaker only, {everyone[0]}",
-            "training is judged on speakers it has not seen: prepare videos of at least two",
+            f"{folder} has only one speaker, {everyone[0]}",
+            "validation needs speakers that are not trained on: prepare videos of at least two",
         )
     for split in (train, val):
         if split not in store.splits:
             raise DataError(
                 f"{folder} has no track in the split {split!r}, only in: {', '.join(store.splits) or 'none'}",
-                "prepare more videos, or say in the manifest who belongs to which split",
+                "prepare more videos, or assign speakers to splits in the manifest",
             )
     if both := sorted(set(store.speakers(train)) & set(store.speakers(val))):
         raise DataError(
-            f"{folder}: {both[0]} is in {train} and in {val}", "a speaker belongs to one split: correct the manifest"
+            f"{folder}: {both[0]} is in {train} and in {val}",
+            "a speaker may belong to only one split: correct the manifest",
         )
     if stream is None:
         frames = sum(entry.frames for entry in store.entries if entry.split in (train, val))

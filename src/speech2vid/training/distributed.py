@@ -52,7 +52,7 @@ class Distributed:
         if batch % self.count:
             raise ConfigError(
                 f"a batch of {batch} cannot be divided among {self.count} processes",
-                "make it a multiple of their number",
+                "use a multiple of the number of processes",
             )
         each = batch // self.count
         return slice(self.rank * each, (self.rank + 1) * each)

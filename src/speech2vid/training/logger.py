@@ -103,7 +103,7 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written: {error.strerror}",
-            "free some space or choose another --out; --resume continues",
+            "free some disk space or choose another --out; --resume continues",
         ) from error
 
 

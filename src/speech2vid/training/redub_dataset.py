@@ -189,7 +189,7 @@ def build_dataset(
         temporary.replace(folder)
     except OSError as error:
         raise OutputError(
-            f"{folder} cannot be written: {error.strerror}", "free some space, or choose another --out"
+            f"{folder} cannot be written: {error.strerror}", "free some disk space, or choose another --out"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

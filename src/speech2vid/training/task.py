@@ -100,7 +100,7 @@ class TaskConfig(Settings):
         if self.batch % self.accumulate:
             raise ConfigError(f"{name}: a batch of {self.batch} has no {self.accumulate} equal parts", "change either")
         if self.steps < 0 or (self.steps == 0 and self.epochs <= 0):
-            raise ConfigError(f"{name} asks for no training", "give steps or epochs above 0")
+            raise ConfigError(f"{name} has nothing to train", "give steps or epochs above 0")
 
     def needed_tasks(self) -> Mapping[str, str]:
         """Return the tasks of the same run that this one starts from, and for each how to do without it."""

@@ -50,9 +50,11 @@ def train(
     with start_distributed(device) as dist:
         begun = [name for name in config.tasks if (out / name / CHECKPOINT).is_file()]
         if begun and not resume:
-            raise ConfigError(f"{out} holds a training already", "continue with --resume, or choose another --out")
+            raise ConfigError(f"{out} already contains a training", "continue with --resume, or choose another --out")
         if resume and not begun:
-            raise ConfigError(f"{out} holds no training to resume", "leave out --resume, or check --out and --config")
+            raise ConfigError(
+                f"{out} contains no training to resume", "leave out --resume, or check --out and --config"
+            )
         config.check_processes(dist.count)
         train, val = load_splits(data, stream=stream)
         for name in begun:

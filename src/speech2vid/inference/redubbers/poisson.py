@@ -65,7 +65,7 @@ class PoissonBlender:
 
     def __init__(self, region: Region = "lower") -> None:
         if region not in REGIONS:
-            raise ConfigError(f"region cannot be {region!r}", f"choose from: {', '.join(REGIONS)}")
+            raise ConfigError(f"unknown value {region!r} for region", f"choose from: {', '.join(REGIONS)}")
         self._domain = DOMAINS[region]
         self._weight = domain_weight(region)
 

@@ -76,7 +76,7 @@ class WarpNetworks(Talker):
             self.neutral_weight: Floats = tensors["rest.weight"].astype(np.float32)
             self.speech: Floats = tensors["speech"].astype(np.float32)
         except KeyError as error:
-            raise WeightsError(f"{talker} lacks the tensor {error}", "export it again") from error
+            raise WeightsError(f"{talker} has no tensor {error}", "export it again") from error
 
     @classmethod
     def load(cls, weights: WeightSet, load: LoadGraph) -> Self:
