@@ -223,8 +223,8 @@ def face_mask() -> Floats:
     outline = cv2.convexHull(np.concatenate([points, forehead]).astype(np.float32))[:, 0]
     inside = np.zeros((FACE_PX, FACE_PX), np.uint8)
     cv2.fillConvexPoly(inside, np.rint(outline).astype(np.int32), 1)
-    distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-    distance = cv2.GaussianBlur(distance, (0, 0), SMOOTH_PX)  # of the steps of the filled outline
+    steps = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+    distance = cv2.GaussianBlur(steps, (0, 0), SMOOTH_PX)  # of the steps of the filled outline
     at = np.arange(FACE_PX)
     edge = np.minimum(at - TARGET_OFFSET_PX, TARGET_OFFSET_PX + TARGET_PX - 1 - at)
     edge = np.minimum(edge[:, None], edge[None])
