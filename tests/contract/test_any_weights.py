@@ -114,7 +114,7 @@ def test_a_folder_with_one_network_is_completed_and_it_is_said(
     [
         ("talk", "paper", [], "the weight set 'paper' is not part of this installation"),
         ("talk", "nowhere", [], "nowhere does not exist"),
-        ("talk", "sharpener", [], "holds sharpener: nothing that talk runs"),
+        ("talk", "sharpener", [], "contains sharpener, which talk does not use"),
         ("talk", "talker", ["--sharpen"], "have no sharpening network"),
         ("redub", "talker", ["--blend", "network"], "has no re-dubbing network for the paper talker"),
     ],

@@ -71,4 +71,4 @@ def test_no_face_and_no_audio_say_so(
 def test_missing_weights_say_so(speech2vid, clip: Path, tmp_path: Path) -> None:
     result = speech2vid("sync", clip, "--weights", tmp_path)
     assert result.returncode == 1
-    assert "sync.video.onnx does not exist" in result.stderr
+    assert "contains no weight file" in result.stderr

@@ -130,8 +130,8 @@ def test_the_mouths_of_all_frames_are_in_the_part() -> None:
     ("name", "reason"),
     [
         ("nowhere", "does not exist"),
-        ("empty", "holds no weight file: nothing that evaluate runs"),
-        ("sharpener.safetensors", "holds sharpener: nothing that evaluate runs"),
+        ("empty", "contains no weight file"),
+        ("sharpener.safetensors", "contains sharpener, which evaluate does not use"),
         ("both", "two talkers"),
         ("paper", "the weight set 'paper' is not part of this installation"),
     ],

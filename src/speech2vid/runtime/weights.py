@@ -303,10 +303,10 @@ class WeightSet:
         """Raise a WeightsError unless at least one of the networks that run is the set's own."""
         if self.is_default or any(self.origin(each) == self.name for each in architectures):
             return
-        holds = ", ".join(self.own) or "no weight file"
+        holds = f"{', '.join(self.own)}, which {command} does not use" if self.own else "no weight file"
         raise WeightsError(
-            f"{self.name} holds {holds}: nothing that {command} runs",
-            "give the folder weights/ of a training of a talker, or leave out --weights",
+            f"{self.name} contains {holds}",
+            f"give weights that {command} uses, such as the folder weights/ of a training, or leave out --weights",
         )
 
     def fingerprint(self) -> str:
