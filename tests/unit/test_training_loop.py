@@ -20,6 +20,7 @@ from processes import default_sigint
 from speech2vid.errors import ConfigError, OutputError, TrainingError, TrainingStopped, WeightsError
 from speech2vid.runtime.weights import read_weights
 from speech2vid.training import checkpoint as state_module
+from speech2vid.training.dataset import TrackSet
 from speech2vid.training.distributed import Distributed, start_distributed
 from speech2vid.training.ema import averaged
 from speech2vid.training.logger import IMAGES, LOG, LOSSES
@@ -47,7 +48,7 @@ class Line(Task):
 
     def __init__(self, config: LineConfig, dropout: float = 0.2, norm: bool = True) -> None:
         torch.manual_seed(config.seed)
-        self.config = config
+        self.config, self.train = config, TrackSet([])
         middle = nn.BatchNorm1d(config.width) if norm else nn.Identity()
         self.network = nn.Sequential(
             nn.Linear(2, config.width), middle, nn.ReLU(), nn.Dropout(dropout), nn.Linear(config.width, 1)
