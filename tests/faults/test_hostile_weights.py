@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from sandbox import run
 
-from speech2vid.inference.talkers.warp import WarpNetworks
+from speech2vid.inference.talkers.base import load_talker
 from speech2vid.runtime.onnx import OnnxNetwork
 from speech2vid.runtime.weights import WeightsHeader, digest, read_header, read_weights, tensor_spans, write_weights
 
@@ -134,12 +134,12 @@ def folder_with(tmp_path: Path, **replaced: bytes) -> Path:
 )
 def test_graphs_that_are_none(content: bytes, tmp_path: Path) -> None:
     folder = folder_with(tmp_path, audio_to_mouth__mouth_motion__onnx=content)
-    assert run(lambda: WarpNetworks(folder)).kind == "error"
+    assert run(lambda: load_talker(folder)).kind == "error"
 
 
 def test_graphs_and_weights_that_do_not_belong_together(tmp_path: Path) -> None:
     other = (SHIPPED / "audio_to_mouth.safetensors").read_bytes()
-    end = run(lambda: WarpNetworks(folder_with(tmp_path, warp_talker__safetensors=other)))
+    end = run(lambda: load_talker(folder_with(tmp_path, warp_talker__safetensors=other)))
     assert end.kind == "error", end
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from processes import eventually
 from speech2vid.media import probe
 
 if TYPE_CHECKING:
@@ -146,10 +147,10 @@ def test_cancel(
     fill(tab, me, minute)
     tab.locator("#talk-make").click()
     tab.locator("#talk-status progress[max]").wait_for()
-    assert begun(page)
+    assert eventually(lambda: begun(page))
     tab.locator("#talk-cancel").click()
     assert "Stopped." in failure(tab, "talk")
-    assert not begun(page)
+    assert eventually(lambda: not begun(page))
     assert tab.locator("#talk-make").is_enabled()
 
 

@@ -81,5 +81,5 @@ def test_a_map_of_people_to_audio(tmp_path: Path) -> None:
         Assignment(tmp_path / "b.wav", photo=tmp_path / "b.jpg"),
     ]
     path.write_text('[[speaker]]\nface = 1\nphoto = "b.jpg"\naudio = "a.wav"\n')
-    with pytest.raises(ConfigError, match="not described as expected"):
+    with pytest.raises(ConfigError, match="invalid speaker entry"):
         read_speakers(path)

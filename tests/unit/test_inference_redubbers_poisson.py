@@ -44,5 +44,5 @@ def test_what_is_painted_well_inside_stays_and_what_is_outside_is_the_source() -
 
 
 def test_an_unknown_region_is_named() -> None:
-    with pytest.raises(ConfigError, match="region cannot be 'upper'"):
+    with pytest.raises(ConfigError, match="unknown value 'upper' for region"):
         PoissonBlender("upper")  # type: ignore[arg-type]

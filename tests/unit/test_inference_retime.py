@@ -57,7 +57,7 @@ def test_lengths() -> None:
     assert length_of("audio", Fraction(3), Fraction(5)) == 3
     assert length_of("video", Fraction(3), Fraction(5)) == 5
     assert length_of("shortest", Fraction(7), Fraction(5)) == 5
-    with pytest.raises(ConfigError, match="length cannot be 'long'"):
+    with pytest.raises(ConfigError, match="unknown value 'long' for length"):
         length_of("long", Fraction(1), Fraction(1))  # type: ignore[arg-type]
 
 

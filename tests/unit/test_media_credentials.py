@@ -151,8 +151,8 @@ BAD = {
     "expired": ({"days": (-30, -1)}, "valid from"),
     "not yet": ({"days": (2, 30)}, "valid from"),
     "no purpose": ({"purpose": False}, "cannot sign"),
-    "a password": ({"password": b"secret"}, "has a password"),
-    "a curve that C2PA lacks": ({"kind": "k1"}, "C2PA does not use"),
+    "a password": ({"password": b"secret"}, "is protected by a password"),
+    "a curve that C2PA lacks": ({"kind": "k1"}, "C2PA does not support"),
 }
 
 
@@ -171,14 +171,14 @@ def test_files_that_are_not_what_they_should_be(pair, make_pair, tmp_path, photo
         (tmp_path / "none.pem", pair.key, "none.pem cannot be read"),
         (photo, pair.key, "not a PEM certificate"),
         (pair.cert, photo, "not a PEM private key"),
-        (pair.cert, other.key, "is not the key of"),
-        (pair.root, pair.key, "is not the key of"),
+        (pair.cert, other.key, "does not match the certificate"),
+        (pair.root, pair.key, "does not match the certificate"),
     ):
         with pytest.raises(ConfigError, match=said):
             Signer(cert, key).check(tmp_path / "a.mp4")
     with pytest.raises(ConfigError, match="cannot sign"):
         Signer(pair.cert, pair.key, "ps256").check(tmp_path / "a.mp4")
-    with pytest.raises(OutputError, match=r"need \.mp4 or \.mov"):
+    with pytest.raises(OutputError, match=r"require \.mp4 or \.mov"):
         Signer(pair.cert, pair.key).check(tmp_path / "a.mkv")
 
 

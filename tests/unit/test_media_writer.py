@@ -238,7 +238,7 @@ def test_failure_leaves_nothing_behind(tmp_path, error):
 
 
 def test_no_frame(tmp_path):
-    with pytest.raises(OutputError, match="no picture"), VideoWriter(tmp_path / "out.mp4", 64, 48):
+    with pytest.raises(OutputError, match="no frame was generated"), VideoWriter(tmp_path / "out.mp4", 64, 48):
         pass
     assert not list(tmp_path.iterdir())
 
