@@ -210,9 +210,7 @@ def test_several_weights_have_rows_of_their_own(compared: tuple[dict[str, Any], 
     assert {f"silence: {ours}", f"silence: {paper}"} <= set(rows)
 
 
-def test_clips_are_re_dubbed_by_every_method(
-    compared: tuple[dict[str, Any], Path], drawn_weights: Path
-) -> None:
+def test_clips_are_re_dubbed_by_every_method(compared: tuple[dict[str, Any], Path], drawn_weights: Path) -> None:
     section = (compared[1] / "report.html").read_text().partition("<h2>Re-dubbing</h2>")[2]
     assert section.count("<p>") == 2
     assert f"Made with {drawn_weights.name}." in section

@@ -137,7 +137,7 @@ def test_stopped_and_carried_on(speech2vid, drawn_store: Callable[[Path], Path],
 
     again = speech2vid(*arguments)
     assert again.returncode == 1
-    assert "holds a training already" in again.stderr
+    assert "already contains a training" in again.stderr
 
     (out / "audio_to_mouth" / "checkpoint.safetensors").unlink()  # as if it had been stopped before the last stage
     before = (out / "warp_talker" / "losses.tsv").read_bytes()
