@@ -6,6 +6,10 @@ so that an impossible combination fails at import instead of drifting out of syn
 
 from __future__ import annotations
 
+from typing import Literal
+
+Landmarks = Literal["paper", "mesh"]  # names of the pairs of face detector and landmarker
+
 
 def exact_div(numerator: int, denominator: int) -> int:
     """Divide two integers that must divide without remainder."""

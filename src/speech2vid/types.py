@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ Points = NDArray[np.float32]  # (..., 2) x, y in pixels; pixel centres at whole 
 Affine = NDArray[np.float64]  # (2, 3) maps source pixels to destination pixels
 Floats = NDArray[np.float32]  # any shape
 Waveform = NDArray[np.float32]  # (N,) mono, -1–1, at SAMPLE_RATE_HZ unless said otherwise
-Landmarks = Literal["paper", "mesh"]  # names of the pairs of face detector and landmarker
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def on_a_full_disk(folder: Path) -> Callable[..., None]:
         assert result.returncode == 1, result.stderr
         first, second = result.stderr.splitlines()
         assert "a.mp4 could not be written" in first
-        assert "free some space" in second
+        assert "free some disk space" in second
         assert [path.name for path in out.parent.iterdir()] == ["a.mp4"]
         assert out.read_bytes() == BEFORE
 

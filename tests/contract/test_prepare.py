@@ -279,7 +279,7 @@ def is_ours(process: int) -> bool:
 
 def test_a_store_that_cannot_be_written_is_an_error(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be made a folder"):
+    with pytest.raises(OutputError, match="cannot be created"):
         prepare([videos], tmp_path / "file", sync="off")
 
 
@@ -365,7 +365,7 @@ def test_a_missing_and_a_short_shard_are_found_at_once(store: Path) -> None:
     shard = store / "train-000000.tar"
     data = shard.read_bytes()
     shard.write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match=r"train-000000.tar has \d+ bytes instead of"):
+    with pytest.raises(DataError, match=r"train-000000.tar is damaged: it has \d+ bytes instead of"):
         SampleStore(store)
     shard.unlink()
     with pytest.raises(DataError, match=r"train-000000.tar is missing"):

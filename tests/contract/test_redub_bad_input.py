@@ -53,9 +53,13 @@ def text(path: Path, content: str) -> Path:
 
 Maker = Callable[[Path, Path, Path], dict[str, object]]
 BAD: dict[str, tuple[Maker, str, str]] = {
-    "no face": (lambda at, clip, audio: {"--video": grey(at / "grey.mp4")}, "no face was found in", "from the front"),
+    "no face": (lambda at, clip, audio: {"--video": grey(at / "grey.mp4")}, "no face was found in", "must be frontal"),
     "no pictures": (lambda at, clip, audio: {"--video": audio}, "has no video stream", "video file"),
-    "no audio": (lambda at, clip, audio: {"--audio": grey(at / "mute.mp4")}, "mute.mp4 has no audio", "with audio"),
+    "no audio": (
+        lambda at, clip, audio: {"--audio": grey(at / "mute.mp4")},
+        "mute.mp4 has no audio",
+        "with an audio track",
+    ),
     "video cut short": (
         lambda at, clip, audio: {"--video": cut_short(at / "cut.mp4", clip, 0.02)},
         "cut.mp4 has a video stream, but no frame of it can be decoded",
@@ -73,11 +77,15 @@ BAD: dict[str, tuple[Maker, str, str]] = {
     ),
     "a map with a misspelling": (
         lambda at, clip, audio: {"--speakers": text(at / "map.toml", '[[speaker]]\nfase = 0\naudio = "a.wav"')},
-        "a speaker is not described as expected",
+        "invalid speaker entry",
         "face = 0",
     ),
-    "no weights for the network": (lambda at, clip, audio: {"--weights": at}, "does not exist", " "),
-    "another suffix": (lambda at, clip, audio: {"--outfile": at / "a.avi"}, "a.avi does not end in", ".mp4"),
+    "no weights for the network": (lambda at, clip, audio: {"--weights": at}, "contains no weight file", "redub uses"),
+    "another suffix": (
+        lambda at, clip, audio: {"--outfile": at / "a.avi"},
+        "a.avi has an unsupported file name extension",
+        ".mp4",
+    ),
 }
 
 

@@ -187,7 +187,7 @@ def test_live_gives_the_images_of_the_stream(
         (["{}", None, b"\0\0\0"], "a message of 3 bytes is not audio"),
         (["{}", None, bytes(64_002)], "a message of 64002 bytes is not audio"),
         (["{}", None, "stop"], "not a JSON object"),
-        (["{}", None, '{"type": "stop"}'], "not understood"),
+        (["{}", None, '{"type": "stop"}'], "is not a known message"),
     ],
     ids=["order", "list", "type", "no photo", "face", "odd", "long", "word", "object"],
 )

@@ -91,7 +91,7 @@ BAD: dict[str, tuple[Maker, str, str]] = {
     "huge picture": (
         lambda at, photo, audio: {"--face": huge_png(at / "huge.png")},
         "huge.png is too large: ",
-        "smaller",
+        "reduce its size",
     ),
     "empty file as audio": (
         lambda at, photo, audio: {"--audio": cut_short(at / "empty.wav", audio, 0)},
@@ -107,7 +107,7 @@ BAD: dict[str, tuple[Maker, str, str]] = {
     "video without audio": (
         lambda at, photo, audio: {"--audio": video(at / "mute.mp4", photo, audio=None)},
         "mute.mp4 has no audio stream",
-        "with audio",
+        "with an audio track",
     ),
     "truncated mp4 as audio": (
         lambda at, photo, audio: {

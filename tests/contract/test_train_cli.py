@@ -60,9 +60,9 @@ def test_only_what_can_be_trained(speech2vid, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--config", "papper"], "there is no config papper"),
+        (["--config", "papper"], "unknown config papper"),
         (["--config", "toy"], "not a complete sample store"),
-        (["--config", "toy", "--resume"], "holds no training to resume"),
+        (["--config", "toy", "--resume"], "contains no training to resume"),
         (["--config", "toy", "--set", "warp_talker.stesp=2"], "has no setting 'stesp'"),
         (["--config", "toy", "--set", "sync.steps=2"], "the config does not train sync"),
     ],

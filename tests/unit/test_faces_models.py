@@ -90,7 +90,7 @@ def test_mesh_brings_a_face_upright_from_any_tilt(degrees: int, portrait: Image)
     assert np.corrcoef(aligned.image.ravel(), upright.image.ravel())[0, 1] > 0.97
 
 
-def test_mesh_refuses_landmarks_placed_sideways_on_a_face(portrait: Image) -> None:
+def test_mesh_refuses_landmarks_where_there_is_no_face(portrait: Image) -> None:
     mesh = face_models("mesh")
     box = mesh.find(portrait)[0].box
     texture = np.random.default_rng(0).integers(0, 255, portrait.shape).astype(np.uint8)

@@ -297,7 +297,7 @@ def test_disk_full(tmp_path, suffix):
         result = subprocess.run([*program, str(room)], capture_output=True, text=True, check=False)
         assert result.returncode == 1, (room, result.stderr)
         assert f"out.{suffix} could not be written" in result.stdout
-        assert "free some space" in result.stdout
+        assert "free some disk space" in result.stdout
         assert [p.name for p in tmp_path.iterdir()] == [f"out.{suffix}"]
         assert path.read_bytes() == b"precious"
 

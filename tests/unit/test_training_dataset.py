@@ -67,7 +67,7 @@ def test_everybody_is_drawn_and_stills_are_their_own(store: Path) -> None:
 def test_one_speaker_only(store: Path) -> None:
     for number in range(1, 5):
         edit(store, f"\tspeaker{number}\t", "\tspeaker0\t")
-    with pytest.raises(DataError, match=r"one speaker only, speaker0.*at least two"):
+    with pytest.raises(DataError, match=r"only one speaker, speaker0.*at least two"):
         load_splits(store)
 
 

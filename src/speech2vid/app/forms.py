@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from speech2vid.constants import IDENTITY_STILLS
-from speech2vid.types import Landmarks
+from speech2vid.constants import IDENTITY_STILLS, Landmarks
 
 JSON, VIDEO = "application/json", "video/mp4"
 FILE_SCHEMA = {"type": "string", "format": "binary"}

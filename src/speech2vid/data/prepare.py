@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from speech2vid.constants import Landmarks
 from speech2vid.data.executors import Engine, WorkThrough, work_through_by
 from speech2vid.data.executors.local import Died
 from speech2vid.data.identities import connected
@@ -33,7 +34,6 @@ from speech2vid.faces import face_models
 from speech2vid.faces.cluster import cluster_faces
 from speech2vid.files import atomic_write
 from speech2vid.progress import Progress
-from speech2vid.types import Landmarks
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from speech2vid import __version__, media
 from speech2vid.audio.vad import waveform_activity
-from speech2vid.constants import FACE_PX, FRAME_RATE_HZ
+from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, Landmarks
 from speech2vid.data.active_speaker import (
     FileOffset,
     SeenTrack,
@@ -55,7 +55,7 @@ from speech2vid.faces.track import MAX_FACES
 from speech2vid.files import atomic_write
 from speech2vid.media import MediaFile, VideoReader, read_keyframes
 from speech2vid.timing import StageTimer
-from speech2vid.types import Floats, Landmarks, MediaInfo
+from speech2vid.types import Floats, MediaInfo
 
 MIN_RATE_HZ = Fraction(20)  # with fewer frames a second lips cannot be followed
 MIN_FACE_PX = 48  # source pixels that become the 112 px face

@@ -13,12 +13,13 @@ from typing import Protocol, get_args
 
 import numpy as np
 
+from speech2vid.constants import Landmarks
 from speech2vid.errors import ConfigError
 from speech2vid.faces.blaze import BlazeFaceDetector
 from speech2vid.faces.detect import HogDetector
 from speech2vid.faces.landmarks import DlibLandmarker
 from speech2vid.faces.mesh import FaceMeshLandmarker, is_plausible_face, to_68
-from speech2vid.types import Face, FaceBox, Image, Landmarks, Points
+from speech2vid.types import Face, FaceBox, Image, Points
 
 SMALLEST = 0.07  # of the image's longer side: BlazeFace looks for faces down to this size, and for smaller ones if none
 STEADY_CROPS = 3  # averaged: 0.0032 of the eye distance from frame to frame, one crop 0.0049

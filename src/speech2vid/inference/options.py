@@ -13,8 +13,8 @@ from os import PathLike
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
+from speech2vid.constants import Landmarks
 from speech2vid.errors import ConfigError
-from speech2vid.types import Landmarks
 
 AnyPath = str | PathLike[str]
 Silence = Literal["hold", "follow"]
