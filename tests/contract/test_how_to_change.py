@@ -130,7 +130,7 @@ print(json.dumps({source.name: source.speaker for source in expand(sys.argv[1:])
 
 def test_add_a_landmarker(copy: Path, photo: Path, face_clip: Callable[..., Path], tmp_path: Path) -> None:
     changed = follow("add-a-landmarker.md", copy)
-    pair, name = "src/speech2vid/faces/face_models.py", "src/speech2vid/types.py"
+    pair, name = "src/speech2vid/faces/face_models.py", "src/speech2vid/constants.py"
     assert set(changed) == {"src/speech2vid/faces/mirrored.py", name, pair}
     placing = """
 import json, sys
