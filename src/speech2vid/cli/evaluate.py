@@ -54,6 +54,14 @@ def evaluate(
         Literal["hold", "follow"],
         typer.Option("--silence", help="In silence, keep the mouth closed (hold) or follow all audio (follow)."),
     ] = "hold",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="Metric to report in addition: an installed entry point, or module:NAME. Repeat for several.",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed for the choice of stills and of mismatched audio.")
     ] = 0,
@@ -81,6 +89,7 @@ def evaluate(
             sharpener=sharpener,
             stills=stills,
             silence=silence,
+            metrics=metric or (),
             seed=seed,
             device=device,
             jobs=jobs,

@@ -10,6 +10,7 @@ import typer
 from speech2vid.cli.options import with_options
 from speech2vid.cli.output import JsonFlag, note, print_json, progress_bar
 from speech2vid.cli.provenance import SignAlg, SignCert, SignKey, signer_of
+from speech2vid.constants import Landmarks as LandmarksName
 from speech2vid.inference.options import TalkOptions
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Weights = Annotated[
     ),
 ]
 Landmarks = Annotated[
-    Literal["paper", "mesh"],
+    LandmarksName,
     typer.Option(
         "--landmarks",
         help="Face detector and landmarks: paper (HOG and dlib's 68 points) or mesh (BlazeFace and MediaPipe's face "

@@ -17,6 +17,7 @@ from speech2vid.data.records import Track
 from speech2vid.data.report import MANIFEST
 from speech2vid.data.store import SampleStore
 from speech2vid.errors import ConfigError
+from speech2vid.evaluation.metric_records import Metric, metric_hashes
 from speech2vid.evaluation.metrics import Truth
 from speech2vid.evaluation.protocol import Trial, plan_trials
 from speech2vid.evaluation.qualitative import (
@@ -72,6 +73,7 @@ def evaluate(
     sharpener: AnyPath | None = None,
     stills: StillsChoice = "both",
     silence: Silence = "hold",
+    metrics: Sequence[str] = (),
     seed: int = 0,
     device: str = "auto",
     jobs: int = 1,
@@ -90,6 +92,8 @@ def evaluate(
         sharpener: folder or file of a sharpening network, tried behind each of the weights.
         stills: from five stills of a speaker, from one (any mouth state), or both, side by side.
         silence: as in ``talk``.
+        metrics: of your own, in addition to the package's: each an entry point of the group ``speech2vid.metrics``, or
+            ``module:NAME`` of a :class:`Metric`.
         seed: chooses stills and voices; the same seed gives the same figures.
         device: ``auto``, ``cpu`` or ``cuda``.
         jobs: processes that work side by side. The figures are the same for any number.
@@ -102,7 +106,7 @@ def evaluate(
         raise ConfigError(f"unknown value {stills!r} for stills", f"choose from: {', '.join(get_args(StillsChoice))}")
     sources = _sources(weights)
     sharp = None if sharpener is None else Path(sharpener)
-    choice = WeightsChoice(sources, sharp, generator, silence, device, threads=1 if jobs > 1 else 0)
+    choice = WeightsChoice(sources, sharp, generator, silence, device, 1 if jobs > 1 else 0, tuple(metrics))
     runner = open_runner(choice)  # fails early, whatever the processes do
     store = SampleStore(Path(data))
     tracks = store.load(split)
@@ -119,6 +123,7 @@ def evaluate(
         "sync": runner.scorers.sync.sha256 if runner.scorers.sync else "",
         "stills": stills,
         "silence": silence,
+        "metrics": metric_hashes(metrics),
         "seed": seed,
     }
     unfinished = ResumeLog(Path(out), json.dumps(setup, sort_keys=True))
@@ -127,6 +132,7 @@ def evaluate(
         choice if jobs > 1 else runner,
         names=[generator.name for generator in runner.generators],
         columns=STILLS[stills],
+        metrics=runner.scorers.metrics,
         seed=seed,
         jobs=jobs,
         redubs=redubs,
@@ -140,6 +146,7 @@ def evaluate(
         weights=", ".join(sources),
         sharpener="none" if sharp is None else str(sharp),
         weights_sha256=hashes,
+        own_metrics=list(metrics),
     )
     replace(evaluation, redub_note=redub_note).write(Path(out))
     unfinished.finish()
@@ -157,7 +164,16 @@ def evaluate_tracks(
 ) -> Evaluation:
     """As :func:`evaluate`, of tracks and generators in memory; nothing is written. ``figures``: with images."""
     names = [generator.name for generator in runner.generators]
-    return _evaluate(tracks, runner, names=names, columns=columns, seed=seed, figures=figures, progress=progress)
+    return _evaluate(
+        tracks,
+        runner,
+        names=names,
+        columns=columns,
+        metrics=runner.scorers.metrics,
+        seed=seed,
+        figures=figures,
+        progress=progress,
+    )
 
 
 def _evaluate(
@@ -166,6 +182,7 @@ def _evaluate(
     *,
     names: Sequence[str],
     columns: Sequence[str],
+    metrics: Sequence[Metric],
     seed: int,
     jobs: int = 1,
     figures: bool = True,
@@ -234,7 +251,7 @@ def _evaluate(
     return Evaluation(
         settings,
         clips,
-        {column: tabulate(clips[column]) for column in columns},
+        {column: tabulate(clips[column], metrics) for column in columns},
         examples[: len(shown)],
         Grid(header_of(grid[0]), [each for each in in_order if isinstance(each, GridRow)]) if grid else None,
         examples[len(shown) :],

@@ -20,6 +20,7 @@ import numpy as np
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.data.records import Track
 from speech2vid.evaluation import image_metrics, mouth_metrics, sync_metrics
+from speech2vid.evaluation.metric_records import Metric
 from speech2vid.evaluation.mouth_metrics import Boxes, Values
 from speech2vid.evaluation.perceptual import PerceptualMetric
 from speech2vid.evaluation.sync_metrics import Matching
@@ -40,24 +41,27 @@ class Scorers:
         sync: tells retrieval accuracy, sync confidence and distance; None leaves them out.
         content: tells the content distance, of frames generated and true; None leaves it out.
         embed: what makes embeddings of chips of faces.
+        metrics: further ones, of ``--metric``.
     """
 
     sync: SyncNetworks | None = None
     content: ContentScorer | None = None
     embed: Embedder = embed
+    metrics: tuple[Metric, ...] = ()
 
     @classmethod
-    def load(cls, threads: int = 0, device: str = "auto") -> Scorers:
+    def load(cls, threads: int = 0, device: str = "auto", metrics: tuple[Metric, ...] = ()) -> Scorers:
         """All there are: content needs PyTorch. WeightsError where a network's files are missing or damaged.
 
         Args:
             threads: of each network; 0 for one a core.
             device: for the sync network, which is always that of the default set.
+            metrics: further ones.
         """
         perceptual = PerceptualMetric.where_possible()
         if perceptual is None:
-            return cls(SyncNetworks(None, threads, device))
-        return cls(SyncNetworks(None, threads, device), perceptual.content_distance, perceptual.embed)
+            return cls(SyncNetworks(None, threads, device), metrics=metrics)
+        return cls(SyncNetworks(None, threads, device), perceptual.content_distance, perceptual.embed, metrics)
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ def evaluate_frames(
 
     Raises:
         ValueError: the frames are of another shape than the truth's, or a metric is not a number.
+        ConfigError: a metric of ``scorers.metrics`` fails or returns no finite number.
     """
     return score(truth, frames, scorers, photo=photo, landmarks=landmarks).values
 
@@ -150,6 +155,10 @@ def score(
     matched = match_audio(truth, frames, landmarks, scorers)
     if matched is not None:
         values |= matched.values
+    for metric in scorers.metrics:
+        value = metric.value_of(frames, truth.track)
+        if value is not None:
+            values[metric.name] = value
     if bad := sorted(name for name, value in values.items() if not np.isfinite(value)):
         raise ValueError(f"{truth.track.record.key}: {', '.join(bad)} is not a number")
     curve = mouth_metrics.lag_curve(lip_opening(landmarks), lip_opening(truth.landmarks))

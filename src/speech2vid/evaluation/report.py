@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from speech2vid.evaluation.metric_records import ARROWS, BUILT_IN, COLUMNS, Metric
 from speech2vid.evaluation.statistics import Estimate
 from speech2vid.evaluation.summary import ClipScores, Summary, split_row
 from speech2vid.evaluation.sync_metrics import CHANCE as RETRIEVAL_CHANCE
@@ -19,41 +20,13 @@ ROW_TITLES = {
     "first_still": "first still repeated",
     "chance": "another person's video",
 }
-LOWER, HIGHER, NEAR_1 = "↓", "↑", "→ 1"
-METRIC_TITLES = {
-    "mse": f"MSE (0–255) {LOWER}",
-    "psnr": f"PSNR (dB) {HIGHER}",
-    "ssim": f"SSIM {HIGHER}",
-    "mouth_error": f"mouth error (0–255) {LOWER}",
-    "gain_over_other_audio": f"… below another recording's {HIGHER}",
-    "gain_over_best_still": f"… below the best still's {HIGHER}",
-    "embedding_distance": f"embedding distance to the true frame {LOWER}",
-    "content_distance": f"content distance {LOWER}",
-    "identity_distance": f"identity distance to the photo {LOWER}",
-    "identity_similarity": f"identity similarity to the photo (cosine) {HIGHER}",
-    "retrieval_accuracy": f"retrieval accuracy, mean of clips {HIGHER}",
-    "retrieval_accuracy_windows": f"retrieval accuracy, all windows {HIGHER}",
-    "sync_confidence": f"sync confidence {HIGHER}",
-    "sync_distance": f"sync distance {LOWER}",
-    "sync_offset_frames": f"sync offset, absolute (frames) {LOWER}",
-    "opening_correlation": f"lip opening: correlation {HIGHER}",
-    "opening_std_ratio": f"lip opening: std / true std {NEAR_1}",
-    "lmd_mouth_px": f"LMD mouth (px of 112) {LOWER}",
-    "lmd_face_px": f"LMD face (px of 112) {LOWER}",
-    "lmd_mouth_nme": f"LMD mouth / eye distance {LOWER}",
-    "lmd_face_nme": f"LMD face / eye distance {LOWER}",
-    "sharpness_ratio": f"sharpness of the mouth / true {NEAR_1}",
-    "jitter_ratio": f"mouth jitter / true {NEAR_1}",
-    "face_jitter_ratio": f"upper-face jitter / true {NEAR_1}",
-}
 COLUMN_TITLES = {"five_stills": "Five stills", "one_still": "One still, any mouth state"}
-SILENCE_TITLES = {
-    "movement_ratio": "std of lip opening in digital silence / in speech",
-    "opening_px": "lip opening in digital silence, px",
-    "closed_px": "true lip opening, 10th percentile, px",
-}
-SHARES = ("gain_over_other_audio", "gain_over_best_still", "retrieval_accuracy", "retrieval_accuracy_windows")
-FINE = ("lmd_mouth_nme", "lmd_face_nme", "sync_confidence", "identity_similarity", "ssim")  # three decimals
+SILENCE_METRICS = (
+    Metric("movement_ratio", "std of lip opening in digital silence / in speech"),
+    Metric("opening_px", "lip opening in digital silence, px"),
+    Metric("closed_px", "true lip opening, 10th percentile, px"),
+)
+LOWER, HIGHER, NEAR_1 = ARROWS["lower"], ARROWS["higher"], ARROWS["near 1"]
 NOTES = (
     "Each figure: value [95 % interval, bootstrap over clips] (mean over speakers); n is given if clips lack a "
     f"value. {LOWER}: lower is better; {HIGHER}: higher is better; {NEAR_1}: best at the real value. Landmarks "
@@ -76,10 +49,13 @@ def row_title(row: str) -> str:
 
 def summary_table(summary: Summary, clips: int) -> Table:
     """Header and lines: a line for each row of the evaluation, a column for each metric that there is."""
-    there = [name for name in METRIC_TITLES if any(name in metrics for metrics in summary.rows.values())]
-    lines = [["", *(METRIC_TITLES[name] for name in there), "best lag (frames)"]]
-    for row, metrics in summary.rows.items():
-        cells = [format_estimate(name, metrics[name], clips) if name in metrics else "–" for name in there]
+    known = (*BUILT_IN.values(), *summary.metrics)
+    there = [metric for metric in known if any(metric.name in row for row in summary.rows.values())]
+    lines = [["", *(metric.heading for metric in there), "best lag (frames)"]]
+    for row, estimates in summary.rows.items():
+        cells = [
+            format_estimate(each, estimates[each.name], clips) if each.name in estimates else "–" for each in there
+        ]
         lag = f"{summary.best_lag_frames(row):+d}" if row in summary.lag_curves else "–"
         lines.append([row_title(row), *cells, lag])
     return lines
@@ -89,18 +65,21 @@ def silence_table(summary: Summary) -> Table:
     """Header and lines of what the mouth does in digital silence."""
     names = [split_row(row)[1] for row in summary.silence]
     lines = [["digital silence", *names]]
-    for name, title in SILENCE_TITLES.items():
-        cells = [format_estimate(name, each[name]) if name in each else "–" for each in summary.silence.values()]
-        lines.append([title, *cells])
+    for metric in SILENCE_METRICS:
+        rows = summary.silence.values()
+        cells = [format_estimate(metric, row[metric.name]) if metric.name in row else "–" for row in rows]
+        lines.append([metric.heading, *cells])
     return lines
 
 
-def format_estimate(name: str, estimate: Estimate, clips: int | None = None) -> str:
+def format_estimate(metric: Metric, estimate: Estimate, clips: int | None = None) -> str:
     """``0.31 [0.27, 0.36] (0.33)``, in per cent for shares, with the number of clips if it is not ``clips``."""
-    scale, unit = (100.0, " %") if name in SHARES else (1.0, "")
-    digits = 3 if name in FINE else 1 if name in SHARES or abs(estimate.value) >= 10 else 2
-    if 0 < abs(estimate.value) < 0.005 and name not in SHARES:
+    scale, unit = (100.0, " %") if metric.share else (1.0, "")
+    digits = 1 if metric.share or abs(estimate.value) >= 10 else 2
+    if 0 < abs(estimate.value) < 0.005 and not metric.share:
         digits = 3
+    if metric.decimals is not None:
+        digits = metric.decimals
     value, low, high, speakers = (
         f"{scale * each:.{digits}f}" for each in (estimate.value, estimate.low, estimate.high, estimate.speaker_value)
     )
@@ -138,7 +117,7 @@ def clip_table(clips: Mapping[str, Sequence[ClipScores]]) -> str:
     names = list(
         dict.fromkeys(n for column in clips.values() for c in column for s in c.rows.values() for n in s.values)
     )
-    lines = [["stills", "clip", "speaker", "frames", "stills_of", "row", *names]]
+    lines = [[*COLUMNS, *names]]
     for column, scored in clips.items():
         for clip in scored:
             for row, scores in clip.rows.items():

@@ -12,6 +12,7 @@ import cv2
 
 from speech2vid.data.records import Track
 from speech2vid.evaluation.generation import Generator, Speaker
+from speech2vid.evaluation.metric_records import load_metrics
 from speech2vid.evaluation.metrics import Scorers, Scores, Truth, embed_still
 from speech2vid.evaluation.protocol import Trial, five_stills, one_still, stills_at
 from speech2vid.evaluation.redubbing import RedubEvaluator, open_redubber
@@ -43,6 +44,7 @@ class WeightsChoice:
     Attributes:
         weights: shipped sets, folders or files.
         sharpener: of a sharpening network, tried behind each; or None.
+        metrics: further ones, as in :func:`speech2vid.evaluation.metric_records.load_metrics`.
         generator, silence, device, threads: as in :func:`speech2vid.evaluation.weights.load_generator`.
     """
 
@@ -52,6 +54,7 @@ class WeightsChoice:
     silence: Silence = "hold"
     device: str = "auto"
     threads: int = 0
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ class Runner:
 
 @cache
 def open_runner(choice: WeightsChoice) -> Runner:
-    """Load everything. Errors of :func:`speech2vid.evaluation.weights.load_generator`."""
+    """Load everything. Errors of :func:`speech2vid.evaluation.weights.load_generator` and ``load_metrics``."""
+    metrics = load_metrics(choice.metrics)
     generators: list[AnyGenerator] = []
     plain: list[Generator] = []  # of each of the weights the one without a sharpener
     sharpen = None if choice.sharpener is None else load_sharpener(choice.sharpener, choice.threads, choice.device)
@@ -91,7 +95,7 @@ def open_runner(choice: WeightsChoice) -> Runner:
         if sharpen is not None:
             generators.append(SharpenedGenerator(generator, sharpen))
     redubber = open_redubber(plain[0], choice.weights[0], choice.device)
-    return Runner(tuple(generators), Scorers.load(choice.threads, choice.device), redubber)
+    return Runner(tuple(generators), Scorers.load(choice.threads, choice.device, metrics), redubber)
 
 
 def keep_to_one_core() -> None:

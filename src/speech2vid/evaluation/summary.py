@@ -9,48 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speech2vid.evaluation.metric_records import BUILT_IN, RATIOS, Metric
 from speech2vid.evaluation.metrics import Scores
 from speech2vid.evaluation.mouth_metrics import Values, best_lag
 from speech2vid.evaluation.scoring import BEST_STILL, GENERATED, OTHER_AUDIO, TARGET_MOTION
 from speech2vid.evaluation.statistics import Estimate, gain_estimate, mean_estimate, ratio_estimate
 from speech2vid.evaluation.sync_metrics import CHANCE as RETRIEVAL_CHANCE
 
-MEANS = (
-    "mse",
-    "psnr",
-    "ssim",
-    "mouth_error",
-    "embedding_distance",
-    "content_distance",
-    "identity_distance",
-    "identity_similarity",
-    "retrieval_accuracy",
-    "sync_confidence",
-    "sync_distance",
-    "sync_offset_frames",
-    "opening_correlation",
-    "lmd_mouth_px",
-    "lmd_face_px",
-    "lmd_mouth_nme",
-    "lmd_face_nme",
-)
-RATIOS = {
-    "retrieval_accuracy_windows": ("retrieval_correct", "retrieval_windows"),
-    "opening_std_ratio": ("opening_std_px", "target_opening_std_px"),
-    "sharpness_ratio": ("sharpness", "target_sharpness"),
-    "jitter_ratio": ("jitter_px", "target_jitter_px"),
-    "face_jitter_ratio": ("face_jitter_px", "target_face_jitter_px"),
-}
 GAINS = {"gain_over_other_audio": OTHER_AUDIO, "gain_over_best_still": BEST_STILL}
+MEANS = tuple(name for name in BUILT_IN if name not in RATIOS and name not in GAINS)
 SILENCE = "silence"
 
 ClipValues = tuple[str, Mapping[str, float]]  # speaker, metric → value
 
 
-def summarise(rows: Iterable[ClipValues]) -> dict[str, Estimate]:
+def summarise(rows: Iterable[ClipValues], metrics: Sequence[Metric] = ()) -> dict[str, Estimate]:
     """One figure a metric over clips, of the values of :func:`speech2vid.evaluation.metrics.evaluate_frames`.
 
     A metric counts the clips that have it, and ``Estimate.clips`` says how many; one that no clip has is left out.
+    ``metrics``: those of ``Scorers.metrics``, in addition to the package's.
 
     Raises:
         ValueError: a value is not a number: it would spoil the mean, and hiding it would flatter.
@@ -60,7 +37,7 @@ def summarise(rows: Iterable[ClipValues]) -> dict[str, Estimate]:
         if bad := sorted(name for name, value in values.items() if not np.isfinite(value)):
             raise ValueError(f"{', '.join(bad)} is not a number")
     table: dict[str, Estimate] = {}
-    for name in MEANS:
+    for name in (*MEANS, *(metric.name for metric in metrics)):
         own = [(speaker, values) for speaker, values in clips if name in values]
         if own:
             table[name] = mean_estimate([values[name] for _, values in own], [speaker for speaker, _ in own])
@@ -128,12 +105,14 @@ class Summary:
         lag_curves: row → mean over clips of the correlation at lags −10 … 10.
         sync_curves: row → mean over clips of the similarity of image and audio at offsets −15 … 15.
         silence: row → metric → estimate, in digital silence.
+        metrics: in addition to the package's.
     """
 
     rows: dict[str, dict[str, Estimate]]
     lag_curves: dict[str, Values]
     sync_curves: dict[str, Values]
     silence: dict[str, dict[str, Estimate]]
+    metrics: tuple[Metric, ...] = ()
 
     def best_lag_frames(self, row: str) -> int:
         """At which lag the mean curve of a row is highest; positive where the generated mouth is late."""
@@ -155,10 +134,10 @@ class Summary:
         return record
 
 
-def tabulate(clips: Sequence[ClipScores]) -> Summary:
-    """The figures over clips, all of them with the same rows."""
+def tabulate(clips: Sequence[ClipScores], metrics: Sequence[Metric] = ()) -> Summary:
+    """The figures over clips, all of them with the same rows; ``metrics`` as for :func:`summarise`."""
     names = list(clips[0].rows)
-    table = {row: summarise((clip.speaker, clip.rows[row].values) for clip in clips) for row in names}
+    table = {row: summarise(((clip.speaker, clip.rows[row].values) for clip in clips), metrics) for row in names}
     for row in names:
         kind, generator = split_row(row)
         if kind not in (GENERATED, TARGET_MOTION):
@@ -179,6 +158,7 @@ def tabulate(clips: Sequence[ClipScores]) -> Summary:
         {row: curve for row, curve in lags.items() if len(curve)},
         {row: curve for row, curve in syncs.items() if len(curve)},
         {row: _silence(own) for row, own in silent.items()},
+        tuple(metrics),
     )
 
 

@@ -6,13 +6,16 @@ are named as ``module:Class`` and imported when they are asked for: the table it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from types import MappingProxyType
 from typing import Any
 
 from speech2vid.errors import ConfigError
 
 TALKERS_GROUP = "speech2vid.talkers"  # entry points of other packages: name → module:Class
+METRICS_GROUP = "speech2vid.metrics"  # name → module:NAME
 TASKS = "speech2vid.training.tasks"
 MODELS = "speech2vid.models"
 INFERENCE = "speech2vid.inference"
@@ -122,20 +125,42 @@ def talker_class(generator: str) -> Any:
     Raises:
         ConfigError: there is no such talker, or it cannot be imported.
     """
-    if generator in TALKERS:
-        return load_reference(TALKERS[generator])
-    installed = {point.name: point.value for point in metadata.entry_points(group=TALKERS_GROUP)}
-    reference = installed.get(generator, generator)
-    if ":" not in reference:
-        known = ", ".join(sorted({*TALKERS, *installed}))
-        raise ConfigError(f"there is no generator {generator!r}", f"choose from: {known}; or give module:Class")
+    return load_extension("generator", TALKERS_GROUP, generator, TALKERS)
+
+
+def load_extension(kind: str, group: str, name: str, built_in: Mapping[str, str] = MappingProxyType({})) -> Any:
+    """Import an extension: one of the package, of another package's entry point, or of any module.
+
+    Args:
+        kind: in messages and as the name of the option, such as ``generator``.
+        group: of the entry points.
+        name: key of ``built_in``, name of an entry point, or ``module:name``.
+        built_in: name → ``module:name``.
+
+    Raises:
+        ConfigError: there is none of this name, or it cannot be imported.
+    """
+    if name in built_in:
+        return load_reference(built_in[name])
+    reference = extension_reference(kind, group, name, built_in)
     try:
         return load_reference(reference)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a module of somebody else may raise anything
         raise ConfigError(
-            f"the generator {reference!r} cannot be imported: {error}",
-            "give module:Class of a module that Python finds: installed, or in a folder of PYTHONPATH",
+            f"the {kind} {reference!r} cannot be imported: {error}",
+            "give module:name of a module that Python finds: installed, or in a folder of PYTHONPATH",
         ) from error
+
+
+def extension_reference(kind: str, group: str, name: str, built_in: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return ``module:name`` of an extension; arguments and errors as :func:`load_extension`."""
+    installed = {point.name: point.value for point in metadata.entry_points(group=group)}
+    reference = {**installed, **built_in}.get(name, name)
+    if ":" not in reference:
+        known = ", ".join(sorted({*built_in, *installed}))
+        hint = f"choose from: {known}; or give module:name" if known else "give module:name"
+        raise ConfigError(f"there is no {kind} {name!r}", hint)
+    return reference
 
 
 def load_reference(reference: str) -> Any:

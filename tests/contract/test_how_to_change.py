@@ -1,7 +1,8 @@
-"""The pages on adding a loss and a task, followed literally: their code blocks change a copy of the package."""
+"""How-to pages that change the package, followed literally: their code blocks change a copy of it."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,9 +12,11 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import speech2vid
+from speech2vid.data.sources import expand
 
 pytestmark = pytest.mark.slow
 
@@ -56,15 +59,23 @@ def copy(tmp_path: Path) -> Path:
     return folder
 
 
-def train(copy: Path, *words: object) -> subprocess.CompletedProcess[str]:
+def python(copy: Path, code: str, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from speech2vid.cli import main; main()", "train", *map(str, words)],
+        [sys.executable, "-c", code, *map(str, words)],
         env={**os.environ, "PYTHONPATH": str(copy / "src")},
         cwd=copy,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def command(copy: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    return python(copy, "from speech2vid.cli import main; main()", *words)
+
+
+def train(copy: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    return command(copy, "train", *words)
 
 
 def test_add_a_loss(copy: Path, drawn_store: Callable[[Path], Path], tmp_path: Path) -> None:
@@ -99,6 +110,56 @@ def test_add_a_task(copy: Path, drawn_store: Callable[[Path], Path], tmp_path: P
     assert "did you mean 'channels'?" in wrong.stderr
 
 
+def test_add_a_corpus(copy: Path, tmp_path: Path) -> None:
+    assert set(follow("add-a-corpus.md", copy)) == {"src/speech2vid/data/corpora.py"}
+    listing = """
+import json, sys
+from speech2vid.data.sources import expand
+print(json.dumps({source.name: source.speaker for source in expand(sys.argv[1:])}))
+"""
+    names = ("volunteers/01M/Clips/straightcam/sa1.mp4", "lipspeakers/Lipspkr2/Clips/30degcam/si8.mp4", "01M/sa1.mp4")
+    for name in names:
+        (tmp_path / "corpus" / name).parent.mkdir(parents=True)
+        (tmp_path / "corpus" / name).touch()
+    result = python(copy, listing, tmp_path / "corpus")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == dict(zip(names, ("01M", "Lipspkr2", "01M"), strict=True))
+    folders = {source.name: source.speaker for source in expand([tmp_path / "corpus"])}
+    assert folders == dict(zip(names, ("volunteers", "lipspeakers", "01M"), strict=True))  # without the page's change
+
+
+def test_add_a_landmarker(copy: Path, photo: Path, face_clip: Callable[..., Path], tmp_path: Path) -> None:
+    changed = follow("add-a-landmarker.md", copy)
+    pair, name = "src/speech2vid/faces/face_models.py", "src/speech2vid/constants.py"
+    assert set(changed) == {"src/speech2vid/faces/mirrored.py", name, pair}
+    placing = """
+import json, sys
+from speech2vid.faces import face_models
+from speech2vid.faces.mirrored import MIRROR
+from speech2vid.media import load_photo
+image = load_photo(sys.argv[1])
+points, mirrored = (face_models(sys.argv[2]).find(each)[0].landmarks for each in (image, image[:, ::-1].copy()))
+back = mirrored[MIRROR] * (-1, 1) + (image.shape[1] - 1, 0)
+print(json.dumps([float(abs(points - back).mean()), points.tolist()]))
+"""
+    placed = {}
+    for landmarks in ("paper", "mirrored"):
+        result = python(copy, placing, photo, landmarks)
+        assert result.returncode == 0, result.stderr
+        placed[landmarks] = json.loads(result.stdout)
+    assert placed["mirrored"][0] < placed["paper"][0] < 1  # px between the landmarks of an image and its mirror image
+    assert 0 < np.abs(np.subtract(placed["mirrored"][1], placed["paper"][1])).mean() < 3  # px
+    clip, audio = face_clip(tmp_path / "clip.mp4", frames=30), tmp_path / "clip.mp4"
+    words = ("--face", photo, "--audio", audio, "--outfile", tmp_path / "talk.mp4", "--landmarks", "mirrored", "--json")
+    result = command(copy, "talk", *words)
+    assert result.returncode == 0, result.stderr
+    assert "dlib-mirrored 1" in " ".join(json.loads(result.stdout)["notes"])
+    result = command(copy, "prepare", clip, "--out", tmp_path / "store", "--sync", "off", "--landmarks", "mirrored")
+    assert json.loads((tmp_path / "store" / "report.json").read_text())["landmarker"] == "dlib-mirrored 1", (
+        result.stderr
+    )
+
+
 def test_the_blocks_of_a_page_are_found() -> None:
     text = textwrap.dedent("""\
         ```python title="in a.py"
@@ -106,5 +167,5 @@ def test_the_blocks_of_a_page_are_found() -> None:
         ```
     """)
     assert BLOCK.findall(text) == [("in", "a.py", "x\n")]
-    for page, count in (("add-a-loss.md", 6), ("add-a-task.md", 6)):
+    for page, count in (("add-a-loss.md", 6), ("add-a-task.md", 6), ("add-a-corpus.md", 6), ("add-a-landmarker.md", 7)):
         assert len(BLOCK.findall((PAGES / page).read_text("utf-8"))) == count
