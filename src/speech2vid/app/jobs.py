@@ -22,7 +22,7 @@ GIVEN = "given"  # folder of a job's inputs, removed as soon as it ends
 
 
 class QueueFull(Speech2VidError):
-    """So many jobs are waiting that no more are accepted."""
+    """The queue is full; the job is not accepted."""
 
 
 class JobTimeout(Speech2VidError):

@@ -31,7 +31,7 @@ class Reason(StrEnum):
     PROFILE = "profile"  # the head is turned too far
     SILENT = "silent"  # digital silence throughout
     LISTENER = "listener"  # somebody else who is seen at the time fits the audio better
-    LOW_CONFIDENCE = "low_confidence"  # several are seen, and it cannot be told who speaks
+    LOW_CONFIDENCE = "low_confidence"  # several faces are visible, and the active speaker is uncertain
     OFF_SCREEN = "off_screen"  # nobody who is seen fits the audio
     DUPLICATE = "duplicate"  # the same bytes as a file before it
     CRASHED = "crashed"  # the process died on it (a defect in a decoder, or no memory left)

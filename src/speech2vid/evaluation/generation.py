@@ -56,7 +56,7 @@ class Generator:
 
     Args:
         talker: of :func:`speech2vid.load_talker`.
-        silence: what the mouth does where nobody speaks, as in ``talk``.
+        silence: policy for silence, ``hold`` or ``follow``, as in ``talk``.
         name: what the tables call it; that of the talker by default.
         method: how it was asked for (``generator`` of :func:`speech2vid.load_talker`).
     """

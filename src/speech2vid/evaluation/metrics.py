@@ -103,9 +103,9 @@ class Scores:
     """What some frames came to.
 
     Attributes:
-        values: metric → value; what cannot be told of the clip is not there.
+        values: metric → value, without the metrics that cannot be measured on the clip.
         lag_curve: (21,) correlation of the lip opening at lags −10 … 10.
-        sync_curve: (31,) mean similarity of image and audio at offsets −15 … 15; empty where it cannot be told.
+        sync_curve: (31,) mean similarity of image and audio at offsets −15 … 15; empty where it cannot be measured.
     """
 
     values: dict[str, float]

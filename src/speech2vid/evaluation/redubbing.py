@@ -53,7 +53,7 @@ class RedubEvaluator:
 
     Attributes:
         name: of the weights.
-        silence: what the mouth does where nobody speaks, as in ``redub``.
+        silence: policy for silence, ``hold`` or ``follow``, as in ``redub``.
         redubbers: title → a re-dubbing method.
         lacking: which method is not among them, and why; "" where all are.
     """

@@ -28,7 +28,7 @@ def load_generator(
     Args:
         weights, generator, device, threads: as :func:`speech2vid.load_talker`.
         name: what the tables call it; that of the set, the training's folder or the generator by default.
-        silence: what the mouth does where nobody speaks, as in ``talk``.
+        silence: policy for silence, ``hold`` or ``follow``, as in ``talk``.
 
     Raises:
         WeightsError: missing, damaged, or weights of which nothing generates faces.
