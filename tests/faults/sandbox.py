@@ -7,6 +7,7 @@ killed, hangs, runs out of memory or crashes in C ends alone.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -40,10 +41,15 @@ class End:
 
 
 def run(work: Callable[[], object], *, timeout_s: float = 120, extra_mb: int = 1500) -> End:
-    """Fork, limit, run ``work``, and report. The limit on memory counts from what this process uses now."""
+    """Fork, limit, run ``work``, and report. The limit on memory counts from the memory that this process uses now.
+
+    The collector of the child must not touch the parent's garbage: a decoder with threads waits in its destructor for
+    threads that a fork does not copy.
+    """
     from speech2vid.errors import Speech2VidError
 
     reading, writing = os.pipe()
+    gc.freeze()
     child = os.fork()
     if not child:
         os.close(reading)
@@ -69,6 +75,7 @@ def run(work: Callable[[], object], *, timeout_s: float = 120, extra_mb: int = 1
         with contextlib.suppress(BaseException):
             os.write(writing, f"{kind}\n{said}".encode("utf-8", "replace")[:60_000])
         os._exit(0)
+    gc.unfreeze()
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         words = pipe.read().decode("utf-8", "replace")

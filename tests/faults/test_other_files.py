@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 from fuzzing import read_everything
 from sandbox import run
@@ -125,6 +127,25 @@ def test_a_name_that_is_too_long_and_one_with_a_zero(tmp_path: Path) -> None:
         for read in (probe, load_audio, load_photo):
             with pytest.raises(MediaError):
                 read(path)
+
+
+def test_garbage_of_the_parent_does_not_hang_a_case(samples: dict[str, bytes], tmp_path: Path) -> None:
+    class Cycle:
+        def __init__(self, *held: object) -> None:
+            self.held = (self, *held)
+
+    (tmp_path / "a.mp4").write_bytes(samples["mp4"])
+    container = av.open(str(tmp_path / "a.mp4"))
+    stream = container.streams.video[0]
+    stream.thread_type, stream.codec_context.thread_count = "AUTO", 4
+    next(container.decode(stream))
+    gc.disable()
+    try:
+        Cycle(container, stream)
+        del container, stream
+        assert run(gc.collect, timeout_s=20).kind == "done"
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/urandom", "/dev/stdin", "/proc/self/mem"])
