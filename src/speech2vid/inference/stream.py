@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from speech2vid.faces import face_models
-from speech2vid.inference.audio_stream import AudioStream
 from speech2vid.inference.compositing import Composer
+from speech2vid.inference.head.drive import Drive, DriveStream
 from speech2vid.inference.identity import make_identity
-from speech2vid.inference.options import AnyPath, Silence, TalkOptions
+from speech2vid.inference.options import AnyPath, Motion, Silence, TalkOptions
 from speech2vid.inference.sharpening import Sharpener
 from speech2vid.inference.talk import face_paths, generate, hashes_of, sharpener_for, talker_for, use_notes
 from speech2vid.inference.talkers.base import Identity, Talker
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Floats, Image, Waveform
+from speech2vid.types import Image, Waveform
 
 
 class TalkStream:
@@ -37,6 +37,8 @@ class TalkStream:
         silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow all audio.
         block_frames: frames computed at once. 1 has the shortest delay, more take less work.
         sharpener: sharpens the generated faces.
+        motion: ``natural``, ``subtle`` or ``still``: head motion and blinks.
+        seed: of the motion.
 
     Attributes:
         frames: frames returned so far; the next one is shown from frames/25 s to (frames + 1)/25 s.
@@ -50,8 +52,11 @@ class TalkStream:
         silence: Silence = "hold",
         block_frames: int = 1,
         sharpener: Sharpener | None = None,
+        motion: Motion = "still",
+        seed: int = 0,
     ) -> None:
         self.frames = 0
+        self._motion, self._seed = motion, seed
         self._identity, self._talker = identity, talker
         self._silence, self._block_frames = silence, block_frames
         self._composer = Composer(identity, sharpener)
@@ -80,7 +85,9 @@ class TalkStream:
             max_size_px=chosen.max_size_px,
             models=face_models(chosen.landmarks),
         )
-        return cls(identity, talker, silence=chosen.silence, sharpener=sharpener)
+        return cls(
+            identity, talker, silence=chosen.silence, sharpener=sharpener, motion=chosen.motion, seed=chosen.seed
+        )
 
     @property
     def latency_s(self) -> float:
@@ -115,10 +122,10 @@ class TalkStream:
         self.frames = 0
         return frames
 
-    def _listen(self) -> AudioStream:
-        return self._talker.audio_stream(self._silence, self._block_frames)
+    def _listen(self) -> DriveStream:
+        return DriveStream(self._talker.audio_stream(self._silence, self._block_frames), self._motion, self._seed)
 
-    def _generate(self, drive: Floats) -> list[Image]:
+    def _generate(self, drive: Drive) -> list[Image]:
         self.frames += len(drive)
         blocks = generate(self._identity, self._talker, [drive], Stopwatch())
         return [frame for block in blocks for frame in self._composer.frames(block)]

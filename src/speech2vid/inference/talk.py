@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
 from speech2vid import media
-from speech2vid.constants import FRAME_RATE_HZ
+from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError, OutputError, WeightsError
 from speech2vid.faces import FaceModels, face_models
-from speech2vid.inference.audio_stream import batches, drive_of, speech_of
+from speech2vid.inference.audio_stream import batches, speech_of
 from speech2vid.inference.compositing import Composer
+from speech2vid.inference.head.drive import Drive, DriveStream, joined
 from speech2vid.inference.identity import make_identity
 from speech2vid.inference.options import AnyPath, Options, TalkOptions
 from speech2vid.inference.prefetch import ahead
@@ -27,7 +29,7 @@ from speech2vid.progress import Progress
 from speech2vid.runtime.engine import graph_loader
 from speech2vid.runtime.weights import DEFAULT, read_header, weight_set
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Floats, Image
+from speech2vid.types import Floats, Image, Waveform
 
 T = TypeVar("T")
 
@@ -92,7 +94,7 @@ def talk(
         sharpener = sharpener_for(chosen)
     networks = hashes_of(talker, sharpener)
     notes = [] if given else use_notes(chosen, networks, "talk")
-    stream = talker.audio_stream(chosen.silence)
+    stream = DriveStream(talker.audio_stream(chosen.silence), chosen.motion, chosen.seed)
     with watch("front_end"):
         identity = make_identity(
             faces if clip is None else [clip],
@@ -122,7 +124,7 @@ def talk(
     with writer:
         with watch("encode"):
             writer.prepare(identity.canvas)
-        generated = generate(identity, talker, drive_of(speech, stream), watch)
+        generated = generate(identity, talker, _drives(speech, stream), watch)
         with closing(compose_ahead(composer.parts, generated, watch)) as parts:
             for done, (part, corner) in enumerate(parts, 1):
                 with watch("encode"):
@@ -231,19 +233,19 @@ def generate_frames(
     The network and the composing work ahead in threads; close the generator to stop them early.
     """
     watch = watch or Stopwatch()
-    generated = generate(identity, talker, drives, watch)
+    generated = generate(identity, talker, map(Drive, drives), watch)
     with closing(compose_ahead(Composer(identity, sharpener).frames, generated, watch)) as frames:
         yield from frames
 
 
 def generate(
-    identity: Identity, talker: Talker, drives: Iterable[Floats], watch: Stopwatch
+    identity: Identity, talker: Talker, drives: Iterable[Drive], watch: Stopwatch
 ) -> Generator[Generated, None, None]:
     """Yield what the talker generates for blocks of driving values, in batches."""
-    for block in watch.timed("front_end", batches(drives, BATCH)):
+    for block in watch.timed("front_end", batches(drives, BATCH, joined)):
         with watch("network"):
-            generated = talker.generate(identity, block)
-        yield generated
+            generated = talker.generate(identity, block.values)
+        yield generated if block.motion is None else replace(generated, motion=block.motion)
 
 
 def compose_ahead(
@@ -266,6 +268,13 @@ def keep_inputs(inputs: Iterable[Path], outfile: Path) -> None:
     """Raise an OutputError if the output would overwrite an input."""
     if outfile.exists() and any(path.exists() and path.samefile(outfile) for path in inputs):
         raise OutputError(f"{outfile} is also an input", "choose another output file")
+
+
+def _drives(speech: Iterable[Waveform], stream: DriveStream) -> Iterator[Drive]:
+    """Yield what drives the frames; the audio is taken a second at a time, which takes less work."""
+    for chunk in batches(speech, SAMPLE_RATE_HZ):
+        yield stream.push(chunk)
+    yield stream.flush()
 
 
 def _frames_expected(voice: MediaFile) -> int | None:

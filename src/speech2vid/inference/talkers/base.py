@@ -25,7 +25,7 @@ from speech2vid.inference.options import Silence
 from speech2vid.runtime.engine import LoadGraph, graph_loader
 from speech2vid.runtime.registry import ARCHITECTURES, talker_class
 from speech2vid.runtime.weights import WeightSet, weight_set
-from speech2vid.types import Affine, Floats, Frames, Image
+from speech2vid.types import Affine, Floats, Frames, Image, Points
 
 DEFAULT_TALKER = "warp"
 
@@ -48,6 +48,21 @@ class Canvas:
 
 
 @dataclass(frozen=True)
+class Scene:
+    """The photo that a head moves in.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB: the canvas, with what lies around it in the photo.
+        corner: left and top of the canvas in it.
+        landmarks: (68, 2) float32 px of the image.
+    """
+
+    image: Image
+    corner: tuple[int, int]
+    landmarks: Points
+
+
+@dataclass(frozen=True)
 class Identity:
     """A person on a canvas, ready to speak; talkers that compute more of a person extend it.
 
@@ -56,12 +71,14 @@ class Identity:
         canvas_transform: (2, 3) canvas px → px of the 112 px face.
         stills: five, ascending by lip opening; with fewer images some stand there several times (the same object).
         crop: as in :class:`Canvas`.
+        scene: what the head can move in; None where it never moves. Talkers leave it out.
     """
 
     canvas: Image
     canvas_transform: Affine
     stills: tuple[Still, ...]
     crop: bool = field(default=False, kw_only=True)
+    scene: Scene | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -73,11 +90,14 @@ class WarpFields:
             aligned face. One cell is 2 × 2 px.
         masks: (N, K + 1, 64, 96) float32, non-negative, sum 1; the last one is the residual's.
         residual: (N, 3, 64, 96) float32 RGB in [0, 1].
+        motion: (N, 9) float32 rows of head motion (:mod:`speech2vid.faces.head_motion`); None for a still head. Talkers
+            leave it out.
     """
 
     flow: Floats
     masks: Floats
     residual: Floats
+    motion: Floats | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -87,10 +107,12 @@ class AlignedFaces:
     Attributes:
         faces: (N, 112, 112, 3) uint8 RGB, aligned.
         mask: (112, 112) float32 in [0, 1], how much of them shows on a photo; None for the usual face-shaped one.
+        motion: as in :class:`WarpFields`.
     """
 
     faces: Frames
     mask: Floats | None = None
+    motion: Floats | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.faces.shape[1:] != (FACE_PX, FACE_PX, 3) or self.faces.dtype != np.uint8:
