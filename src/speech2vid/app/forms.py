@@ -36,6 +36,10 @@ class TalkFields(VideoFields):
     """Settings of ``/talk``."""
 
     crop: Annotated[bool, Field(description="The aligned face alone, not the whole image.")] = False
+    motion: Annotated[
+        Literal["natural", "subtle", "still"], Field(description="Head motion and blinks; still: only the mouth moves.")
+    ] = "still"
+    seed: Annotated[int, Field(ge=0, description="Seed of the head motion.")] = 0
 
 
 class RedubFields(VideoFields):

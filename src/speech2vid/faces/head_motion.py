@@ -27,7 +27,7 @@ COLUMNS = (
     "right_lid",  # 0 as open as usual, 1 closed
     "left_lid",
 )
-TURNS, HEAD, BROWS, EYELIDS = slice(0, 3), slice(0, 7), 6, slice(7, 9)
+TURNS, SHIFTS, HEAD, BROWS, EYELIDS = slice(0, 3), slice(3, 5), slice(0, 7), 6, slice(7, 9)
 
 EYES = ((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47))
 BROW_POINTS, UPPER_EYE = (*range(17, 27),), (36, 39, 42, 45)
@@ -113,7 +113,7 @@ def motion_figures(motion: Floats) -> MotionFigures:
         len(durations) / minutes,
         float(speed),
         _spread(turns),
-        _spread(motion[:, 3:5]),
+        _spread(motion[:, SHIFTS]),
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from speech2vid.faces import face_models
 from speech2vid.inference.compositing import Composer
 from speech2vid.inference.head.drive import Drive, DriveStream
+from speech2vid.inference.head.motion import HeadMotionStream
 from speech2vid.inference.identity import make_identity
-from speech2vid.inference.options import AnyPath, Motion, Silence, TalkOptions
+from speech2vid.inference.options import AnyPath, Silence, TalkOptions
 from speech2vid.inference.sharpening import Sharpener
-from speech2vid.inference.talk import face_paths, generate, hashes_of, sharpener_for, talker_for, use_notes
+from speech2vid.inference.talk import face_paths, generate, hashes_of, motion_for, sharpener_for, talker_for, use_notes
 from speech2vid.inference.talkers.base import Identity, Talker
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Image, Waveform
@@ -37,8 +39,8 @@ class TalkStream:
         silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow all audio.
         block_frames: frames computed at once. 1 has the shortest delay, more take less work.
         sharpener: sharpens the generated faces.
-        motion: ``natural``, ``subtle`` or ``still``: head motion and blinks.
-        seed: of the motion.
+        head: returns a new stream of head motion for a recording, such as :meth:`MotionNetwork.stream
+            <speech2vid.inference.head.samplers.MotionNetwork.stream>` with its arguments; None for a still head.
 
     Attributes:
         frames: frames returned so far; the next one is shown from frames/25 s to (frames + 1)/25 s.
@@ -52,11 +54,10 @@ class TalkStream:
         silence: Silence = "hold",
         block_frames: int = 1,
         sharpener: Sharpener | None = None,
-        motion: Motion = "still",
-        seed: int = 0,
+        head: Callable[[], HeadMotionStream | None] | None = None,
     ) -> None:
         self.frames = 0
-        self._motion, self._seed = motion, seed
+        self._head = head
         self._identity, self._talker = identity, talker
         self._silence, self._block_frames = silence, block_frames
         self._composer = Composer(identity, sharpener)
@@ -73,10 +74,10 @@ class TalkStream:
     ) -> TalkStream:
         """Return a stream for the face in these photos, or in this video; arguments and errors as ``talk``."""
         chosen = TalkOptions.of(options, settings)
-        sharpener = sharpener_for(chosen)
+        sharpener, motion = sharpener_for(chosen), motion_for(chosen)
         if talker is None:
             talker = talker_for(chosen)
-            use_notes(chosen, hashes_of(talker, sharpener), "talk")
+            use_notes(chosen, hashes_of(talker, sharpener, motion), "talk")
         identity = make_identity(
             face_paths(face),
             talker,
@@ -85,9 +86,8 @@ class TalkStream:
             max_size_px=chosen.max_size_px,
             models=face_models(chosen.landmarks),
         )
-        return cls(
-            identity, talker, silence=chosen.silence, sharpener=sharpener, motion=chosen.motion, seed=chosen.seed
-        )
+        head = motion and partial(motion.stream, chosen.motion, chosen.seed)
+        return cls(identity, talker, silence=chosen.silence, sharpener=sharpener, head=head)
 
     @property
     def latency_s(self) -> float:
@@ -123,7 +123,7 @@ class TalkStream:
         return frames
 
     def _listen(self) -> DriveStream:
-        return DriveStream(self._talker.audio_stream(self._silence, self._block_frames), self._motion, self._seed)
+        return DriveStream(self._talker.audio_stream(self._silence, self._block_frames), self._head and self._head())
 
     def _generate(self, drive: Drive) -> list[Image]:
         self.frames += len(drive)

@@ -18,6 +18,7 @@ from speech2vid.faces import FaceModels, face_models
 from speech2vid.inference.audio_stream import batches, speech_of
 from speech2vid.inference.compositing import Composer
 from speech2vid.inference.head.drive import Drive, DriveStream, joined
+from speech2vid.inference.head.samplers import HEAD_MOTION, MotionNetwork
 from speech2vid.inference.identity import make_identity
 from speech2vid.inference.options import AnyPath, Options, TalkOptions
 from speech2vid.inference.prefetch import ahead
@@ -92,9 +93,10 @@ def talk(
         given = talker is not None
         talker = talker or talker_for(chosen)
         sharpener = sharpener_for(chosen)
-    networks = hashes_of(talker, sharpener)
+        motion = motion_for(chosen)
+    networks = hashes_of(talker, sharpener, motion)
     notes = [] if given else use_notes(chosen, networks, "talk")
-    stream = DriveStream(talker.audio_stream(chosen.silence), chosen.motion, chosen.seed)
+    stream = DriveStream(talker.audio_stream(chosen.silence), motion and motion.stream(chosen.motion, chosen.seed))
     with watch("front_end"):
         identity = make_identity(
             faces if clip is None else [clip],
@@ -165,6 +167,13 @@ def sharpener_for(options: Options, threads: int = 0) -> Sharpener | None:
     return Sharpener(weight_set(options.weights), load, options.sharpen_area)
 
 
+def motion_for(options: TalkOptions, threads: int = 0) -> MotionNetwork | None:
+    """Load the network that head motion is drawn from, unless the head is still."""
+    if options.motion == "still":
+        return None
+    return MotionNetwork(weight_set(options.weights), graph_loader(options.device, threads, options.engine))
+
+
 def use_notes(options: Options, networks: Mapping[str, str], command: str) -> list[str]:
     """Return what the user should know of where the networks come from.
 
@@ -172,7 +181,8 @@ def use_notes(options: Options, networks: Mapping[str, str], command: str) -> li
         WeightsError: none of the networks that run is from the weights that the user gave, or one was trained with
             another landmarker.
     """
-    notes = landmarker_notes(options.weights, networks, face_models(options.landmarks))
+    reading = [each for each in networks if each != HEAD_MOTION]  # the landmarks of the photo
+    notes = landmarker_notes(options.weights, reading, face_models(options.landmarks))
     if not networks:
         return notes
     weights = weight_set(options.weights)

@@ -74,6 +74,12 @@ ARCHITECTURES: dict[str, Architecture] = {
             ("mouth_motion",),
         ),
         Architecture(
+            "head_motion",
+            f"{MODELS}.head_motion:HeadMotion",
+            f"{TASKS}.head_motion:HeadMotionTask",
+            ("step",),
+        ),
+        Architecture(
             "paper_talker",
             f"{MODELS}.paper_talker:PaperTalker",
             f"{TASKS}.paper_talker:PaperTalkerTask",

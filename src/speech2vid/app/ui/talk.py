@@ -10,7 +10,16 @@ import gradio as gr
 from speech2vid.app.error_messages import Failure
 from speech2vid.app.ui.face_picker import FacePicker
 from speech2vid.app.ui.job_panel import JobPanel, PageJobs, missing
-from speech2vid.app.ui.widgets import NO_AUDIO, NO_CONSENT, SILENCE, audio_input, consent_box, one_of, photo_input
+from speech2vid.app.ui.widgets import (
+    MOTION,
+    NO_AUDIO,
+    NO_CONSENT,
+    SILENCE,
+    audio_input,
+    consent_box,
+    one_of,
+    photo_input,
+)
 from speech2vid.app.workers import Job
 from speech2vid.constants import IDENTITY_STILLS
 
@@ -33,6 +42,7 @@ def build(jobs: PageJobs, example: tuple[Path, Path]) -> None:
                     height=120,
                 )
                 crop = gr.Checkbox(label="Only the face, not the whole picture")
+                motion = one_of("Head and eyes", MOTION)
                 silence = one_of("Where nobody speaks", SILENCE)
                 label = gr.Checkbox(label="Write “AI-generated” in the corner of the picture")
             consent = consent_box("talk-consent")
@@ -46,10 +56,11 @@ def build(jobs: PageJobs, example: tuple[Path, Path]) -> None:
             {"face": [values[photo], *(values[more] or ())], "audio": values[audio]},
             {
                 "crop": values[crop],
+                "motion": MOTION[values[motion]],
                 "silence": SILENCE[values[silence]],
                 "label": values[label],
                 "face_index": faces.index(values),
             },
         )
 
-    panel.connect(jobs, {photo, more, audio, *faces.inputs, crop, silence, label, consent}, order)
+    panel.connect(jobs, {photo, more, audio, *faces.inputs, crop, motion, silence, label, consent}, order)

@@ -18,6 +18,7 @@ from speech2vid.app.storage import Visitor
 CONSENT = "The person shown, and the person heard, agree to this; and I will say that the video is synthetic."
 NO_CONSENT = Failure("Please tick the box about consent first.", "It stands above the button.")
 NO_AUDIO = Failure("There is no audio yet.", "Upload a recording, or speak into the microphone.")
+MOTION = {"Only the mouth moves": "still", "Natural": "natural", "Subtle": "subtle"}
 SILENCE = {"Keep the mouth closed": "hold", "Follow all audio": "follow"}
 REPEAT_S = 2.0  # a generator that stays silent does not notice that its listener has gone
 

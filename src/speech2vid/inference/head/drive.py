@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from speech2vid.inference.audio_stream import AudioStream
-from speech2vid.inference.head.motion import AMOUNTS, HeadMotionStream, ProceduralSampler
-from speech2vid.inference.options import Motion
+from speech2vid.inference.head.motion import HeadMotionStream
 from speech2vid.types import Floats, Waveform
 
 
@@ -43,13 +42,11 @@ class DriveStream:
 
     Args:
         talker: stream of the talker's values.
-        motion: ``natural``, ``subtle`` or ``still``.
-        seed: of the motion.
+        head: stream of head motion; None for a still head.
     """
 
-    def __init__(self, talker: AudioStream, motion: Motion = "still", seed: int = 0) -> None:
-        self._talker = talker
-        self._head = None if motion == "still" else HeadMotionStream(ProceduralSampler(seed), AMOUNTS[motion])
+    def __init__(self, talker: AudioStream, head: HeadMotionStream | None = None) -> None:
+        self._talker, self._head = talker, head
         self._waiting: Drive | None = None
 
     @property

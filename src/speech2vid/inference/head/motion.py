@@ -7,7 +7,6 @@ begins; poses in between lie on a smooth curve. The same seed and audio give the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,8 +24,8 @@ STEP_FRAMES = 4  # frames of a step
 LEVEL_BEFORE, LEVEL_AFTER = 6, 6  # frames of audio level around the first frame of a step that a sampler hears
 ACTIVE_BEFORE, ACTIVE_AFTER = 4, 3  # and of speech activity
 POSE = HEAD.stop - HEAD.start
-MOST = np.array([0.16, 0.11, 0.12, 1.6, 1.0, 0.06, 0.5])  # bounds of a pose, approached smoothly
-AMOUNTS = {"natural": 1.0, "subtle": 0.45}  # of the poses; blinks stay as they are
+FAR = np.array([0.16, 0.11, 0.12, 1.6, 1.0, 0.06, 0.5])  # far from the pose of the photo, in each column of HEAD
+FARTHEST = 1.25  # length of a pose in units of these, approached smoothly
 BLINK_ROWS = 16  # frames kept for a blink that has begun
 
 
@@ -64,9 +63,6 @@ class MotionSampler(Protocol):
     def step(self, heard: Heard) -> Drawn:
         """Return what happens next."""
         ...
-
-
-NewSampler = Callable[[int], MotionSampler]  # from a seed
 
 
 class HeadMotionStream:
@@ -123,7 +119,7 @@ class HeadMotionStream:
 
     def _step(self, heard: Heard) -> Floats:
         drawn = self._sampler.step(heard)
-        poses = np.concatenate([self._poses, MOST * np.tanh(drawn.pose / MOST)[None]])
+        poses = np.concatenate([self._poses, bounded(drawn.pose)[None]])
         if drawn.blink_s is not None:
             at = (np.arange(BLINK_ROWS) + 0.5) / FRAME_RATE_HZ - drawn.blink_s
             self._closing = np.maximum(self._closing, blink(at / drawn.blink_length_s))
@@ -141,6 +137,12 @@ def level_in_frames(level_db: Floats) -> Floats:
     return np.asarray((frames + 40) / 30, np.float32)
 
 
+def bounded(pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a pose, (7,), made smaller so that the photo bears it."""
+    length = max(1e-9, float(np.linalg.norm(pose / FAR)))
+    return pose * (FARTHEST * np.tanh(length / FARTHEST) / length)
+
+
 def between(poses: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the poses of a step's frames, (4, n), on the Catmull-Rom curve through four poses a step apart, (4, n)."""
     t = (np.arange(STEP_FRAMES) / STEP_FRAMES)[:, None]
@@ -155,48 +157,3 @@ def blink(share: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how far lids are closed at shares 0–1 of a blink: down in the first 0.3, shut to 0.4, up more slowly."""
     down, up = np.clip(share / 0.3, 0, 1), np.clip((1 - share) / 0.6, 0, 1)
     return np.asarray(down * down * (3 - 2 * down) * up * up * (3 - 2 * up), np.float64)
-
-
-class ProceduralSampler:
-    """Slow drift, faster movement while somebody speaks, nods on stressed syllables, blinks at a human rate.
-
-    Args:
-        seed: of all that is drawn.
-    """
-
-    SLOW_S, FAST_S = 2.5, 0.55  # time constants
-    SLOW = np.array([0.036, 0.022, 0.022, 0.22, 0.13, 0.010, 0.04])  # standard deviations
-    FAST = np.array([0.018, 0.016, 0.012, 0.06, 0.05, 0.003, 0.05])
-    NOD, STRESS = 0.035, 0.22
-    BLINK_EVERY_S, SOONEST_S = 3.2, 0.9
-    PHRASE_END = 5.0  # factor on the rate of blinks
-
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._slow, self._fast, self._speed, self._nod = (np.zeros(POSE) for _ in range(4))
-        self._mean_level, self._since_s, self._nodding = -0.5, 1.0, 0.0
-
-    def step(self, heard: Heard) -> Drawn:
-        """See :class:`MotionSampler`."""
-        step_s = STEP_FRAMES / FRAME_RATE_HZ
-        noise = self._rng.standard_normal((2, POSE))
-        chance, at, length = self._rng.random(3)
-        speaks = float(heard.activity.mean())
-        keep = np.exp(-step_s / self.SLOW_S)
-        self._slow = keep * self._slow + np.sqrt(1 - keep**2) * self.SLOW * noise[0]
-        keep = np.exp(-step_s / self.FAST_S)
-        self._fast = keep * self._fast + np.sqrt(1 - keep**2) * self.FAST * (0.4 + 0.6 * speaks) * noise[1]
-        level = float(heard.level[-4:].mean())
-        stress = max(0.0, level - self._mean_level - self.STRESS) * speaks
-        self._mean_level += 0.15 * (level - self._mean_level)
-        self._nodding = 0.55 * self._nodding + 0.45 * min(1.0, 3 * stress)
-        pose = self._slow + self._fast
-        pose[1] -= self.NOD * self._nodding
-        pose[6] += 2 * self.NOD * self._nodding
-        self._since_s += step_s
-        ends = heard.activity[0] > 0.5 > heard.activity[-1]
-        rate = (self.PHRASE_END if ends else 1.0) / self.BLINK_EVERY_S if self._since_s > self.SOONEST_S else 0.0
-        if chance >= 1 - np.exp(-rate * step_s):
-            return Drawn(pose)
-        self._since_s = 0.0
-        return Drawn(pose, at * step_s, 0.28 + 0.14 * length)

@@ -27,8 +27,9 @@ CELLS_PER_CM = 2.5  # of the grid of displacements
 SKULL_CM, SKULL_RADII_CM = (0.0, 1.0, -2.5), (7.9, 11.5, 9.8)  # ellipsoid of a head with hair
 OUTLINE_RADII_CM = (8.4, 11.9)  # of the same in the image, within which everything moves as the head does
 REACH_CM = 7.0  # from the outline to where nothing moves: less than half a face of 17 cm
-BORDER_CM = 4.0  # along the photo's border, motion fades over this far
+BORDER_CM = 5.0  # along the photo's border, motion fades over this far
 MESH_SIGMA_CM = 0.9  # smoothing of the mesh's depth
+SIDE_SIGMA_CM, FRONT_CM = 1.8, (3.0, 6.0)  # smoothing of the depth beside the front of the face, and where it begins
 BROW_CM = (2.6, 1.3)  # extent of what a brow moves
 FULL_TURN_DEG, LARGEST_TURN_DEG = 15.0, 45.0  # amplitude falls between them
 FULL_BORDER_CM = 3.0  # between face and border of the photo for full amplitude
@@ -68,45 +69,51 @@ def head_shape(image: Image, landmarks: Points) -> HeadShape:
 
 @dataclass(frozen=True)
 class HeadFields:
-    """How the pixels of a photo move with the head.
+    """How the pixels of a part of a photo move with the head.
 
     Attributes:
-        left, top, right, bottom: px of the photo, half-open: outside, nothing moves.
-        cell_px: side of a cell of the grid.
-        basis: (6 + 1, h, w, 2) float32: displacement in px for a unit of yaw, pitch and roll (radians), x and y (cm),
-            scale (its logarithm), and brows (cm, upwards); at the middles of cells.
+        basis: (7, h, w, 2) float32 at the middles of h × w cells of the part: displacement in px for a unit of yaw,
+            pitch and roll (radians), x and y (cm), scale (its logarithm), and brows (cm, upwards).
         amplitude: 0–1, how much motion this photo bears.
     """
 
-    left: int
-    top: int
-    right: int
-    bottom: int
-    cell_px: float
     basis: Floats
     amplitude: float
 
 
-def head_fields(size: tuple[int, int], shape: HeadShape) -> HeadFields:
-    """Return the displacement fields of a photo.
+def moving_box(size: tuple[int, int], shape: HeadShape) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the part of a photo that moves: left and top, right and bottom, px, half-open.
 
     Args:
         size: height and width of the photo.
         shape: of :func:`head_shape`.
     """
-    height, width = size
+    middle = shape.fit.to_image(np.array([SKULL_CM]))[0, :2]
+    reach = (np.array(OUTLINE_RADII_CM).max() + REACH_CM) * shape.fit.px_per_cm
+    low = np.clip(np.floor(middle - reach), 0, (size[1] - 1, size[0] - 1)).astype(int)
+    high = np.clip(np.ceil(middle + reach), low + 1, (size[1], size[0])).astype(int)
+    return (int(low[0]), int(low[1])), (int(high[0]), int(high[1]))
+
+
+def head_fields(
+    size: tuple[int, int], shape: HeadShape, corner: tuple[int, int], extent: tuple[int, int]
+) -> HeadFields:
+    """Return the displacement fields of a part of a photo.
+
+    Args:
+        size: height and width of the photo.
+        shape: of :func:`head_shape`.
+        corner: left and top of the part.
+        extent: its width and height.
+    """
     fit = shape.fit
     cm = fit.px_per_cm
-    middle = fit.to_image(np.array([SKULL_CM]))[0, :2]
-    reach = (max(OUTLINE_RADII_CM) + REACH_CM) * cm
-    left, top = np.clip(np.floor(middle - reach), 0, (width - 1, height - 1)).astype(int)
-    right, bottom = np.clip(np.ceil(middle + reach), (left + 1, top + 1), (width, height)).astype(int)
     cell = max(1.0, cm / CELLS_PER_CM)
-    columns, rows = (max(2, int(np.ceil(each / cell))) for each in (right - left, bottom - top))
-    x = left + (np.arange(columns) + 0.5) * (right - left) / columns - 0.5
-    y = top + (np.arange(rows) + 0.5) * (bottom - top) / rows - 0.5
-    grid = np.stack(np.meshgrid(x, y), axis=-1)
-    weight = _weight(grid, size, fit, middle)
+    axes = []
+    for first, length in zip(corner, extent, strict=True):
+        count = max(2, int(np.ceil(length / cell)))
+        axes.append(first + (np.arange(count) + 0.5) * length / count - 0.5)
+    grid = np.stack(np.meshgrid(*axes), axis=-1)
     pivot = fit.to_image(np.array([PIVOT_CM]))[0]
     across, down = grid[..., 0] - pivot[0], grid[..., 1] - pivot[1]
     forward = pivot[2] - _depth(grid, shape)
@@ -120,10 +127,8 @@ def head_fields(size: tuple[int, int], shape: HeadShape) -> HeadFields:
         (across, down),
         (zero, -cm * _brows(grid, shape)),
     ]
-    basis = np.stack([np.stack(field, axis=-1) for field in fields]) * weight[..., None]
-    return HeadFields(
-        int(left), int(top), int(right), int(bottom), cell, basis.astype(np.float32), _amplitude(size, shape)
-    )
+    basis = np.stack([np.stack(field, axis=-1) for field in fields]) * _weight(grid, size, fit)[..., None]
+    return HeadFields(basis.astype(np.float32), _amplitude(size, shape))
 
 
 def _depth(grid: Doubles, shape: HeadShape) -> Doubles:
@@ -142,7 +147,12 @@ def _depth(grid: Doubles, shape: HeadShape) -> Doubles:
     sigma = MESH_SIGMA_CM * fit.px_per_cm / cell[0]
     total, count = (cv2.GaussianBlur(each, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for each in (total, count))
     sparse = 0.15 * float(np.median(count[row, column])) if len(row) else 1.0  # beyond the mesh, back to the ellipsoid
-    return np.asarray(base + cv2.GaussianBlur(total / (count + sparse), (0, 0), 0.5 * sigma), np.float64)
+    fine = base + cv2.GaussianBlur(total / (count + sparse), (0, 0), 0.5 * sigma)
+    coarse = cv2.GaussianBlur(fine, (0, 0), SIDE_SIGMA_CM / MESH_SIGMA_CM * sigma, borderType=cv2.BORDER_REPLICATE)
+    middle = points[[*CHEEKS, CHIN, FOREHEAD], :2].mean(axis=0)
+    away = np.linalg.norm(grid - middle, axis=-1) / fit.px_per_cm
+    side = smoothstep((away - FRONT_CM[0]) / (FRONT_CM[1] - FRONT_CM[0]))  # sides fall off steeply and would fold over
+    return np.asarray(fine + side * (coarse - fine), np.float64)
 
 
 def _skull_depth(grid: Doubles, fit: HeadFit) -> Doubles:
@@ -158,8 +168,9 @@ def _skull_depth(grid: Doubles, fit: HeadFit) -> Doubles:
     return np.asarray(centre[2] - np.clip(front, lowest, None) * fit.px_per_cm, np.float64)
 
 
-def _weight(grid: Doubles, size: tuple[int, int], fit: HeadFit, middle: Doubles) -> Doubles:
+def _weight(grid: Doubles, size: tuple[int, int], fit: HeadFit) -> Doubles:
     """Return how much of the head's motion pixels at (h, w, 2) px take part in, 0–1."""
+    middle = fit.to_image(np.array([SKULL_CM]))[0, :2]
     up = fit.rotation[:2, 1] * (1.0, -1.0)
     up = up / max(1e-6, float(np.linalg.norm(up)))
     offset = (grid - middle) / fit.px_per_cm
@@ -171,8 +182,8 @@ def _weight(grid: Doubles, size: tuple[int, int], fit: HeadFit, middle: Doubles)
     border = np.minimum(
         np.minimum(grid[..., 0], width - 1 - grid[..., 0]), np.minimum(grid[..., 1], height - 1 - grid[..., 1])
     )
-    fade = np.clip(border / (BORDER_CM * fit.px_per_cm), 0.0, 1.0)
-    return np.asarray((1 - smoothstep(outside / REACH_CM)) * fade * (2 - fade), np.float64)
+    inside = smoothstep(border / (BORDER_CM * fit.px_per_cm))
+    return np.asarray((1 - smoothstep(outside / REACH_CM)) * inside, np.float64)
 
 
 def _brows(grid: Doubles, shape: HeadShape) -> Doubles:
