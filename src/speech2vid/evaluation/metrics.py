@@ -140,7 +140,7 @@ def score(
     landmarks: Points | None = None,
     embeddings: Embeddings | None = None,
 ) -> Scores:
-    """As :func:`evaluate_frames`, with the curves. ``embeddings``: of every fifth frame, (n, 128), or of all, (1, 128)."""
+    """As :func:`evaluate_frames`, with the curves. ``embeddings``: of every fifth frame (n, 128), or one for all (1, 128)."""
     if frames.shape != truth.frames.shape or frames.dtype != np.uint8:
         raise ValueError(f"frames must be {truth.frames.shape} uint8, not {frames.shape} {frames.dtype}")
     if landmarks is None:
@@ -209,7 +209,7 @@ def _identity_values(truth: Truth, embeddings: Embeddings, photo: Embeddings | N
 
 
 def embed_samples(frames: Frames, landmarks: Points, embedder: Embedder = embed) -> Embeddings:
-    """Return the embeddings of the paper's samples, every fifth frame: (T, 112, 112, 3), (T, 68, 2) → (⌈T / 5⌉, 128)."""
+    """Return embeddings of every fifth frame, the paper's samples: (T, 112, 112, 3), (T, 68, 2) → (⌈T / 5⌉, 128)."""
     sampled = slice(None, None, SAMPLE_EVERY_FRAMES)
     return embedder(
         [face_chip(frame, points) for frame, points in zip(frames[sampled], landmarks[sampled], strict=True)]
