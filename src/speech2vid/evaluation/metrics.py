@@ -140,7 +140,10 @@ def score(
     landmarks: Points | None = None,
     embeddings: Embeddings | None = None,
 ) -> Scores:
-    """As :func:`evaluate_frames`, with the curves. ``embeddings``: of every fifth frame (n, 128), or one for all (1, 128)."""
+    """As :func:`evaluate_frames`, with the curves.
+
+    ``embeddings``: those of every fifth frame, (n, 128), or of an image that does not move, (1, 128).
+    """
     if frames.shape != truth.frames.shape or frames.dtype != np.uint8:
         raise ValueError(f"frames must be {truth.frames.shape} uint8, not {frames.shape} {frames.dtype}")
     if landmarks is None:
