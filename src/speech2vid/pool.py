@@ -6,16 +6,20 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+GRACE_S = 5.0  # for a process that was asked to end
 TRIES = 2  # of an item during which a process dies: it may have been killed for something else's sake
 
 
@@ -72,6 +76,8 @@ def work_through(function: Callable[[T], R], items: Sequence[T], jobs: int) -> I
                 employ(worker)
     finally:
         for worker in workers.values():
+            worker.stop()
+        for worker in workers.values():
             worker.end()
 
 
@@ -102,23 +108,35 @@ class WorkerProcess:
         self._process.join()
         return self._process.exitcode
 
-    def kill(self) -> None:
-        """End the process at once, and wait for its end."""
+    def stop(self) -> None:
+        """Ask the process to end: it leaves its work as after an exception, so that nothing half-written stays."""
+        self._process.terminate()
+
+    def kill(self, grace_s: float = 0.0) -> None:
+        """Wait ``grace_s`` for the process, then end it at once."""
+        self._process.join(grace_s)
         self._process.kill()
         self._process.join()
 
 
 def _serve(serve: Callable[..., None], pipe: Connection, *arguments: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent let go of the pipe
         serve(pipe, *arguments)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
     os._exit(1)
 
 
@@ -141,9 +159,12 @@ class _Worker(Generic[T, R]):
             raise value
         return value  # type: ignore[no-any-return]
 
+    def stop(self) -> None:
+        self._process.stop()
+
     def end(self) -> None:
-        self._process.kill()
-        self.pipe.close()
+        self.pipe.close()  # which ends a process that waits for an item
+        self._process.kill(GRACE_S)
 
 
 def _call(pipe: Connection, function: Callable[[T], R]) -> None:

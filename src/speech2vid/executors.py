@@ -1,12 +1,11 @@
-"""Who does the work of a preparation: processes of this machine, or Ray."""
+"""Who works through a list: processes of this machine, or Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol, TypeVar, get_args
 
-from speech2vid import pool
-from speech2vid.data import ray_executor
+from speech2vid import pool, ray_pool
 from speech2vid.errors import ConfigError
 from speech2vid.pool import Died
 
@@ -31,4 +30,4 @@ def work_through_by(engine: Engine) -> WorkThrough:
     """
     if engine not in ENGINES:
         raise ConfigError(f"unknown engine {engine!r}", f"choose from: {', '.join(ENGINES)}")
-    return ray_executor.work_through if engine == "ray" else pool.work_through
+    return ray_pool.work_through if engine == "ray" else pool.work_through
