@@ -4,8 +4,8 @@
     python benchmarks/head_motion.py --face IMG … [--clip VIDEO …] [--seconds 30]
 
 The first form times ``talk`` end to end for each ``--motion``, one after the other in the same process, on two cores or
-what there is. The second one renders every photo and tracks the faces of the videos as those of the filmed clips: medians
-and quartiles over photos, and over clips.
+what there is. The second one renders every photo and tracks the faces of the videos as those of the filmed clips:
+medians and quartiles over photos, and over clips.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ MIRROR = np.array([-1, 1, -1, -1, 1, 1, 1], np.float32)  # of the columns HEAD
 STEP_S = STEP_FRAMES / FRAME_RATE_HZ
 BLINK_LEAD = 1  # frames from the first movement of the lids to the frame that counts as the first of a blink
 SILENT = -1.0  # as a level in frames
+LEAST_DEVIATION = 1e-3  # of a column that hardly moves
 SPAN = 4  # steps over which a clip must at least last beyond the two that are given
 
 
@@ -199,8 +200,9 @@ def _padded(rows: Floats, length: int) -> Floats:
 
 
 def _deviation(parts: list[Floats]) -> Floats:
-    """Return the root mean square of each column; each clip counts the same."""
-    return np.sqrt(np.mean([np.square(part).mean(axis=0) for part in parts], axis=0)).astype(np.float32)
+    """Return the root mean square of each column, at least 0.001; each clip counts the same."""
+    squares = np.mean([np.square(part).mean(axis=0) for part in parts], axis=0)
+    return np.maximum(np.sqrt(squares), LEAST_DEVIATION).astype(np.float32)
 
 
 def _surprise(logits: Tensor, means: Tensor, deviations: Tensor, movement: Tensor) -> Tensor:
