@@ -87,7 +87,7 @@ def main() -> None:
     if not given.face:
         print(json.dumps({**setting.machine(), **speeds(given.seconds, given.photo_px, given.repeats)}, indent=1))
         return
-    rows = {
+    rows: dict[str, list[MotionFigures]] = {
         motion: [rendered(face, given.seconds, motion, seed) for seed, face in enumerate(given.face)]
         for motion in MOTIONS
     }

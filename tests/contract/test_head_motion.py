@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def two_seconds(speech: Path) -> Floats:
     return load_audio(speech)[: 2 * SAMPLE_RATE_HZ]
 
 
-def streamed(photo: Path, audio: Floats, chunk: int, **options: object) -> Frames:
+def streamed(photo: Path, audio: Floats, chunk: int, **options: Any) -> Frames:
     stream = TalkStream.of(photo, **options)
     frames = [frame for at in range(0, len(audio), chunk) for frame in stream.push(audio[at : at + chunk])]
     return np.stack([*frames, *stream.flush()])

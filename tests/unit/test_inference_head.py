@@ -67,7 +67,7 @@ def displacement(renderer: HeadRenderer, motion: Floats) -> Floats:
     """Return how far each pixel of the moving part is sampled from its place, (h, w) px."""
     small = renderer._sources(motion[HEAD])
     large = cv2.resize(small, renderer.size, interpolation=cv2.INTER_LINEAR) / 2
-    return np.linalg.norm(large, axis=2)
+    return np.asarray(np.linalg.norm(large, axis=2), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +213,8 @@ def test_rows_are_known_within_the_latency(recording: Floats) -> None:
 
 def test_turns_of_a_head_are_found_from_its_landmarks() -> None:
     mesh = canonical_face_mesh()[0][list(IBUG_68)]
-    wanted = np.radians([[10.0, 0, 0], [0, 8, 0], [0, 0, -12], [5, -4, 3], [0, 0, 0]])
-    landmarks = []
+    wanted = np.radians(np.array([[10, 0, 0], [0, 8, 0], [0, 0, -12], [5, -4, 3], [0, 0, 0]], np.float64))
+    landmarks: list[Floats] = []
     for yaw, pitch, roll in wanted:
         about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
         about_x = np.array([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])

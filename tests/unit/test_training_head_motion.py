@@ -82,7 +82,7 @@ def test_a_regular_sway_is_learnt(task: HeadMotionTask) -> None:
         batch = {name: torch.from_numpy(np.stack([item[name] for item in items])) for name in items[0]}
         terms = task.terms(task.network.train(), batch)
         optimiser.zero_grad()
-        (terms["movement"] + terms["blink"]).backward()
+        (terms["movement"] + terms["blink"]).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     with torch.no_grad():
         after = task.validate(task.network.eval())

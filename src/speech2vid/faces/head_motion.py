@@ -73,7 +73,7 @@ def _height(landmarks: Points, rotations: NDArray[np.float64]) -> NDArray[np.flo
     """Return how far the brows are above the eyes, (T,) px, the head's tilt and nod taken out."""
     up = rotations[:, :2, 1] * (1.0, -1.0)
     offset = landmarks[:, BROW_POINTS].mean(axis=1) - landmarks[:, UPPER_EYE].mean(axis=1)
-    return np.einsum("tk,tk->t", offset, up) / np.maximum((up * up).sum(axis=1), 1e-6)
+    return np.asarray(np.einsum("tk,tk->t", offset, up) / np.maximum((up * up).sum(axis=1), 1e-6), np.float64)
 
 
 def _smoothed(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -124,7 +124,7 @@ def drive_of(audio: Iterable[Waveform], stream: AudioStream) -> Iterator[Floats]
     yield stream.flush()
 
 
-def batches(blocks: Iterable[Rows], size: int, join: Callable[[list[Rows]], Rows] = np.concatenate) -> Iterator[Rows]:
+def batches(blocks: Iterable[Rows], size: int, join: Callable[[list[Rows]], Any] = np.concatenate) -> Iterator[Rows]:
     """Yield the same rows in blocks of ``size``, the last one shorter.
 
     Args:

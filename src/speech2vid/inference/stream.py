@@ -86,7 +86,7 @@ class TalkStream:
             max_size_px=chosen.max_size_px,
             models=face_models(chosen.landmarks),
         )
-        head = motion and partial(motion.stream, chosen.motion, chosen.seed)
+        head = None if motion is None else partial(motion.stream, chosen.motion, chosen.seed)
         return cls(identity, talker, silence=chosen.silence, sharpener=sharpener, head=head)
 
     @property

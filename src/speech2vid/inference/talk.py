@@ -96,7 +96,8 @@ def talk(
         motion = motion_for(chosen)
     networks = hashes_of(talker, sharpener, motion)
     notes = [] if given else use_notes(chosen, networks, "talk")
-    stream = DriveStream(talker.audio_stream(chosen.silence), motion and motion.stream(chosen.motion, chosen.seed))
+    head = None if motion is None else motion.stream(chosen.motion, chosen.seed)
+    stream = DriveStream(talker.audio_stream(chosen.silence), head)
     with watch("front_end"):
         identity = make_identity(
             faces if clip is None else [clip],

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.geometry import smoothstep
+from speech2vid.geometry import remapped, smoothstep
 from speech2vid.inference.head.proxy import HeadShape
 from speech2vid.types import Floats, Image
 
@@ -157,7 +157,7 @@ def _closed(eye: _Eye, amount: float) -> Image:
     ):
         shift = _source(outside, travel, fold * skin_px, skin_px) - outside
         at = eye.grid + sign * shift[..., None] * eye.axis
-        lid = cv2.remap(eye.pixels, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        lid = remapped(eye.pixels, at, cv2.INTER_CUBIC)
         cover = np.clip((outside + travel + edge_px) / (2 * EDGE_PX) + 0.5, 0, 1)[..., None]
         image = np.rint(image + cover * (lid.astype(np.float32) - image)).astype(np.uint8)
     return image

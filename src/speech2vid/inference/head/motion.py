@@ -140,7 +140,7 @@ def level_in_frames(level_db: Floats) -> Floats:
 def bounded(pose: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a pose, (7,), made smaller so that the photo bears it."""
     length = max(1e-9, float(np.linalg.norm(pose / FAR)))
-    return pose * (FARTHEST * np.tanh(length / FARTHEST) / length)
+    return np.asarray(pose * (FARTHEST * np.tanh(length / FARTHEST) / length), np.float64)
 
 
 def between(poses: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -145,14 +145,18 @@ def _depth(grid: Doubles, shape: HeadShape) -> Doubles:
     np.add.at(total, (row, column), rest[inside])
     np.add.at(count, (row, column), 1.0)
     sigma = MESH_SIGMA_CM * fit.px_per_cm / cell[0]
-    total, count = (cv2.GaussianBlur(each, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for each in (total, count))
+    total, count = (_blurred(each, sigma) for each in (total, count))
     sparse = 0.15 * float(np.median(count[row, column])) if len(row) else 1.0  # beyond the mesh, back to the ellipsoid
-    fine = base + cv2.GaussianBlur(total / (count + sparse), (0, 0), 0.5 * sigma)
-    coarse = cv2.GaussianBlur(fine, (0, 0), SIDE_SIGMA_CM / MESH_SIGMA_CM * sigma, borderType=cv2.BORDER_REPLICATE)
+    fine = base + _blurred(total / (count + sparse), 0.5 * sigma)
+    coarse = _blurred(fine, SIDE_SIGMA_CM / MESH_SIGMA_CM * sigma)
     middle = points[[*CHEEKS, CHIN, FOREHEAD], :2].mean(axis=0)
     away = np.linalg.norm(grid - middle, axis=-1) / fit.px_per_cm
     side = smoothstep((away - FRONT_CM[0]) / (FRONT_CM[1] - FRONT_CM[0]))  # sides fall off steeply and would fold over
     return np.asarray(fine + side * (coarse - fine), np.float64)
+
+
+def _blurred(values: Doubles, sigma: float) -> Doubles:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.float64)
 
 
 def _skull_depth(grid: Doubles, fit: HeadFit) -> Doubles:

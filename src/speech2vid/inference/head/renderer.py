@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from speech2vid.faces.head_motion import EYELIDS, HEAD
+from speech2vid.geometry import remapped
 from speech2vid.inference.head.eyelids import Eyelids
 from speech2vid.inference.head.proxy import head_fields, head_shape, moving_box
 from speech2vid.inference.talkers.base import Identity
@@ -43,7 +44,9 @@ class HeadRenderer:
         fields = head_fields(scene.image.shape[:2], shape, (int(first[0]), int(first[1])), self.size)
         self._offset = scene.corner
         self._eyelids, self._closing = Eyelids(scene.image, shape), np.zeros(2, np.float32)
-        self._image = cv2.cvtColor(scene.image, cv2.COLOR_RGB2RGBA)  # four channels are sampled fastest
+        self._image: Image = np.asarray(
+            cv2.cvtColor(scene.image, cv2.COLOR_RGB2RGBA), np.uint8
+        )  # four channels are sampled fastest
         self._dense = _denser(self._image)
         self._basis = fields.basis * np.float32(fields.amplitude)
         rows, columns = self._basis.shape[1:3]
@@ -67,15 +70,17 @@ class HeadRenderer:
             for image, (left, top) in self._eyelids.patches(closing):
                 self._lay_in(image, left, top)
         self._lay_in(part, corner[0] + self._offset[0], corner[1] + self._offset[1])
-        at = cv2.add(self._grid, cv2.resize(self._sources(motion[HEAD]), self.size, interpolation=cv2.INTER_LINEAR))
-        moved = cv2.remap(self._dense, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        at = np.asarray(
+            cv2.add(self._grid, cv2.resize(self._sources(motion[HEAD]), self.size, interpolation=cv2.INTER_LINEAR))
+        )
+        moved = remapped(self._dense, at)
         return np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8)
 
     def _sources(self, pose: Floats) -> Floats:
         """Return how far away each cell is sampled, (h, w, 2) px of the dense photo."""
         moved = np.tensordot(pose, self._basis, 1)
         back = self._cells - moved * self._cells_per_px  # the head that is seen in a cell came from there
-        return cv2.remap(moved, back, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * np.float32(-DENSER)
+        return np.asarray(remapped(moved, back) * np.float32(-DENSER), np.float32)
 
     def _lay_in(self, image: Image, left: int, top: int) -> None:
         """Lay an image over the photo at both densities."""

@@ -202,7 +202,7 @@ def _padded(rows: Floats, length: int) -> Floats:
 def _deviation(parts: list[Floats]) -> Floats:
     """Return the root mean square of each column, at least 0.001; each clip counts the same."""
     squares = np.mean([np.square(part).mean(axis=0) for part in parts], axis=0)
-    return np.maximum(np.sqrt(squares), LEAST_DEVIATION).astype(np.float32)
+    return np.asarray(np.maximum(np.sqrt(squares), LEAST_DEVIATION), np.float32)
 
 
 def _surprise(logits: Tensor, means: Tensor, deviations: Tensor, movement: Tensor) -> Tensor:
