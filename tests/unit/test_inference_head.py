@@ -96,6 +96,7 @@ def test_background_beyond_half_a_face_stays_in_place(grid_image: Image) -> None
     left, top = renderer.corner
     for motion in far_poses():
         part = displacement(renderer, motion)
+        assert max(edge.max() for edge in (part[0], part[-1], part[:, 0], part[:, -1])) < 0.2
         region = moved[top : top + part.shape[0], left : left + part.shape[1]]
         np.maximum(region, part, out=region)
         frame = frame_of(renderer, grid_image, motion)
@@ -124,6 +125,19 @@ def test_no_pixel_is_taken_from_outside_the_photo_and_none_folds_over(x: int, y:
         assert sources[..., 1].max() <= 2 * 360 - 0.99
         assert np.diff(sources[..., 0], axis=1).min() > 0.3
         assert np.diff(sources[..., 1], axis=0).min() > 0.3
+
+
+@pytest.mark.parametrize("roll_deg", [-60, 25, 90])
+def test_a_tilted_head_moves_within_its_part_of_the_photo(grid_image: Image, roll_deg: float) -> None:
+    turn = cv2.getRotationMatrix2D((FACE_PX / 2, FACE_PX / 2), roll_deg, 1.0)
+    upright = still_at(grid_image, 120, 340, 240).transform
+    transform = np.vstack([turn, [0, 0, 1]])[:2] @ np.vstack([upright, [0, 0, 1]])
+    landmarks = transform_points(invert(transform), canonical_points())
+    renderer = HeadRenderer(identity(Still(grid_image, align(grid_image, landmarks, transform=transform), 0, 0)))
+    for motion in far_poses():
+        part = displacement(renderer, motion)
+        assert part.max() > 2
+        assert max(edge.max() for edge in (part[0], part[-1], part[:, 0], part[:, -1])) < 0.2
 
 
 def test_faces_near_the_border_and_turned_faces_move_less(grid_image: Image) -> None:

@@ -88,8 +88,9 @@ def moving_box(size: tuple[int, int], shape: HeadShape) -> tuple[tuple[int, int]
         size: height and width of the photo.
         shape: of :func:`head_shape`.
     """
-    middle = shape.fit.to_image(np.array([SKULL_CM]))[0, :2]
-    reach = (np.array(OUTLINE_RADII_CM).max() + REACH_CM) * shape.fit.px_per_cm
+    middle, up = _upright(shape.fit)
+    axes = np.stack([np.array([-up[1], up[0]]), up]) * np.array(OUTLINE_RADII_CM)[:, None]
+    reach = (np.linalg.norm(axes, axis=0) + REACH_CM) * shape.fit.px_per_cm
     low = np.clip(np.floor(middle - reach), 0, (size[1] - 1, size[0] - 1)).astype(int)
     high = np.clip(np.ceil(middle + reach), low + 1, (size[1], size[0])).astype(int)
     return (int(low[0]), int(low[1])), (int(high[0]), int(high[1]))
@@ -174,9 +175,7 @@ def _skull_depth(grid: Doubles, fit: HeadFit) -> Doubles:
 
 def _weight(grid: Doubles, size: tuple[int, int], fit: HeadFit) -> Doubles:
     """Return how much of the head's motion pixels at (h, w, 2) px take part in, 0–1."""
-    middle = fit.to_image(np.array([SKULL_CM]))[0, :2]
-    up = fit.rotation[:2, 1] * (1.0, -1.0)
-    up = up / max(1e-6, float(np.linalg.norm(up)))
+    middle, up = _upright(fit)
     offset = (grid - middle) / fit.px_per_cm
     along, aside = offset @ up, offset @ np.array([up[1], -up[0]])
     radius = np.hypot(along, aside)
@@ -188,6 +187,12 @@ def _weight(grid: Doubles, size: tuple[int, int], fit: HeadFit) -> Doubles:
     )
     inside = smoothstep(border / (BORDER_CM * fit.px_per_cm))
     return np.asarray((1 - smoothstep(outside / REACH_CM)) * inside, np.float64)
+
+
+def _upright(fit: HeadFit) -> tuple[Doubles, Doubles]:
+    """Return the middle of the head, px, and its upward direction in the image, of length 1."""
+    up = fit.rotation[:2, 1] * (1.0, -1.0)
+    return fit.to_image(np.array([SKULL_CM]))[0, :2], up / max(1e-6, float(np.linalg.norm(up)))
 
 
 def _brows(grid: Doubles, shape: HeadShape) -> Doubles:

@@ -17,7 +17,8 @@ STEP_S = STEP_FRAMES / FRAME_RATE_HZ
 LONG_AGO_S = 6.0  # a blink longer ago than this has no effect
 SOONEST_S = 0.5  # from the beginning of a blink to that of the next
 BLINK_S = (0.26, 0.42)  # shortest and longest
-LIVELINESS = {"natural": (0.0, 1.0), "subtle": (-1.0, 0.6)}  # see NetworkSampler; factor on the poses
+LIVELINESS = {"natural": (0.0, 1.0), "subtle": (-0.5, 0.5)}  # see NetworkSampler; factor on the poses
+LISTENING = 0.7  # by how much less lively somebody is who listens: the network has seen only speakers
 FIRST_BLINK_S = 1.5  # before the beginning, the last blink
 
 
@@ -73,7 +74,8 @@ class NetworkSampler:
         noise = self._rng.standard_normal(POSE)
         choice, chance, at, length = self._rng.random(4)
         movement = self._pose - self._before
-        seen = seen_by_network(self._pose, movement, heard.level, heard.activity, self._since_s, self._liveliness)
+        lively = self._liveliness - LISTENING * (1 - float(heard.activity.mean()))
+        seen = seen_by_network(self._pose, movement, heard.level, heard.activity, self._since_s, lively)
         drawn = self._step({"seen": seen[None], "state": self._state})
         self._state = drawn["next_state"]
         shares = np.cumsum(drawn["shares"][0], dtype=np.float64)
