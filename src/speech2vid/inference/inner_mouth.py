@@ -40,6 +40,7 @@ BITE_MM = 2.0  # how far the upper incisors cover the lower ones, jaws closed
 JAW = 0.9  # of the way of the lower lip that the jaw goes
 SMILE_MM = 2.0  # how much higher than the incisors' the edge of the side teeth is
 OPAQUE = 0.25, 0.6  # share of the residual from which the drawn inside shows, and from which nothing else does
+COARSE_BLUR_PX = 0.7  # a drawing blurred by more than twice that is made smaller
 GAP_PX = 0.5, 1.6  # lip opening at which it begins to show, and shows fully
 
 
@@ -133,22 +134,33 @@ class InnerMouth:
         if (high <= low).any():
             return
         width, height = (high - low).tolist()
-        y, x = np.mgrid[low[1] : high[1], low[0] : high[0]].astype(np.float32)
-        at = np.stack([row[0] * x + row[1] * y + row[2] for row in self._to_face])
+        shift = np.array([[1.0, 0, low[0]], [0, 1.0, low[1]]])
         inside = lips_area(lips - low, (width, height), max(LEAST_BLUR_PX, SOFT_PX * self._scale))
         inside *= shown
         if self._teeth is None:
-            to_cells = compose(self._to_cells, np.array([[1.0, 0, low[0]], [0, 1.0, low[1]]]))
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            share = cv2.warpAffine(residual, to_cells, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+            share = _sampled(residual, compose(self._to_cells, shift), (width, height), cv2.BORDER_REPLICATE)
             inside *= smoothstep((share - OPAQUE[0]) / (OPAQUE[1] - OPAQUE[0]))
-        drawn = cv2.GaussianBlur(self._drawn(at[0], at[1], mouth), (0, 0), self._blur_px)
+        drawn, shadow = self._enlarged(mouth, compose(self._to_face, shift), (width, height))
         if self._teeth is not None:
-            own = _own(self._teeth, at[0], at[1])
-            shadow = _shadow(at[1], float(mouth[UPPER, 1].mean()))[..., None]
-            drawn += own[..., 3:] * (own[..., :3] * shadow - drawn)
+            to_teeth = compose(self._teeth.transform, compose(self._to_face, shift))
+            own = _sampled(self._teeth.image, to_teeth, (width, height), cv2.BORDER_CONSTANT)
+            drawn += own[..., 3:] * (own[..., :3] * shadow[..., None] - drawn)
         seen = image[low[1] : high[1], low[0] : high[0], :3]
         seen += inside[..., None] * (drawn - seen)
+
+    def _enlarged(self, mouth: Points, to_face: Affine, size: tuple[int, int]) -> tuple[Floats, Floats]:
+        """Return the inside of a mouth (h, w, 3), and the shade of the upper lip (h, w).
+
+        As both are blurred, they are drawn on every n-th pixel and enlarged.
+        """
+        step = max(1, int(self._blur_px / COARSE_BLUR_PX))
+        columns, rows = (np.arange(-(-side // step), dtype=np.float32) * step + (step - 1) / 2 for side in size)
+        x, y = (row[0] * columns + row[1] * rows[:, None] + row[2] for row in to_face.astype(np.float32))
+        drawn = cv2.GaussianBlur(self._drawn(x, y, mouth), (0, 0), self._blur_px / step)
+        both = cv2.merge([*cv2.split(drawn), _shadow(y, float(mouth[UPPER, 1].mean()))])
+        if step > 1:
+            both = cv2.resize(both, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)[: size[1], : size[0]]
+        return np.ascontiguousarray(both[..., :3], np.float32), np.asarray(both[..., 3], np.float32)
 
     def _drawn(self, x: Floats, y: Floats, mouth: Points) -> Floats:
         """Return the inside of a mouth at points of the 112 px face: (h, w, 3)."""
@@ -169,11 +181,11 @@ class InnerMouth:
         corner = 1 - 0.72 * np.clip(np.abs(x - centre) / (25.0 * PX_A_MM), 0, 1) ** 1.8
         # lower teeth, then the upper ones before them
         edge = jaws.lower + dropped
-        texture = _sampled(_teeth(lower=True), (x - centre), (y - edge), lower=True)
+        texture = _row_of_teeth(_teeth(lower=True), (x - centre), (y - edge), lower=True)
         light = 0.72 * corner * (1 - 0.35 * smoothstep((y - (bottom - 1.2)) / 1.2))
         _lay(image, texture, colours.teeth, light)
         if self._teeth is None:
-            texture = _sampled(_teeth(lower=False), (x - centre), (jaws.upper - y), lower=False)
+            texture = _row_of_teeth(_teeth(lower=False), (x - centre), (jaws.upper - y), lower=False)
             _lay(image, texture, colours.teeth, corner * _shadow(y, top))
         return np.asarray(image, np.float32)
 
@@ -183,10 +195,10 @@ def _shadow(y: Floats, top: float) -> Floats:
     return np.asarray(1 - 0.30 * (1 - smoothstep((y - top) / 1.6)), np.float32)
 
 
-def _own(teeth: OwnTeeth, x: Floats, y: Floats) -> Floats:
-    """Return a still's teeth at points of the 112 px face: (h, w, 4)."""
-    u, v = (np.asarray(row[0] * x + row[1] * y + row[2], np.float32) for row in teeth.transform)
-    return np.asarray(cv2.remap(teeth.image, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.float32)
+def _sampled(grid: Floats, transform: Affine, size: tuple[int, int], border: int) -> Floats:
+    """Return a small image at every pixel of a part of the canvas; ``transform``: px of the part → px of the image."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(grid, transform, size, flags=flags, borderMode=border), np.float32)
 
 
 def _lay(image: Floats, texture: Floats, colour: Floats, light: Floats) -> None:
@@ -194,7 +206,7 @@ def _lay(image: Floats, texture: Floats, colour: Floats, light: Floats) -> None:
     image += weight * (colour * (texture[..., :1] * light[..., None]) - image)
 
 
-def _sampled(texture: Floats, x: Floats, up: Floats, *, lower: bool) -> Floats:
+def _row_of_teeth(texture: Floats, x: Floats, up: Floats, *, lower: bool) -> Floats:
     """Return brightness and opacity of teeth, (h, w, 2), ``up`` px from the edge towards the gums."""
     height = (LOWER_HEIGHT_MM if lower else HEIGHT_MM) * PX_A_MM
     widths = LOWER_WIDTHS_MM if lower else WIDTHS_MM
