@@ -86,7 +86,7 @@ def mouth_colours(face: Image, landmarks: Points) -> MouthColours:
     eyes = _eyes(face, landmarks)
     skin_y = float(luminance(skin))
     bright = float(np.percentile(luminance(eyes), 92)) if len(eyes) else skin_y
-    level = np.clip(0.5 * (1.25 * skin_y + bright), 1.0 * skin_y, 1.6 * skin_y + 12)
+    level = np.clip(0.5 * (1.5 * skin_y + bright), 1.14 * skin_y, 1.7 * skin_y + 12)
     tints = [_tint(skin, TYPICAL_SKIN, SKIN_SPREAD)]
     if len(eyes):
         white = eyes[luminance(eyes) >= np.percentile(luminance(eyes), 80)].mean(axis=0)
@@ -102,7 +102,7 @@ def mouth_colours(face: Image, landmarks: Points) -> MouthColours:
     return MouthColours(
         teeth=coloured((1.0, 0.905, 0.83), float(level)),
         tongue=coloured((0.80, 0.42, 0.40), 0.56 * skin_y),
-        cavity=coloured((0.42, 0.18, 0.16), 0.20 * skin_y),
+        cavity=coloured((0.42, 0.18, 0.16), 0.15 * skin_y),
     )
 
 
