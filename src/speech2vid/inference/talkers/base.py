@@ -21,6 +21,7 @@ from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, IDENTITY_STILLS
 from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.faces import Still
 from speech2vid.inference.audio_stream import AudioStream, WindowStream
+from speech2vid.inference.inner_mouth import MouthInside
 from speech2vid.inference.options import Silence
 from speech2vid.runtime.engine import LoadGraph, graph_loader
 from speech2vid.runtime.registry import ARCHITECTURES, talker_class
@@ -72,6 +73,7 @@ class Identity:
         stills: five, ascending by lip opening; with fewer images some stand there several times (the same object).
         crop: as in :class:`Canvas`.
         scene: what the head can move in; None where it never moves. Talkers leave it out.
+        inside: what is drawn between the lips; None leaves it to what the talker generates.
     """
 
     canvas: Image
@@ -79,6 +81,7 @@ class Identity:
     stills: tuple[Still, ...]
     crop: bool = field(default=False, kw_only=True)
     scene: Scene | None = field(default=None, kw_only=True)
+    inside: MouthInside | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,14 @@ class WarpFields:
         residual: (N, 3, 64, 96) float32 RGB in [0, 1].
         motion: (N, 9) float32 rows of head motion (:mod:`speech2vid.faces.head_motion`); None for a still head. Talkers
             leave it out.
+        mouths: (N, 20, 2) float32, the mouths wanted, px of the aligned face; without them nothing is drawn between the
+            lips.
     """
 
     flow: Floats
     masks: Floats
     residual: Floats
+    mouths: Floats | None = None
     motion: Floats | None = field(default=None, kw_only=True)
 
 
