@@ -54,10 +54,18 @@ def transform_points(transform: Affine, points: NDArray[np.floating]) -> Points:
     return (np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
 
 
-def remapped(image: NDArray[Any], places: NDArray[Any], interpolation: int = cv2.INTER_LINEAR) -> NDArray[Any]:
-    """Sample an image, (H, W[, C]), at places (h, w, 2) float32, x and y in its pixels; outside, its border counts."""
+def remapped(
+    image: NDArray[Any],
+    places: NDArray[Any],
+    interpolation: int = cv2.INTER_LINEAR,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Sample an image, (H, W[, C]), at places (h, w, 2) float32, x and y in its pixels; outside, its border counts.
+
+    The samples are written into ``out`` if it is given.
+    """
     nothing: Any = None  # OpenCV's type hints do not know that x and y may be one array
-    return np.asarray(cv2.remap(image, places, nothing, interpolation, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(cv2.remap(image, places, nothing, interpolation, dst=out, borderMode=cv2.BORDER_REPLICATE))
 
 
 def smoothstep(values: NDArray[Any]) -> NDArray[Any]:

@@ -44,9 +44,8 @@ class HeadRenderer:
         fields = head_fields(scene.image.shape[:2], shape, (int(first[0]), int(first[1])), self.size)
         self._offset = scene.corner
         self._eyelids, self._closing = Eyelids(scene.image, shape), np.zeros(2, np.float32)
-        self._image: Image = np.asarray(
-            cv2.cvtColor(scene.image, cv2.COLOR_RGB2RGBA), np.uint8
-        )  # four channels are sampled fastest
+        # four channels are sampled fastest
+        self._image: Image = np.asarray(cv2.cvtColor(scene.image, cv2.COLOR_RGB2RGBA), np.uint8)
         self._dense = _denser(self._image)
         self._basis = fields.basis * np.float32(fields.amplitude)
         rows, columns = self._basis.shape[1:3]
@@ -55,6 +54,9 @@ class HeadRenderer:
         self._cells_per_px = np.array([columns / self.size[0], rows / self.size[1]], np.float32)
         grid = np.meshgrid(*(np.arange(*ends, dtype=np.float32) for ends in zip(first, last, strict=True)))
         self._grid = np.stack(grid, axis=-1) * DENSER + np.float32((DENSER - 1) / 2)
+        # new arrays of this size would cost as much as what is written into them
+        self._at: Floats = np.empty_like(self._grid)
+        self._moved: Image = np.empty((*self._grid.shape[:2], 4), np.uint8)
 
     def __call__(self, motion: Floats, part: Image, corner: tuple[int, int]) -> Image:
         """Return the part of a frame that moves: (h, w, 3) uint8 RGB.
@@ -70,11 +72,10 @@ class HeadRenderer:
             for image, (left, top) in self._eyelids.patches(closing):
                 self._lay_in(image, left, top)
         self._lay_in(part, corner[0] + self._offset[0], corner[1] + self._offset[1])
-        at = np.asarray(
-            cv2.add(self._grid, cv2.resize(self._sources(motion[HEAD]), self.size, interpolation=cv2.INTER_LINEAR))
-        )
-        moved = remapped(self._dense, at)
-        return np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8)
+        cv2.resize(self._sources(motion[HEAD]), self.size, dst=self._at, interpolation=cv2.INTER_LINEAR)
+        cv2.add(self._grid, self._at, dst=self._at)
+        remapped(self._dense, self._at, out=self._moved)
+        return np.asarray(cv2.cvtColor(self._moved, cv2.COLOR_RGBA2RGB), np.uint8)
 
     def _sources(self, pose: Floats) -> Floats:
         """Return how far away each cell is sampled, (h, w, 2) px of the dense photo."""
