@@ -23,10 +23,11 @@ from speech2vid.inference.active_speaker import require_people
 from speech2vid.inference.identity import make_identity
 from speech2vid.inference.redub import RedubResult
 from speech2vid.inference.redub import redub as make_redub
-from speech2vid.inference.talk import TalkResult, landmarker_notes
+from speech2vid.inference.talk import TalkResult
 from speech2vid.inference.talk import talk as make_talk
 from speech2vid.inference.talkers.base import Identity, Talker, load_talker
 from speech2vid.inference.track_cache import known_tracks
+from speech2vid.inference.use_notes import landmarker_notes
 from speech2vid.inference.video_tracks import VideoTracks
 from speech2vid.media import RawVideoReader, is_photo, load_photo, probe, shift_audio
 

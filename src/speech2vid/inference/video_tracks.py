@@ -20,7 +20,7 @@ from speech2vid.faces.sync import OFFSETS, similarities
 from speech2vid.faces.track import DETECT_EVERY, FaceTracker, Followed
 from speech2vid.geometry import invert, transform_points
 from speech2vid.inference.prefetch import ahead
-from speech2vid.media import AnyPath, MediaFile, RawVideoReader, read_audio
+from speech2vid.media import AnyFile, MediaFile, RawVideoReader, read_audio
 from speech2vid.media.video_reader import LOOK
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Floats, Image, Points
@@ -118,7 +118,7 @@ class _Times:
 
 
 def find_tracks(
-    video: AnyPath | MediaFile,
+    video: AnyFile | MediaFile,
     sync: SyncNetworks | None = None,
     watch: Stopwatch | None = None,
     progress: Callable[[int], None] | None = None,

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.media.containers import output_errors, pending_output
+from speech2vid.media.sources import AnyPhoto, InMemory, Source, source_of
 from speech2vid.media.streams import reason, require_file
 from speech2vid.media.synthetic_metadata import METADATA_KEY, synthetic_metadata_text
 from speech2vid.types import Image
@@ -74,8 +75,8 @@ DAMAGED = (
 )
 
 
-def load_photo(path: str | Path) -> Image:
-    """Read a photo: (H, W, 3) uint8 RGB, upright.
+def load_photo(source: AnyPhoto) -> Image:
+    """Read a photo, given as :func:`~speech2vid.media.sources.source_of` takes it: (H, W, 3) uint8 RGB, upright.
 
     EXIF orientation and colour profile are applied, transparency is laid over white; greyscale, 16-bit, CMYK and
     palette images become RGB; of an animation the first image counts.
@@ -84,8 +85,10 @@ def load_photo(path: str | Path) -> Image:
         MediaError: missing, unreadable, damaged, HEIC, or of more than ``MAX_PHOTO_PIXELS`` pixels. The size is
             judged from the header, before any pixel is decoded.
     """
-    path = Path(path)
+    path = source_of(source, "face")
     require_file(path)
+    if isinstance(path, InMemory) and isinstance(path.image, np.ndarray):
+        return path.image.copy()
     with _open(path) as image:
         width, height = image.size
         if width * height > MAX_PHOTO_PIXELS:
@@ -100,12 +103,16 @@ def load_photo(path: str | Path) -> Image:
     return np.array(rgb)  # a copy: Pillow's own memory is read-only
 
 
-def is_photo(path: str | Path) -> bool:
+def is_photo(source: AnyPhoto) -> bool:
     """Whether the file's content (not its name) is an image, be it one that ``load_photo`` refuses."""
-    if not Path(path).is_file():  # a pipe would be waited for
+    path = source_of(source, "face")
+    if isinstance(path, InMemory):
+        if path.image is not None:
+            return True
+    elif not path.is_file():  # a pipe would be waited for
         return False
     try:
-        with _open(Path(path)):
+        with _open(path):
             return True
     except _NotAnImage:
         return False
@@ -119,11 +126,13 @@ class _NotAnImage(MediaError):
     """The file holds something else."""
 
 
-def _open(path: Path) -> PIL.Image.Image:
+def _open(path: Source) -> PIL.Image.Image:
+    if isinstance(path, InMemory) and isinstance(path.image, PIL.Image.Image):
+        return path.image.copy()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            return PIL.Image.open(path, formats=FORMATS)
+            return PIL.Image.open(path.open("rb") if isinstance(path, InMemory) else path, formats=FORMATS)
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
         raise _too_large(path, "too many pixels") from error
     except DAMAGED as error:
@@ -133,7 +142,7 @@ def _open(path: Path) -> PIL.Image.Image:
         raise _NotAnImage(f"{path} is not an image that can be read", "give a JPEG, PNG or WebP file") from error
 
 
-def _unread_kind(path: Path) -> str | None:
+def _unread_kind(path: Source) -> str | None:
     """Return what a file that cannot be opened is, where it is an image or a document of a known kind."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -145,7 +154,7 @@ def _unread_kind(path: Path) -> str | None:
     return next((kind for kind, start in UNREAD_KINDS if head.startswith(start)), None)
 
 
-def _too_large(path: Path, size: str) -> MediaError:
+def _too_large(path: Source, size: str) -> MediaError:
     return MediaError(
         f"{path} is too large: {size}, more than {MAX_PHOTO_PIXELS / 1e6:.0f} megapixels", "reduce its size first"
     )
@@ -197,5 +206,5 @@ def save_image(image: Image, outfile: str | Path) -> Path:
     with output_errors(outfile), pending_output(outfile) as pending:
         mark = PngInfo()
         mark.add_text(METADATA_KEY, synthetic_metadata_text({"command": "redub"}))
-        PIL.Image.fromarray(image).save(pending.path, format="PNG", pnginfo=mark)
+        PIL.Image.fromarray(image).save(str(pending.path), format="PNG", pnginfo=mark)
     return outfile
