@@ -17,6 +17,7 @@ from speech2vid.faces.choose_face import LOOK, choose_face
 from speech2vid.faces.face_models import PAPER, FaceModels
 from speech2vid.faces.face_quality import lip_opening, sharpness, turn
 from speech2vid.faces.track import DETECT_EVERY, TrackedFace, aligned_track
+from speech2vid.faces.upright import require_upright
 from speech2vid.geometry import invert, transform_points
 from speech2vid.media import AnyFile, AnyPhoto, MediaFile, VideoReader, load_photo, source_of
 from speech2vid.types import Affine, AlignedFace, Image
@@ -97,6 +98,7 @@ def stills_of_video(
                 break
             try:
                 face = choose_face(first, path, face_index, models)
+                require_upright(face, path, models)
             except FaceError:
                 if best is None:
                     raise

@@ -111,6 +111,10 @@ def assign_faces(
 
 def require_people(tracks: VideoTracks, video: Source) -> None:
     """Raise a ``FaceError`` where nobody was found."""
+    if not tracks.faces and tracks.tilted:
+        raise FaceError(
+            f"the faces in {video} lie on their side or upside down", "turn the video upright, or use --landmarks mesh"
+        )
     if not tracks.faces:
         raise FaceError(
             f"no face was found in {video}", "the speaker's face must be frontal and at least 80 pixels wide"

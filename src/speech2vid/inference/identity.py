@@ -20,6 +20,7 @@ from speech2vid.media import AnyFile, AnyPhoto, MediaFile, Source, is_photo, sou
 from speech2vid.types import Affine, Image
 
 MAX_SIZE_PX = 1920
+MOST_LYING_DEG = 60.0  # beyond, the photo was probably not meant to lie like this
 OF_IDENTITY = ("crop", "face_index", "max_size_px", "landmarks")  # options that only the preparation uses
 AnyFace = AnyPhoto | AnyFile | MediaFile | Identity | Sequence[AnyPhoto]
 
@@ -63,6 +64,9 @@ def make_identity(
     models = models or face_models(chosen.landmarks)
     canvas, stills = _stills(faces, chosen.face_index, None if chosen.crop else chosen.max_size_px, models)
     identity = identity_of(canvas, stills, talker, crop=chosen.crop, max_size_px=chosen.max_size_px)
+    lies_deg = abs(float(np.degrees(np.arctan2(canvas.transform[1, 0], canvas.transform[0, 0]))))
+    if lies_deg > MOST_LYING_DEG and not chosen.crop:
+        notes.append(f"the face is tilted by {lies_deg:.0f}° in the image, and so it is in the video")
     return replace(identity, talker=talker, notes=(*notes, *identity.notes))
 
 

@@ -227,6 +227,8 @@ class _Dub:
             tracks, self.audio, self.video, face_index=chosen.face_index, roles=roles, models=models
         )
         self.notes += assignments.notes
+        if tracks.tilted:
+            self.notes.append(f"faces in {self.video} that lie on their side or upside down were left as they are")
         heard = self._listen(assignments.audio_files, chosen, watch)
         tick_s = self.reader.format.tick_s
         self.video_s = int(tracks.ticks[-1] + tracks.durations[-1]) * tick_s

@@ -26,7 +26,7 @@ from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, 
 from speech2vid.media import AnyFile, MediaFile, Source, source_of
 from speech2vid.timing import Stopwatch
 
-FORMAT = "3"  # counted up when the first pass finds other things
+FORMAT = "4"  # counted up when the first pass finds other things
 PROGRAMS = ("av", "dlib-bin", "opencv-python-headless")  # whose versions change what is found
 MOST_BYTES = 512 << 20
 _READ_BYTES = 1 << 20
@@ -125,6 +125,7 @@ def _packed(tracks: VideoTracks) -> dict[str, Any]:
     stills = [still for person in tracks.stills for still in person]
     about = {
         "shots": tracks.shots,
+        "tilted": tracks.tilted,
         "faces": [
             [face.start, face.shot, face.person, face.first_frame, len(face), len(face.fits)] for face in tracks.faces
         ],
@@ -158,7 +159,7 @@ def _unpacked(arrays: Any) -> VideoTracks:
     ]
     borders = [0, *accumulate(about["stills"])]
     stills = [seen[a:b] for a, b in pairwise(borders)]
-    return VideoTracks(arrays["ticks"], arrays["durations"], about["shots"], faces, stills)
+    return VideoTracks(arrays["ticks"], arrays["durations"], about["shots"], faces, stills, about["tilted"])
 
 
 def _parts(rows: Any, lengths: list[int]) -> list[Any]:

@@ -92,6 +92,7 @@ class VideoTracks:
         shots: index of the first frame of each shot.
         faces: in order of appearance.
         stills: of each person.
+        tilted: how often a face was seen that lies on its side or upside down, and was not followed.
     """
 
     ticks: NDArray[np.int64]
@@ -99,6 +100,7 @@ class VideoTracks:
     shots: list[int]
     faces: list[SeenFace]
     stills: list[list[SeenStill]]
+    tilted: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ def find_tracks(
             follower.shots,
             faces,
             [stills.get(person, []) for person in range(len(people.means))],
+            follower.tilted,
         )
     )
 
