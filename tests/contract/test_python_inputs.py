@@ -212,7 +212,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "number": ({"face": 7}, ConfigError, "the face cannot be a value of type int"),
     "six faces": ({"face": ["a.jpg"] * 6}, ConfigError, "6 faces were given"),
     "empty": ({"face": b""}, MediaError, "<face> is empty"),
-    "no image": ({"face": b"hello" * 99}, MediaError, "<face> is not a media file"),
+    "no image": ({"face": b"hello" * 99}, MediaError, "<face> is not an image or a video"),
     "text file": ({"audio": io.StringIO("hello")}, ConfigError, "gives text"),
     "no rate": ({"audio": np.zeros(9, np.int16)}, ConfigError, "without a sample rate"),
     "wrong order": ({"audio": (16_000, np.zeros(9, np.int16))}, ConfigError, "the sample rate cannot be"),

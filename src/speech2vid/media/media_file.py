@@ -18,6 +18,7 @@ import numpy as np
 
 from speech2vid.errors import MediaError
 from speech2vid.media.display import Display, Frame, Stream, exact
+from speech2vid.media.file_kinds import unread_kind
 from speech2vid.media.sources import AnyAudio, InMemory, Kind, Source, source_of
 from speech2vid.media.streams import (
     Clock,
@@ -84,7 +85,7 @@ class MediaFile:
     def __init__(self, source: AnyAudio, kind: Kind = "video") -> None:
         self.path = source_of(source, kind)
         require_file(self.path)
-        container = _open_container(self.path)
+        container = _open_container(self.path, kind)
         video, audio = find_video(container), find_audio(container)
         if video is None and audio is None:  # or its header is cut short
             container.close()
@@ -389,18 +390,32 @@ class FirstFrame:
         )
 
 
-def _open_container(path: Source) -> av.container.InputContainer:
+def _open_container(path: Source, kind: Kind = "video") -> av.container.InputContainer:
     try:
         # A bad byte in a title must not stop the reading of the video.
         file = path.open() if isinstance(path, InMemory) else str(path.absolute())
         return av.open(file, "r", metadata_errors="replace", options=LOCAL_ONLY)
-    except av.ArgumentError as error:
-        raise MediaError(
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _unreadable(path, kind, error) from error
+
+
+def _unreadable(path: Source, kind: Kind, error: Exception) -> MediaError:
+    """Return the error for a file that FFmpeg does not open, which says what the file is where that is known."""
+    known = unread_kind(path)
+    if known is not None:
+        wanted = {"face": "save it as JPEG or PNG", "audio": "give a file with audio, such as wav, mp3 or mp4"}
+        return MediaError(f"{path} is {known}, which is not supported", wanted.get(kind, "give a video, such as mp4"))
+    if kind == "face" and not isinstance(error, OSError):
+        return MediaError(
+            f"{path} is not an image or a video that can be read",
+            "give a JPEG, PNG or WebP image, or a video such as mp4; if it is one, it is damaged: copy it again",
+        )
+    if isinstance(error, av.ArgumentError):
+        return MediaError(
             f"{path} is not a media file that can be read: no known kind of video or audio",
             "lists of other files are not followed; convert video to mp4, audio to wav and images to JPEG or PNG",
-        ) from error
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f"{path} is not a media file that can be read: {reason(error)}", DAMAGED) from error
+        )
+    return MediaError(f"{path} is not a media file that can be read: {reason(error)}", DAMAGED)
 
 
 def _stated_duration_s(container: Any) -> Fraction | None:

@@ -142,7 +142,10 @@ def same_file(one: Source, other: object) -> bool:
         return one is other or (bool(one.content) and one.content is other.content)
     if not isinstance(one, Path) or not isinstance(other, Path):
         return False
-    return one.exists() and other.exists() and one.samefile(other)
+    try:
+        return one.exists() and other.exists() and one.samefile(other)
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _read(file: Any, name: str) -> InMemory:
