@@ -9,7 +9,18 @@ import gradio as gr
 from speech2vid.app.error_messages import Failure
 from speech2vid.app.ui.face_picker import FacePicker
 from speech2vid.app.ui.job_panel import JobPanel, PageJobs, missing
-from speech2vid.app.ui.widgets import NO_AUDIO, NO_CONSENT, SILENCE, audio_input, consent_box, one_of, video_input
+from speech2vid.app.ui.widgets import (
+    LANDMARKS,
+    NO_AUDIO,
+    NO_CONSENT,
+    SILENCE,
+    audio_input,
+    consent_box,
+    landmarks_choice,
+    one_of,
+    video_input,
+    weights_choice,
+)
 from speech2vid.app.workers import Job
 
 NO_VIDEO = Failure("There is no video yet.", "Upload one, or record one with the camera.")
@@ -24,7 +35,8 @@ def build(jobs: PageJobs) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             video = video_input("Video", "redub-video")
-            faces = FacePicker.of(jobs, video, "Who was found", "look_video", anybody=WHOEVER)
+            landmarks = landmarks_choice()
+            faces = FacePicker.of(jobs, video, "Who was found", "look_video", landmarks, anybody=WHOEVER)
             audio = audio_input("What is said instead", "redub-sound")
             with gr.Accordion("Options", open=False):
                 length = one_of("Length", LENGTH)
@@ -33,6 +45,8 @@ def build(jobs: PageJobs) -> None:
                 region = gr.Radio(
                     label="What Poisson blending may change", choices=list(REGION), value="Lower half of the face"
                 )
+                landmarks.render()  # type: ignore[no-untyped-call]
+                weights = weights_choice()
             consent = consent_box("redub-consent")
             buttons = JobPanel.buttons("Re-dub the video", "redub")
         with gr.Column(min_width=320):
@@ -47,8 +61,12 @@ def build(jobs: PageJobs) -> None:
                 "silence": SILENCE[values[silence]],
                 "blend": BLEND[values[blend]],
                 "region": REGION[values[region]],
+                "landmarks": LANDMARKS[values[landmarks]],
+                "weights": values[weights] or None,
                 "face_index": faces.index(values),
             },
         )
 
-    panel.connect(jobs, {video, audio, *faces.inputs, length, silence, blend, region, consent}, order)
+    panel.connect(
+        jobs, {video, audio, *faces.inputs, length, silence, blend, region, landmarks, weights, consent}, order
+    )

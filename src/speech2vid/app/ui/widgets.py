@@ -14,10 +14,12 @@ from speech2vid.app.access_control import COOKIE
 from speech2vid.app.error_messages import Failure
 from speech2vid.app.jobs import Done, Running, Waiting
 from speech2vid.app.storage import Visitor
+from speech2vid.runtime.weights import installed_sets
 
 CONSENT = "The person shown, and the person heard, agree to this; and I will say that the video is synthetic."
 NO_CONSENT = Failure("Please tick the box about consent first.", "It stands above the button.")
 NO_AUDIO = Failure("There is no audio yet.", "Upload a recording, or speak into the microphone.")
+LANDMARKS = {"Upright faces": "paper", "Faces at any tilt": "mesh"}
 SILENCE = {"Keep the mouth closed": "hold", "Follow all audio": "follow"}
 REPEAT_S = 2.0  # a generator that stays silent does not notice that its listener has gone
 
@@ -63,6 +65,18 @@ def consent_box(name: str) -> gr.Checkbox:
 def one_of(label: str, names: Mapping[str, object]) -> gr.Radio:
     """A choice among names, the first of which is chosen."""
     return gr.Radio(label=label, choices=list(names), value=next(iter(names)))
+
+
+def landmarks_choice() -> gr.Radio:
+    """The detector and the landmarks; to be rendered where it shall stand."""
+    return gr.Radio(label="Faces to look for", choices=list(LANDMARKS), value=next(iter(LANDMARKS)), render=False)
+
+
+def weights_choice() -> gr.Radio:
+    """A set of weights, shown where several are installed."""
+    names = [each.name for each in installed_sets()]
+    choices = [("Those of this server", ""), *((name, name) for name in names)]
+    return gr.Radio(label="Networks", choices=choices, value="", visible=len(names) > 1)
 
 
 def visitor(request: gr.Request) -> Visitor:
