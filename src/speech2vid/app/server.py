@@ -117,14 +117,12 @@ def page_app(server: Server, *, endpoint: ASGIApp | None = None) -> ASGIApp:
     import fastapi
     import gradio as gr
 
-    from speech2vid.app.ui import live as live_tab
     from speech2vid.app.ui import page
     from speech2vid.app.ui.job_panel import PageJobs
 
     blocks = page.build(PageJobs(server.queue, server.storage, server.limits))
     server.storage.publish_existing()
     blocks.queue(max_size=GRADIO_WAITING, api_open=False)
-    fonts = ("ui-sans-serif", "system-ui", "sans-serif")
     parent = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=server.lifespan)
     parent.router.routes.append(WebSocketRoute(LIVE, server.live.__call__))
     if endpoint is not None:
@@ -142,9 +140,9 @@ def page_app(server: Server, *, endpoint: ASGIApp | None = None) -> ASGIApp:
         enable_monitoring=False,
         mcp_server=False,
         pwa=False,
-        theme=gr.themes.Default(font=fonts, font_mono=("ui-monospace", "monospace")),
+        theme=page.theme(),
         css=page.CSS,
-        head=live_tab.script(),
+        head=page.script(),
     )
     blocks.has_launched = True  # mounted pages lack it, and Gradio would then take any path for an upload
     return PageAccess(

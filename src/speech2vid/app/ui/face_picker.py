@@ -115,7 +115,7 @@ class FacePicker:
         who = "faces were found" if self.anybody is None else "people were found, numbered as they appear"
         sentence = f"{len(areas)} {who}. Click on the one that shall speak."
         return {
-            self.preview: gr.update(value=str(faces.preview), visible=True),
+            self.preview: gr.update(value=str(faces.preview), visible=several),
             self.radio: gr.update(choices=names, value=self.anybody or largest, visible=several),
             self.message: shown(f"<p class='s2v-idle'>{sentence}</p>") if several else gr.update(visible=False),
             self.choice: choice,

@@ -34,10 +34,15 @@ def build(jobs: PageJobs) -> None:
     """Lay the tab out and connect it."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            video = video_input("Video", "redub-video")
             landmarks = landmarks_choice()
+            with gr.Row(equal_height=False, elem_classes="s2v-inputs"):
+                with gr.Column(min_width=220):
+                    video = video_input("Video", "redub-video")
+                with gr.Column(min_width=220):
+                    audio = audio_input("What is said instead", "redub-sound")
             faces = FacePicker.of(jobs, video, "Who was found", "look_video", landmarks, anybody=WHOEVER)
-            audio = audio_input("What is said instead", "redub-sound")
+            consent = consent_box("redub-consent")
+            buttons = JobPanel.buttons("Re-dub the video", "redub")
             with gr.Accordion("Options", open=False):
                 length = one_of("Length", LENGTH)
                 silence = one_of("Where nobody speaks", SILENCE)
@@ -47,8 +52,6 @@ def build(jobs: PageJobs) -> None:
                 )
                 landmarks.render()  # type: ignore[no-untyped-call]
                 weights = weights_choice()
-            consent = consent_box("redub-consent")
-            buttons = JobPanel.buttons("Re-dub the video", "redub")
         with gr.Column(min_width=320):
             panel = JobPanel.build("redub", buttons)
 

@@ -32,11 +32,19 @@ def build(jobs: PageJobs, example: tuple[Path, Path]) -> None:
     """Lay the tab out and connect it."""
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
-            photo = photo_input("Photo", "talk-photo")
             landmarks = landmarks_choice()
+            with gr.Row(equal_height=False, elem_classes="s2v-inputs"):
+                with gr.Column(min_width=220):
+                    photo = photo_input("Photo", "talk-photo")
+                with gr.Column(min_width=220):
+                    audio = audio_input("What the face says", "talk-sound")
             faces = FacePicker.of(jobs, photo, "Who was found", "look", landmarks)
-            audio = audio_input("What the face says", "talk-sound")
-            gr.Examples([[str(example[0]), str(example[1])]], [photo, audio], label="Example", api_visibility="private")
+            consent = consent_box("talk-consent")
+            buttons = JobPanel.buttons("Make the video", "talk")
+            with gr.Column(elem_classes="s2v-examples"):
+                gr.Examples(
+                    [[str(example[0]), str(example[1])]], [photo, audio], label="Example", api_visibility="private"
+                )
             with gr.Accordion("Options", open=False):
                 more = gr.File(
                     label=f"More photos of the same person, up to {IDENTITY_STILLS - 1}",
@@ -49,8 +57,6 @@ def build(jobs: PageJobs, example: tuple[Path, Path]) -> None:
                 landmarks.render()  # type: ignore[no-untyped-call]
                 weights = weights_choice()
                 label = gr.Checkbox(label="Write “AI-generated” in the corner of the picture")
-            consent = consent_box("talk-consent")
-            buttons = JobPanel.buttons("Make the video", "talk")
         with gr.Column(min_width=320):
             panel = JobPanel.build("talk", buttons)
 

@@ -21,6 +21,7 @@ NO_CONSENT = Failure("Please tick the box about consent first.", "It stands abov
 NO_AUDIO = Failure("There is no audio yet.", "Upload a recording, or speak into the microphone.")
 LANDMARKS = {"Upright faces": "paper", "Faces at any tilt": "mesh"}
 SILENCE = {"Keep the mouth closed": "hold", "Follow all audio": "follow"}
+INPUT_PX = 220  # high: inputs and the button below them stay in one window
 REPEAT_S = 2.0  # a generator that stays silent does not notice that its listener has gone
 
 Updates = dict[Any, Any]
@@ -33,9 +34,10 @@ def photo_input(label: str, name: str) -> gr.Image:
         type="filepath",
         sources=["upload", "webcam", "clipboard"],
         interactive=True,
-        height=260,
+        height=INPUT_PX,
         buttons=[],
         elem_id=name,
+        elem_classes="s2v-input",
     )
 
     def hand_over(payload: Any) -> str | None:
@@ -48,13 +50,21 @@ def photo_input(label: str, name: str) -> gr.Image:
 def audio_input(label: str, name: str) -> gr.Audio:
     """A recording input."""
     return gr.Audio(
-        label=label, sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id=name
+        label=label,
+        sources=["upload", "microphone"],
+        type="filepath",
+        editable=False,
+        buttons=[],
+        elem_id=name,
+        elem_classes="s2v-input",
     )
 
 
 def video_input(label: str, name: str) -> gr.Video:
     """A video input."""
-    return gr.Video(label=label, sources=["upload", "webcam"], height=260, buttons=[], elem_id=name)
+    return gr.Video(
+        label=label, sources=["upload", "webcam"], height=INPUT_PX, buttons=[], elem_id=name, elem_classes="s2v-input"
+    )
 
 
 def consent_box(name: str) -> gr.Checkbox:
