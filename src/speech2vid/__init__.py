@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from speech2vid.faces.sync import SyncNetworks
+    from speech2vid.inference.batch import BatchOutcome, batch
     from speech2vid.inference.identity import make_identity
     from speech2vid.inference.options import RedubOptions, TalkOptions
     from speech2vid.inference.people import PersonFound, people
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "BatchOutcome",
     "ConfigError",
     "DataError",
     "FaceError",
@@ -80,6 +82,7 @@ __all__ = [
     "Verification",
     "WeightsError",
     "__version__",
+    "batch",
     "load_redubber",
     "load_talker",
     "make_identity",
@@ -91,6 +94,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BatchOutcome": "inference.batch",
     "ConfigError": "errors",
     "DataError": "errors",
     "FaceError": "errors",
@@ -114,6 +118,7 @@ _HOMES = {
     "TrainingStopped": "errors",
     "Verification": "media.verification",
     "WeightsError": "errors",
+    "batch": "inference.batch",
     "load_redubber": "inference.redubbers.choose",
     "load_talker": "inference.talkers.base",
     "make_identity": "inference.identity",

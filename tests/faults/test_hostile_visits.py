@@ -57,7 +57,7 @@ def test_a_name_leads_nowhere(name: str, pages: ModuleType, page: Any, browser: 
         for shown in answer.json():
             assert shown.startswith("/private/")
             assert (page.storage / shown.removeprefix("/private/")).resolve().is_relative_to(page.storage.resolve())
-            assert '"success": true' in json.dumps(browser.run("look", pages.file(shown)))
+            assert '"success": true' in json.dumps(browser.run("look", pages.file(shown), pages.UPRIGHT))
     assert not list(page.folder.glob("evil*"))
 
 

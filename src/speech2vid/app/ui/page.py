@@ -57,7 +57,6 @@ button:focus-visible, input:focus-visible, [tabindex]:focus-visible {
   .s2v-inputs .column { min-width: 100% !important; gap: 4px; }
   .s2v-input { height: 172px !important; min-height: 0 !important; }
   .s2v-input .upload-container { min-height: 0 !important; }
-  .s2v-examples { display: none !important; }
   .s2v-result { position: static; }
   .s2v-result video { max-height: 40vh; }
 }
