@@ -41,10 +41,7 @@ def build(jobs: PageJobs, example: tuple[Path, Path]) -> None:
             faces = FacePicker.of(jobs, photo, "Who was found", "look", landmarks)
             consent = consent_box("talk-consent")
             buttons = JobPanel.buttons("Make the video", "talk")
-            with gr.Column(elem_classes="s2v-examples"):
-                gr.Examples(
-                    [[str(example[0]), str(example[1])]], [photo, audio], label="Example", api_visibility="private"
-                )
+            gr.Examples([[str(example[0]), str(example[1])]], [photo, audio], label="Example", api_visibility="private")
             with gr.Accordion("Options", open=False):
                 more = gr.File(
                     label=f"More photos of the same person, up to {IDENTITY_STILLS - 1}",
