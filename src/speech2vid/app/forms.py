@@ -120,7 +120,7 @@ class Verb:
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a field of a form: it is left out where its value would be null."""
-    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
     return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | kinds[0]
