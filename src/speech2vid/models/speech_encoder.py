@@ -76,11 +76,12 @@ class _Layer(nn.Module):
         normed = self.attention_norm(x)
         new = torch.stack([self._split(self.key(normed)), self._split(self.value(normed))])
         keys, values = torch.cat([past, new], dim=2)
-        kept = x.shape[1] - unused
-        queries = self._split(self.query(normed[:, :kept]))
+        if unused:
+            x, normed = x[:, :-unused], normed[:, :-unused]
+        queries = self._split(self.query(normed))
         scores = queries @ keys.transpose(1, 2) * queries.shape[-1] ** -0.5
         mixed = (scores.softmax(dim=-1) @ values).transpose(0, 1).flatten(1)[None]
-        x = x[:, :kept] + self.out(mixed)
+        x = x + self.out(mixed)
         return x + self.feed_forward(self.feed_forward_norm(x)), new
 
     def _split(self, x: Tensor) -> Tensor:
@@ -126,7 +127,7 @@ class SpeechEncoder(Network):
         present = []
         for k, layer in enumerate(self.layers):
             x, new = layer(x, past[2 * k : 2 * k + 2], ahead if k == last else 0)
-            present.append(new[:, :, : new.shape[2] - ahead])
+            present.append(new[:, :, :-ahead])
         return self.norm(x), torch.cat(present)
 
     def graphs(self) -> tuple[Graph]:
