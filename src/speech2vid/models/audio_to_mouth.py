@@ -23,13 +23,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from speech2vid.constants import MFCC_PER_FRAME, MOUTH_COUNT
+from speech2vid.constants import INNER_BOTTOM, INNER_TOP, MFCC_PER_FRAME, MOUTH_COUNT, MOUTH_POINTS
 from speech2vid.models.config import NetworkConfig
 from speech2vid.models.network import Graph, Network
 
 PLAIN_BANDS, PHONE_BANDS = 64, 25  # columns of a row, in this order
 CEPSTRA, STREAMS, PHONES, GAUSSIANS, STATES = 13, 3, 42, 128, 3
 DILATIONS = (1, 2, 3)
+NOT_CALIBRATED = (1.0, 0.0, 1.0)
 
 _DELTA_ROWS = 3  # the streams look this far to either side
 _FRONT_ROWS = 7  # so does what comes before the dilated convolutions
@@ -53,6 +54,7 @@ class AudioToMouthConfig(NetworkConfig):
         window_rows: how many rows one frame is predicted from; no other number is possible.
         speech_channels: of the speech encoder's tokens; 0 to do without them.
         speech_encoder: SHA-256 of the speech encoder's weights that the network was trained with, or its beginning.
+        calibrated: whether opening and width are calibrated after the members; see :class:`AudioToMouth`.
     """
 
     width: int = 96
@@ -62,6 +64,7 @@ class AudioToMouthConfig(NetworkConfig):
     window_rows: int = WINDOW_ROWS
     speech_channels: int = 0
     speech_encoder: str = ""
+    calibrated: bool = False
 
 
 def rows_needed(frames: int) -> int:
@@ -198,13 +201,15 @@ class AudioToMouthMember(nn.Module):
             self.join = nn.Sequential(
                 nn.BatchNorm1d(2 * width), nn.ReLU(), nn.Dropout1d(dropout), nn.Conv1d(2 * width, width, 1)
             )
+            nn.init.zeros_(self.join[-1].weight)  # what was trained without speech tokens is the start
+            nn.init.zeros_(self.join[-1].bias)
 
     def forward(self, plain: Tensor, phones: Tensor, tokens: Tensor | None = None) -> Tensor:
         """(N, 64, L) standardised, (N, 126, L − 4), (N, C, M) standardised → (N, T, components)."""
         views = torch.cat([self.plain(plain[:, None]).flatten(1, 2), self.phones(phones)], dim=1)
         frames = self.blocks(self.mix(views))
         if tokens is not None:
-            frames = self.join(torch.cat([frames, self.speech(tokens)], dim=1))
+            frames = frames + self.join(torch.cat([frames, self.speech(tokens)], dim=1))
         coefficients: Tensor = self.head(frames)
         return coefficients.transpose(1, 2)
 
@@ -214,6 +219,10 @@ class AudioToMouth(Network):
 
     Frame i, shown from i/25 s to (i + 1)/25 s, is the middle of rows 4 i + 2 − 32 … 4 i + 2 + 32. Rows outside the
     audio are ``audio.logmel.silent_row``.
+
+    A regression moves too little and closes the lips too seldom, since what cannot be heard becomes its mean. Buffer
+    ``calibration`` holds scale and shift (px) of the opening, and the scale of the width. The opening becomes
+    scale · opening + shift, but neither negative nor, where the members ask for less than the closed mouth, more.
     """
 
     architecture: ClassVar[str] = "audio_to_mouth"
@@ -224,6 +233,7 @@ class AudioToMouth(Network):
     speech_mean: Tensor
     speech_deviation: Tensor
     basis: Tensor
+    calibration: Tensor
 
     def __init__(self, config: AudioToMouthConfig | None = None) -> None:
         config = config or AudioToMouthConfig()
@@ -236,6 +246,8 @@ class AudioToMouth(Network):
             self.register_buffer("speech_mean", torch.zeros(config.speech_channels, 1))
             self.register_buffer("speech_deviation", torch.ones(config.speech_channels, 1))
         self.register_buffer("basis", torch.zeros(config.components, 2 * MOUTH_COUNT))
+        if config.calibrated:
+            self.register_buffer("calibration", torch.tensor(NOT_CALIBRATED))
 
     def views(self, rows: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return what a member takes.
@@ -260,17 +272,37 @@ class AudioToMouth(Network):
         """
         views = self.views(rows, tokens)
         coefficients = torch.stack([member(*views) for member in self.members]).mean(dim=0)
-        return (coefficients @ self.basis).reshape(*coefficients.shape[:2], MOUTH_COUNT, 2)
+        motion = coefficients @ self.basis
+        if self.config.calibrated:
+            motion = self._calibrated(motion)
+        return motion.reshape(*coefficients.shape[:2], MOUTH_COUNT, 2)
+
+    def _calibrated(self, motion: Tensor) -> Tensor:
+        """Return motion (N, T, 40) with opening and width calibrated."""
+        opens = motion.new_zeros(MOUTH_COUNT, 2)
+        opens[[point - MOUTH_POINTS.start for point in INNER_BOTTOM], 1] = 1 / len(INNER_BOTTOM)
+        opens[[point - MOUTH_POINTS.start for point in INNER_TOP], 1] = -1 / len(INNER_TOP)
+        opens = opens.flatten()
+        components = self.basis @ opens
+        direction = (components @ self.basis) / components.square().sum().clamp(min=1e-6)  # by 1 px, as people do
+        opening = motion @ opens
+        wanted = (self.calibration[0] * opening + self.calibration[1]).maximum(opening.clamp(max=0.0))
+        moved = motion + (wanted - opening)[..., None] * direction
+        return moved * torch.stack([self.calibration[2], self.calibration[2].new_ones(())]).repeat(MOUTH_COUNT)
 
     def graphs(self) -> tuple[Graph]:
         """``mouth_motion``: rows (1, R, 89), and tokens (1, M, C) if the network takes them → (1, T, 20, 2) px."""
         example = {"logmel": self.basis.new_zeros(1, rows_needed(9), PLAIN_BANDS + PHONE_BANDS)}
         free = {"logmel": {1: "rows"}, "mouth_motion": {1: "frames"}}
         if not self.config.speech_channels:
-            return (Graph("mouth_motion", lambda given: {"mouth_motion": self(given["logmel"].mT)}, example, free),)
+            return (
+                Graph(
+                    "mouth_motion", lambda given: {"mouth_motion": self(given["logmel"].transpose(1, 2))}, example, free
+                ),
+            )
         example["speech"] = self.basis.new_zeros(1, tokens_needed(9), self.config.speech_channels)
 
         def run(given: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {"mouth_motion": self(given["logmel"].mT, given["speech"].mT)}
+            return {"mouth_motion": self(given["logmel"].transpose(1, 2), given["speech"].transpose(1, 2))}
 
         return (Graph("mouth_motion", run, example, {**free, "speech": {1: "tokens"}}),)

@@ -26,6 +26,7 @@ from speech2vid.evaluation.mouth_metrics import correlation
 from speech2vid.inference.speech_features import speech_features
 from speech2vid.inference.talkers.warp import AUDIO_TO_MOUTH, SPEECH_ENCODER
 from speech2vid.models.audio_to_mouth import (
+    NOT_CALIBRATED,
     PHONES,
     PLAIN_BANDS,
     REACH_ROWS,
@@ -39,8 +40,8 @@ from speech2vid.models.audio_to_mouth import (
     tokens_needed,
 )
 from speech2vid.runtime.engine import RunnableGraph, graph_loader
-from speech2vid.runtime.torch import fill, load
-from speech2vid.runtime.weights import read_weights, weight_set
+from speech2vid.runtime.torch import fill_tensors, load
+from speech2vid.runtime.weights import Tensors, read_header, read_weights, weight_set
 from speech2vid.training.audio_augment import change, noises
 from speech2vid.training.av_offset import speaker_av_offsets
 from speech2vid.training.dataset import TrackSet, TrainingTrack
@@ -61,10 +62,13 @@ REACH = REACH_ROWS - 1  # of the views: one row is spent on computing them
 OUTSIDE_ROWS = 2 * REACH_ROWS  # of silence round a track's views
 CORRELATED_COMPONENTS = (1, 2)  # components whose correlation counts too, a fifth each
 CORNERS = (0, 6)
+STARTED = ("plain", "phones", "mix", "blocks", "head")  # parts of a member that do without speech tokens
 CLOSED_PX = 0.75  # an opening below this, relative to the speaker's closed mouth, is closed
 TOKEN_NOISE = 0.2  # in standard deviations
 HIDDEN_TOKENS = (2, 10)
-CALIBRATION_TRACKS = 150  # of training, on which the amplitude of the exported network is measured
+CALIBRATION = ("opening_scale", "opening_shift_px", "width_scale")  # metrics that the exported network is set to
+CALIBRATION_QUANTILES = np.linspace(0.05, 0.95, 19)
+CALIBRATION_LIMITS = ((0.5, -2.0, 0.5), (3.0, 1.0, 3.0))
 
 
 class AudioViews(NamedTuple):
@@ -102,6 +106,8 @@ class AudioToMouthTaskConfig(TaskConfig):
         likeness: how far small movements are enlarged towards the mean, and large ones reduced: 0 not, 1 all the way.
         value, opening, correlation, velocity: weights of the loss terms.
         closure: by how much an error in the opening of a closed mouth counts more.
+        start_rate: factor on the learning rate of layers that come from ``start``, where a branch for speech tokens is
+            added to them.
     """
 
     network: AudioToMouthConfig = field(default_factory=AudioToMouthConfig)
@@ -130,6 +136,7 @@ class AudioToMouthTaskConfig(TaskConfig):
     correlation: float = 1.0
     velocity: float = 0.0
     closure: float = 0.0
+    start_rate: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,14 +166,24 @@ class AudioToMouthTask(Task):
             "correlation": config.correlation,
             "velocity": config.velocity,
         }
+        heard = "speech_channels" in read_header(packaged_audio_to_mouth()).config
+        if config.av_offsets == "package" and config.speech == "none" and heard:
+            raise ConfigError(
+                "audio_to_mouth.av_offsets cannot be measured without speech tokens, which the packaged network hears",
+                'set audio_to_mouth.speech = "package", or audio_to_mouth.av_offsets = "none"',
+            )
         encoder = packaged_speech_encoder() if config.speech == "package" else None
-        network = AudioToMouth(_with_encoder(config.network, encoder))
+        network = AudioToMouth(replace(_with_encoder(config.network, encoder), calibrated=True))
         if config.phone_model == "package":
             fill_phone_model(network)
         moved = motions(train, config.likeness)
         if config.start:  # its outputs keep their meaning
             check_landmarker(Path(config.start), train)
-            fill(network, Path(config.start), self.architecture)
+            if fill_from(network, Path(config.start)):
+                self.lr_multipliers = {
+                    f"members.{k}.{part}": config.start_rate for k in range(config.network.members) for part in STARTED
+                }
+            network.calibration.copy_(torch.tensor(NOT_CALIBRATED))
             directions, deviations = _directions(network.basis.numpy())
         else:
             every = np.concatenate(list(moved.values()))
@@ -177,8 +194,7 @@ class AudioToMouthTask(Task):
         phones = network.likelihoods if config.phone_model == "package" else None
         self._heard = self._all_views(phones, encoder)
         self._quiet = [_quiet(audio_views(phones, noise), encoder, noise) for noise in noises(rng)]
-        if not config.start:
-            self._measure_statistics(network)
+        self._measure_statistics(network, bands=not config.start)
         self.network = network.to(device)
         self._av_offsets = dict.fromkeys((*train.by_speaker, *val.by_speaker), 0.0)
         if config.av_offsets == "package":
@@ -189,7 +205,7 @@ class AudioToMouthTask(Task):
         """Return key → views of the track's audio, and for training of its copies."""
         folder = Path(self.config.feature_cache) if self.config.feature_cache else None
         cache = SpeechFeatureCache(encoder, folder) if encoder else None
-        copied = ("clean", "degraded", "revoiced") if encoder else ("clean", "degraded")
+        copied = ("clean", "degraded", "revoiced") if encoder and self.config.revoiced else ("clean", "degraded")
 
         def views(track: TrainingTrack, copy: AudioCopy) -> AudioViews:
             tokens = cache.tokens(track, copy) if cache else None
@@ -200,12 +216,13 @@ class AudioToMouthTask(Task):
             found[track.key] = [views(track, copy) for copy in audio_copies(track, ("clean",))]
         return found
 
-    def _measure_statistics(self, network: AudioToMouth) -> None:
-        """Fill the network's mean and deviation of bands and tokens."""
+    def _measure_statistics(self, network: AudioToMouth, bands: bool) -> None:
+        """Fill the network's mean and deviation of tokens and, where asked for, of bands."""
         clean = [self._heard[track.key][0] for track in self.train.tracks[::10]]
-        plain = np.concatenate([each.views[:, :PLAIN_BANDS] for each in clean]).astype(np.float32)
-        network.plain_mean.copy_(torch.from_numpy(plain.mean(0)[:, None]))
-        network.plain_deviation.copy_(torch.from_numpy(plain.std(0)[:, None]))
+        if bands:
+            plain = np.concatenate([each.views[:, :PLAIN_BANDS] for each in clean]).astype(np.float32)
+            network.plain_mean.copy_(torch.from_numpy(plain.mean(0)[:, None]))
+            network.plain_deviation.copy_(torch.from_numpy(plain.std(0)[:, None]))
         if network.config.speech_channels:
             tokens = np.concatenate([each.tokens for each in clean if each.tokens is not None]).astype(np.float32)
             network.speech_mean.copy_(torch.from_numpy(tokens.mean(0)[:, None]))
@@ -291,11 +308,9 @@ class AudioToMouthTask(Task):
             speaker: speaker_mean([self._measured(network, track) for track in own])
             for speaker, own in self.val.by_speaker.items()
         }
-        tracks = self.train.tracks[:: max(1, len(self.train.tracks) // CALIBRATION_TRACKS)]
-        ratios = speaker_mean([self._measured(network, track) for track in tracks])
+        calibration = self._measured_calibration(network)
         for measured in by_speaker.values():
-            measured["train_opening_ratio"] = ratios["opening_ratio"]
-            measured["train_width_ratio"] = ratios["width_ratio"]
+            measured.update(zip(CALIBRATION, calibration, strict=True))
         return Validation(by_speaker, "opening_correlation_in_sync", higher_is_better=True)
 
     def _measured(self, network: nn.Module, track: TrainingTrack) -> dict[str, float]:
@@ -311,6 +326,21 @@ class AudioToMouthTask(Task):
             "width_correlation": correlation(width, filmed_width),
             "width_ratio": _ratio(width, filmed_width),
         }
+
+    def _measured_calibration(self, network: nn.Module) -> tuple[float, float, float]:
+        """Return the values of ``CALIBRATION`` that give the motion of training speakers the spread of its targets."""
+        generated, wanted = [], []
+        basis = network.get_buffer("basis").cpu().numpy()
+        for own in self.train.by_speaker.values():
+            track = max(own, key=len)
+            generated.append(self._predict(network, track))
+            wanted.append((self._components[track.key] @ basis).reshape(-1, MOUTH_COUNT, 2))
+        ours, theirs = np.concatenate(generated), np.concatenate(wanted)
+        quantiles = [np.quantile(vertical_opening(motion), CALIBRATION_QUANTILES) for motion in (ours, theirs)]
+        scale, shift = np.polyfit(*quantiles, 1)
+        width = float(_width(theirs).std() / max(1e-3, float(_width(ours).std())))
+        limited = np.clip([scale, shift, width], *CALIBRATION_LIMITS)
+        return float(limited[0]), float(limited[1]), float(limited[2])
 
     def _predict(self, network: nn.Module, track: TrainingTrack) -> Floats:
         """Return the mouth motion of a whole track, (T, 20, 2) px."""
@@ -359,6 +389,18 @@ def fill_phone_model(network: AudioToMouth) -> None:
                     f"{path} has no phone model of this version", 'set audio_to_mouth.phone_model = "none"'
                 )
             buffer.copy_(torch.from_numpy(tensors[found[0]]))
+
+
+def fill_from(network: AudioToMouth, path: Path) -> bool:
+    """Fill a network from a file; return whether the network has a branch for speech tokens that the file lacks."""
+    header, tensors = read_weights(path, AudioToMouth.architecture)
+    added: Tensors = {}
+    if network.config.speech_channels and not header.config.get("speech_channels", 0):
+        added = {
+            name: value.numpy() for name, value in network.state_dict().items() if "speech" in name or "join" in name
+        }
+    fill_tensors(network, path, {"calibration": network.calibration.numpy(), **tensors, **added})
+    return bool(added)
 
 
 def principal_components(motion: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
