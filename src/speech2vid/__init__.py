@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from speech2vid.errors import Speech2VidError
+    from speech2vid.inference.batch import BatchOutcome, batch
     from speech2vid.inference.identity import make_identity
     from speech2vid.inference.options import RedubOptions, TalkOptions
     from speech2vid.inference.redub import RedubResult, redub
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "BatchOutcome",
     "Identity",
     "RedubOptions",
     "RedubResult",
@@ -42,6 +44,7 @@ __all__ = [
     "TalkStream",
     "Talker",
     "__version__",
+    "batch",
     "load_talker",
     "make_identity",
     "redub",
@@ -49,6 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BatchOutcome": "inference.batch",
     "Identity": "inference.talkers.base",
     "RedubOptions": "inference.options",
     "RedubResult": "inference.redub",
@@ -58,6 +62,7 @@ _HOMES = {
     "TalkResult": "inference.talk",
     "TalkStream": "inference.stream",
     "Talker": "inference.talkers.base",
+    "batch": "inference.batch",
     "load_talker": "inference.talkers.base",
     "make_identity": "inference.identity",
     "redub": "inference.redub",

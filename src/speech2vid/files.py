@@ -6,10 +6,15 @@ import contextlib
 import os
 import secrets
 import stat
+import threading
 import weakref
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
+
+# Hold it while NumPy reads a file: it parses headers with `ast`, and in Python 3.11 and 3.12 two threads that do so at
+# once may end in a SystemError (gh-106905)
+NUMPY_READ = threading.Lock()
 
 
 class PendingFile:

@@ -51,7 +51,7 @@ def test_the_source_keeps_the_rules(copy: Path) -> None:
         ("inference", "import c2pa", "c2pa only in media"),
         ("runtime", "import torch", "torch only in models, losses, runtime.torch, training and evaluation"),
         ("inference", "import gradio", "gradio and web servers only in app"),
-        ("faces", "import ray", "ray only in data"),
+        ("faces", "import ray", "ray only in ray_pool"),
         ("inference", "import rich.console", "typer and rich only in cli"),
     ],
 )

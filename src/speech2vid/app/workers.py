@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import signal
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -19,8 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from speech2vid.data.executors.local import die_with_parent
 from speech2vid.errors import Speech2VidError
+from speech2vid.pool import WorkerProcess
 
 REPORT_EVERY_S = 0.1
 TRIES = 3  # to find a process that takes a job
@@ -132,21 +130,18 @@ class WorkerPool:
 
 
 class _Worker:
-    """A process at the other end of a pipe, and the thread that talks to it."""
+    """A process, and the thread that talks to it."""
 
     def __init__(self, run: JobFunction, setup: Callable[[], object] | None) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, run, setup), daemon=True)
-        self._process.start()
-        theirs.close()  # the death of the process is then the end of the pipe
+        self._process = WorkerProcess(_serve, run, setup)
+        self._pipe = self._process.pipe
         self._thread = ThreadPoolExecutor(1)
         self._working = False
 
     @property
     def ready(self) -> bool:
         """Whether it can take a job."""
-        return not self._working and self._process.is_alive()
+        return not self._working and self._process.alive
 
     async def run(self, job: Job, folder: Path, report: Progress) -> Any:
         call = partial(asyncio.get_running_loop().run_in_executor, self._thread)
@@ -165,14 +160,13 @@ class _Worker:
                     return content[0]
                 raise content[0] if kind == "failed" else JobFailed(content[0])
         except (EOFError, OSError) as error:
-            self._process.join()
+            status = self._process.join()
             if not begun:
                 raise _NeverBegan from error
-            raise _died(self._process.exitcode) from error
+            raise _died(status) from error
 
     def end(self) -> None:
         self._process.kill()
-        self._process.join()
         self._thread.shutdown(wait=False)  # the pipe has ended: its last call returns
 
 
@@ -186,16 +180,13 @@ def _died(exitcode: int | None) -> WorkerDied:
 
 
 def _serve(pipe: Connection, run: JobFunction, setup: Callable[[], object] | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=die_with_parent, daemon=True).start()
     if setup is not None:
         with contextlib.suppress(Speech2VidError):  # raised again by the first job that needs it
             setup()
-    with contextlib.suppress(EOFError):
-        while True:
-            job, folder = pipe.recv()
-            pipe.send(("begun", 0, None))
-            pipe.send(_answer(pipe, run, job, folder))
+    while True:
+        job, folder = pipe.recv()
+        pipe.send(("begun", 0, None))
+        pipe.send(_answer(pipe, run, job, folder))
 
 
 def _answer(pipe: Connection, run: JobFunction, job: Job, folder: Path) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ import typer
 
 from speech2vid import __version__
 from speech2vid.cli.app import app
+from speech2vid.cli.batch import batch
 from speech2vid.cli.demo import demo
 from speech2vid.cli.evaluate import evaluate
 from speech2vid.cli.export import export
@@ -23,7 +24,7 @@ from speech2vid.cli.train import train
 from speech2vid.cli.validate import validate
 from speech2vid.cli.verify import verify
 
-COMMANDS = (demo, talk, redub, app, serve, prepare, validate, sync, train, evaluate, export, verify, info)
+COMMANDS = (demo, talk, redub, batch, app, serve, prepare, validate, sync, train, evaluate, export, verify, info)
 
 program = typer.Typer(
     name="speech2vid",

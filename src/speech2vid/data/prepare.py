@@ -18,8 +18,6 @@ from itertools import groupby
 from pathlib import Path
 
 from speech2vid.constants import Landmarks
-from speech2vid.data.executors import Engine, WorkThrough, work_through_by
-from speech2vid.data.executors.local import Died
 from speech2vid.data.identities import connected
 from speech2vid.data.jpeg import split_jpegs
 from speech2vid.data.process_file import FileTask, fragment_path, outcome_path, prepare_file, write_outcome
@@ -30,9 +28,11 @@ from speech2vid.data.shards import FACES, RECORD, Members, TarWriter, read_sampl
 from speech2vid.data.sources import SPLIT_NAME, TRAIN, expand, split_by_name
 from speech2vid.data.sync_scorer import Sync, scorer_name
 from speech2vid.errors import DataError, OutputError
+from speech2vid.executors import Engine, WorkThrough, work_through_by
 from speech2vid.faces import face_models
 from speech2vid.faces.cluster import cluster_faces
 from speech2vid.files import atomic_write
+from speech2vid.pool import Died
 from speech2vid.progress import Progress
 
 log = logging.getLogger(__name__)

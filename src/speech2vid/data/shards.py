@@ -33,7 +33,7 @@ from speech2vid.constants import CONTEXT_FACE_PX, FACE_PX, FRAME_RATE_HZ, LANDMA
 from speech2vid.data.jpeg import decode_jpegs, split_jpegs
 from speech2vid.data.records import FaceTrack, Shard, Track, TrackAudio, TrackRecord
 from speech2vid.errors import DataError, OutputError
-from speech2vid.files import PendingFile
+from speech2vid.files import NUMPY_READ, PendingFile
 
 CONTEXT = "context.mjpg"
 FACES = "faces.mjpg"
@@ -281,7 +281,8 @@ def _npy(array: NDArray[np.generic]) -> bytes:
 
 
 def _array(data: bytes, dtype: type[Number], shape: tuple[int, ...] | None) -> NDArray[Number]:
-    array = np.load(io.BytesIO(data), allow_pickle=False)
+    with NUMPY_READ:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
     if array.dtype != dtype or (shape is not None and array.shape != shape):
         raise ValueError(f"{array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
     return np.asarray(array, dtype)

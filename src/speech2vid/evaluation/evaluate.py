@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 from speech2vid import __version__
-from speech2vid.data.executors.local import Died, work_through
 from speech2vid.data.records import Track
 from speech2vid.data.report import MANIFEST
 from speech2vid.data.store import SampleStore
@@ -50,6 +49,7 @@ from speech2vid.evaluation.scoring import TRUTH
 from speech2vid.evaluation.summary import ClipScores, tabulate
 from speech2vid.evaluation.weights import fingerprint_of
 from speech2vid.inference.options import Silence
+from speech2vid.pool import Died, work_through
 from speech2vid.progress import Progress
 from speech2vid.runtime.weights import DEFAULT
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from speech2vid.constants import MOUTH_POINTS
+from speech2vid.constants import MOUTH_POINTS, SAMPLE_EVERY_FRAMES
 from speech2vid.data.records import Track
 from speech2vid.evaluation import image_metrics, mouth_metrics, sync_metrics
 from speech2vid.evaluation.metric_records import Metric
@@ -28,7 +28,6 @@ from speech2vid.faces import Still, SyncNetworks, box_of_landmarks, embed, embed
 from speech2vid.faces.embedding import Embeddings
 from speech2vid.types import FaceBox, Floats, Frames, Image, Points
 
-EMBEDDED_FRAMES = 2  # a clip whose embedding is taken
 Embedder = Callable[[Sequence[Image]], Embeddings]
 ContentScorer = Callable[[Frames, Frames], float]  # generated, true → distance
 
@@ -73,7 +72,7 @@ class Truth:
         box: where the landmarks are looked for, the same in every frame.
         landmarks: (T, 68, 2) measured on the frames.
         boxes: (T, 4) mouths.
-        embeddings: of a few frames, (n, 128).
+        embeddings: (n, 128), of every fifth frame.
         audio: vectors of the sync network, (N, E); None without the network.
     """
 
@@ -94,7 +93,7 @@ class Truth:
         box = box_of_landmarks(track.landmarks.mean(axis=0))
         landmarks = mouth_metrics.measure_landmarks(track.frames, box)
         audio = None if scorers.sync is None else sync_metrics.audio_vectors(track, scorers.sync)
-        embeddings = embed_some(track.frames, landmarks, scorers.embed)
+        embeddings = embed_samples(track.frames, landmarks, scorers.embed)
         return cls(track, box, landmarks, mouth_metrics.mouth_boxes(landmarks), embeddings, audio)
 
 
@@ -141,14 +140,17 @@ def score(
     landmarks: Points | None = None,
     embeddings: Embeddings | None = None,
 ) -> Scores:
-    """As :func:`evaluate_frames`, with the curves. ``embeddings``: (n, 128) of a few frames, where they are known."""
+    """As :func:`evaluate_frames`, with the curves.
+
+    ``embeddings``: those of every fifth frame, (n, 128), or of an image that does not move, (1, 128).
+    """
     if frames.shape != truth.frames.shape or frames.dtype != np.uint8:
         raise ValueError(f"frames must be {truth.frames.shape} uint8, not {frames.shape} {frames.dtype}")
     if landmarks is None:
         landmarks = mouth_metrics.measure_landmarks(frames, truth.box)
     values = _image_values(truth, frames) | _landmark_values(truth, landmarks)
     if embeddings is None:
-        embeddings = embed_some(frames, landmarks, scorers.embed)
+        embeddings = embed_samples(frames, landmarks, scorers.embed)
     values |= _identity_values(truth, embeddings, photo)
     if scorers.content is not None:
         values["content_distance"] = scorers.content(frames, truth.frames)
@@ -209,10 +211,12 @@ def _identity_values(truth: Truth, embeddings: Embeddings, photo: Embeddings | N
     return values
 
 
-def embed_some(frames: Frames, landmarks: Points, embedder: Embedder = embed) -> Embeddings:
-    """Embeddings of a few frames, spread over the clip: (n, 128)."""
-    chosen = np.unique(np.linspace(0, len(frames) - 1, EMBEDDED_FRAMES + 2).round().astype(int)[1:-1])
-    return embedder([face_chip(frames[i], landmarks[i]) for i in chosen])
+def embed_samples(frames: Frames, landmarks: Points, embedder: Embedder = embed) -> Embeddings:
+    """Return embeddings of every fifth frame, the paper's samples: (T, 112, 112, 3), (T, 68, 2) → (⌈T / 5⌉, 128)."""
+    sampled = slice(None, None, SAMPLE_EVERY_FRAMES)
+    return embedder(
+        [face_chip(frame, points) for frame, points in zip(frames[sampled], landmarks[sampled], strict=True)]
+    )
 
 
 def embed_still(still: Still, embedder: Embedder = embed) -> Embeddings:

@@ -9,7 +9,7 @@ import numpy as np
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.evaluation import mouth_metrics
 from speech2vid.evaluation.generation import MotionSpeaker, Speaker
-from speech2vid.evaluation.metrics import Scorers, Scores, Truth, embed_some, score
+from speech2vid.evaluation.metrics import Scorers, Scores, Truth, embed_samples, score
 from speech2vid.faces import Still, lip_opening
 from speech2vid.faces.embedding import Embeddings
 from speech2vid.types import Frames, Image
@@ -33,8 +33,7 @@ def score_truth(truth: Truth, scorers: Scorers, photo: Embeddings) -> Scores:
 def score_chance(truth: Truth, other: Truth, scorers: Scorers, photo: Embeddings) -> Scores:
     """Somebody else's true video, from its beginning again until it is as long, passed off as this clip."""
     order = np.arange(len(truth.track)) % len(other.track)
-    known = {"landmarks": other.landmarks[order], "embeddings": other.embeddings}
-    return score(truth, other.frames[order], scorers, photo=photo, **known)
+    return score(truth, other.frames[order], scorers, photo=photo, landmarks=other.landmarks[order])
 
 
 def score_still(image: Image, truth: Truth, scorers: Scorers, photo: Embeddings) -> Scores:
@@ -43,7 +42,7 @@ def score_still(image: Image, truth: Truth, scorers: Scorers, photo: Embeddings)
     landmarks = mouth_metrics.measure_landmarks(image[None], truth.box)
     known = {
         "landmarks": np.repeat(landmarks, count, axis=0),
-        "embeddings": embed_some(image[None], landmarks, scorers.embed),
+        "embeddings": embed_samples(image[None], landmarks, scorers.embed),
     }
     scores = score(truth, np.broadcast_to(image, (count, *image.shape)), scorers, photo=photo, **known)
     return Scores(scores.values, sync_curve=scores.sync_curve)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from speech2vid.errors import WeightsError
 from speech2vid.faces.blaze import Detection, sample_crop
-from speech2vid.files import package_weights
+from speech2vid.files import NUMPY_READ, package_weights
 from speech2vid.runtime.onnx import open_session
 from speech2vid.types import FaceBox, Floats, Image
 
@@ -92,7 +92,7 @@ class _Shape:
 def _shape() -> _Shape:
     path = package_weights() / SHAPE_FILE
     try:
-        with np.load(path) as file:
+        with NUMPY_READ, np.load(path) as file:
             arrays = {name: file[name].astype(np.float64) for name in ("canonical", "mean", "basis")}
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{path.name} cannot be read: {error}", "install the package again") from error

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from speech2vid.faces import PAPER, FaceModels, SyncNetworks
-from speech2vid.files import PendingFile
+from speech2vid.files import NUMPY_READ, PendingFile
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
 from speech2vid.media import AnyPath, MediaFile
 from speech2vid.timing import Stopwatch
@@ -94,7 +94,7 @@ def _key(video: Path, sync_sha256: str, models: FaceModels) -> str:
 def load(path: Path) -> VideoTracks | None:
     """What is kept there; None where there is nothing, or nothing whole. Reading makes a file young again."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with NUMPY_READ, np.load(path, allow_pickle=False) as arrays:
             tracks = _unpacked(arrays)
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):

@@ -1,4 +1,4 @@
-"""Sharpening network (Sect. 3.3, Fig. 7): a residual that takes the blur off a generated face."""
+"""Sharpening network (Sect. 3.3, Fig. 6): a residual that takes the blur off a generated face."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from speech2vid.data.store import SampleStore
 from speech2vid.errors import OutputError
 from speech2vid.faces import Still
 from speech2vid.faces.align import context_from_face
+from speech2vid.files import NUMPY_READ
 from speech2vid.geometry import invert
 from speech2vid.inference.compositing import Composer
 from speech2vid.inference.occlusion import PART, hide, median_colours
@@ -71,9 +72,10 @@ class RedubDataset:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Return the dataset that :func:`build_dataset` wrote."""
-        arrays: dict[str, Any] = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__annotations__
-        }
+        with NUMPY_READ:
+            arrays: dict[str, Any] = {
+                name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__annotations__
+            }
         return cls(**arrays)
 
 

@@ -1,4 +1,4 @@
-"""The same as ``workers``, by Ray: on this machine, or on all machines of a cluster that share their files.
+"""The same as :func:`speech2vid.pool.work_through`, by Ray: on one machine, or on all of a cluster with shared files.
 
 The address of a cluster is taken from ``RAY_ADDRESS``, as Ray does itself; without one, Ray is started here and ended
 with the run.
@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from speech2vid.data.executors.local import TRIES, Died
 from speech2vid.errors import ConfigError, MissingExtraError
+from speech2vid.pool import TRIES, Died
 
 T = TypeVar("T")
 R = TypeVar("R")

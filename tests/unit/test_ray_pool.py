@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from speech2vid.data.executors import work_through_by
-from speech2vid.data.executors.local import Died
 from speech2vid.errors import ConfigError, MissingExtraError
+from speech2vid.executors import work_through_by
+from speech2vid.pool import Died
 
 slow = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from speech2vid.data.executors.local import Died, work_through
+from speech2vid.pool import Died, work_through
 
 
 def test_every_item_is_done_once() -> None:
@@ -69,7 +69,7 @@ def test_stopping_early_leaves_nothing_running() -> None:
 def test_workers_end_with_a_killed_parent_in_the_middle_of_an_item() -> None:
     code = (
         "import operator, os, time; from functools import partial; "
-        "from speech2vid.data.executors.local import work_through; "
+        "from speech2vid.pool import work_through; "
         "list(work_through(operator.call, [partial(os.write, 1, b'x'), partial(time.sleep, 600)], 1))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:

@@ -1,4 +1,4 @@
-"""Processes that work through a list; one that dies costs the item it was at another try, or in the end that item."""
+"""Worker processes, and a list that is worked through by several: a process that dies costs at most its item."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+GRACE_S = 5.0  # for a process that was asked to end
 TRIES = 2  # of an item during which a process dies: it may have been killed for something else's sake
 
 
@@ -72,18 +76,76 @@ def work_through(function: Callable[[T], R], items: Sequence[T], jobs: int) -> I
                 employ(worker)
     finally:
         for worker in workers.values():
+            worker.stop()
+        for worker in workers.values():
             worker.end()
 
 
-class _Worker(Generic[T, R]):
-    """A process at the other end of a pipe."""
+class WorkerProcess:
+    """A process of our own at the other end of a pipe. It ignores Ctrl-C, which the parent handles, and ends with it.
 
-    def __init__(self, function: Callable[[T], R]) -> None:
+    Args:
+        serve: called in the process with the pipe and ``arguments``; importable by name.
+
+    Attributes:
+        pipe: raises EOFError or OSError once the process has ended.
+    """
+
+    def __init__(self, serve: Callable[..., None], *arguments: object) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self._process: SpawnProcess = context.Process(target=_serve, args=(serve, theirs, *arguments), daemon=True)
         self._process.start()
-        theirs.close()  # so that the process's end is the only one: its death is the end of the pipe
+        theirs.close()  # the death of the process is then the end of the pipe
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the process runs."""
+        return self._process.is_alive()
+
+    def join(self) -> int | None:
+        """Wait for the end of the process and return its exit status; negative: the number of a signal."""
+        self._process.join()
+        return self._process.exitcode
+
+    def stop(self) -> None:
+        """Ask the process to end: it leaves its work as after an exception, so that nothing half-written stays."""
+        self._process.terminate()
+
+    def kill(self, grace_s: float = 0.0) -> None:
+        """Wait ``grace_s`` for the process, then end it at once."""
+        self._process.join(grace_s)
+        self._process.kill()
+        self._process.join()
+
+
+def _serve(serve: Callable[..., None], pipe: Connection, *arguments: object) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent let go of the pipe
+        serve(pipe, *arguments)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    os._exit(1)
+
+
+class _Worker(Generic[T, R]):
+    """A process that calls a function with one item after another."""
+
+    def __init__(self, function: Callable[[T], R]) -> None:
+        self._process = WorkerProcess(_call, function)
+        self.pipe = self._process.pipe
         self.index = -1
 
     def give(self, index: int, item: T) -> None:
@@ -97,25 +159,18 @@ class _Worker(Generic[T, R]):
             raise value
         return value  # type: ignore[no-any-return]
 
+    def stop(self) -> None:
+        self._process.stop()
+
     def end(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self.pipe.close()
+        self.pipe.close()  # which ends a process that waits for an item
+        self._process.kill(GRACE_S)
 
 
-def _serve(pipe: Connection, function: Callable[[T], R]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=die_with_parent, daemon=True).start()
+def _call(pipe: Connection, function: Callable[[T], R]) -> None:
     while True:
         item = pipe.recv()
         try:
             pipe.send((True, function(item)))
         except Exception as error:
             pipe.send((False, error))
-
-
-def die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
