@@ -204,11 +204,21 @@ class AudioToMouthMember(nn.Module):
             nn.init.zeros_(self.join[-1].weight)  # what was trained without speech tokens is the start
             nn.init.zeros_(self.join[-1].bias)
 
-    def forward(self, plain: Tensor, phones: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """(N, 64, L) standardised, (N, 126, L − 4), (N, C, M) standardised → (N, T, components)."""
+    def forward(
+        self, plain: Tensor, phones: Tensor, tokens: Tensor | None = None, keep: Tensor | None = None
+    ) -> Tensor:
+        """Return coefficients (N, T, components).
+
+        Args:
+            plain: (N, 64, L) standardised.
+            phones: (N, 126, L − 4).
+            tokens: (N, C, M) standardised.
+            keep: (N, 1, 1) 1 or 0, where 0 leaves only the tokens to be heard; in training.
+        """
         views = torch.cat([self.plain(plain[:, None]).flatten(1, 2), self.phones(phones)], dim=1)
         frames = self.blocks(self.mix(views))
         if tokens is not None:
+            frames = frames if keep is None else frames * keep
             frames = frames + self.join(torch.cat([frames, self.speech(tokens)], dim=1))
         coefficients: Tensor = self.head(frames)
         return coefficients.transpose(1, 2)

@@ -62,7 +62,7 @@ REACH = REACH_ROWS - 1  # of the views: one row is spent on computing them
 OUTSIDE_ROWS = 2 * REACH_ROWS  # of silence round a track's views
 CORRELATED_COMPONENTS = (1, 2)  # components whose correlation counts too, a fifth each
 CORNERS = (0, 6)
-STARTED = ("plain", "phones", "mix", "blocks", "head")  # parts of a member that do without speech tokens
+STARTED = ("plain", "phones", "mix", "blocks")  # parts of a member before the speech branch joins
 CLOSED_PX = 0.75  # an opening below this, relative to the speaker's closed mouth, is closed
 TOKEN_NOISE = 0.2  # in standard deviations
 HIDDEN_TOKENS = (2, 10)
@@ -106,8 +106,10 @@ class AudioToMouthTaskConfig(TaskConfig):
         likeness: how far small movements are enlarged towards the mean, and large ones reduced: 0 not, 1 all the way.
         value, opening, correlation, velocity: weights of the loss terms.
         closure: by how much an error in the opening of a closed mouth counts more.
-        start_rate: factor on the learning rate of layers that come from ``start``, where a branch for speech tokens is
-            added to them.
+        start_rate: factor on the learning rate of the layers before the speech branch, where that is added to those of
+            ``start``; 0 keeps these layers as they are.
+        tokens_alone: share of stretches in which only the speech tokens are heard. Layers that were trained on the same
+            tracks know them better than they know other people's.
     """
 
     network: AudioToMouthConfig = field(default_factory=AudioToMouthConfig)
@@ -137,6 +139,7 @@ class AudioToMouthTaskConfig(TaskConfig):
     velocity: float = 0.0
     closure: float = 0.0
     start_rate: float = 1.0
+    tokens_alone: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -177,12 +180,14 @@ class AudioToMouthTask(Task):
         if config.phone_model == "package":
             fill_phone_model(network)
         moved = motions(train, config.likeness)
+        self._started: list[str] = []
         if config.start:  # its outputs keep their meaning
             check_landmarker(Path(config.start), train)
             if fill_from(network, Path(config.start)):
-                self.lr_multipliers = {
-                    f"members.{k}.{part}": config.start_rate for k in range(config.network.members) for part in STARTED
-                }
+                self._started = [f"members.{k}.{part}" for k in range(config.network.members) for part in STARTED]
+                self.lr_multipliers = dict.fromkeys(self._started, config.start_rate)
+                for name in self._started if config.start_rate == 0 else ():
+                    network.get_submodule(name).requires_grad_(False)
             network.calibration.copy_(torch.tensor(NOT_CALIBRATED))
             directions, deviations = _directions(network.basis.numpy())
         else:
@@ -239,7 +244,9 @@ class AudioToMouthTask(Task):
             views = np.resize(quiet.views, (rows_needed(frames) - 2, COLUMNS)).astype(np.float32)
             item = {"views": views, "wanted": nothing, "known": np.ones(frames, np.float32)}
             if quiet.tokens is not None:
-                item["tokens"] = np.resize(quiet.tokens, (tokens_needed(frames), quiet.tokens.shape[1]))
+                tokens = np.resize(quiet.tokens, (tokens_needed(frames), quiet.tokens.shape[1]))
+                item["tokens"] = tokens.astype(np.float32)
+                item["keep"] = np.ones((1, 1), np.float32)
             return item
         track = self.train[self._sampler.draw(rng).track]
         components, last = self._components[track.key], len(track) - 1
@@ -263,6 +270,7 @@ class AudioToMouthTask(Task):
         if source.tokens is not None:
             tokens = _tokens_at(source, track, (2 * start + _token_steps(frames)) * speed)
             item["tokens"] = self._changed_tokens(tokens, rng)
+            item["keep"] = np.full((1, 1), rng.random() >= config.tokens_alone, np.float32)
         return item
 
     def _changed_tokens(self, tokens: Floats, rng: np.random.Generator) -> Floats:
@@ -281,10 +289,13 @@ class AudioToMouthTask(Task):
         speaks = (target.abs().sum((1, 2)) > 0).to(known.dtype)
         opens = vertical_opening(network.get_buffer("basis").reshape(-1, MOUTH_COUNT, 2))
         both = known[:, 1:] * known[:, :-1]
+        for name in self._started if self.config.start_rate == 0 else ():
+            network.get_submodule(name).eval()
         sums = torch.zeros(4, device=target.device)
         members = _members(network)
         for member in members:
-            generated = member(*_standardised(network, batch["views"], batch.get("tokens"))).float()
+            views = _standardised(network, batch["views"], batch.get("tokens"))
+            generated = member(*views, keep=batch.get("keep")).float()
             error = (functional.smooth_l1_loss(generated, target, reduction="none") * self._importance).sum(-1)
             opening, target_opening = (generated * opens).sum(-1), (target * opens).sum(-1)
             open_error = functional.smooth_l1_loss(opening, target_opening, reduction="none", beta=2.0)
