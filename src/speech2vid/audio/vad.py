@@ -5,11 +5,11 @@ probability of speech. Music, hum, ringing, applause and noise are not speech, w
 
 1. the audio is amplified to −20 dB by its loudness of the last seconds, so that quiet recordings are heard as well;
 2. speech starts above a probability of 0.65 and ends below 0.4 (hysteresis);
-3. it is widened by 0.16 s before (lips open before the voice, the detector answers late) and 0.12 s after (pauses
+3. it is widened by 0.32 s before (lips open before the voice, the detector answers late) and 0.2 s after (pauses
    inside words);
 4. a mean over 90 ms around the middle of each frame turns the steps into ramps.
 
-Nothing depends on the whole audio: the activity of a frame is known ``LATENCY_S`` = 0.232 s after its middle.
+Nothing depends on the whole audio: the activity of a frame is known ``LATENCY_S`` = 0.392 s after its middle.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHUNK, CHUNK_CONTEXT = 512, 64  # samples that are judged, and samples before th
 STATE = 128  # numbers in each of the two halves of the detector's state
 LOUDNESS_DB, FALL_DB, LEAST_LOUDNESS_DB = -20.0, 0.3, -75.0  # amplified to; how fast loudness is forgotten a chunk
 START, END = 0.65, 0.4
-LEAD_ROWS, HANGOVER_ROWS = 16, 12
+LEAD_ROWS, HANGOVER_ROWS = 32, 20
 RAMP_ROWS = 4  # on either side
 
 LATENCY_S = (LEAD_ROWS + RAMP_ROWS) / MFCC_RATE_HZ + CHUNK / SAMPLE_RATE_HZ

@@ -106,8 +106,8 @@ class AudioToMouthTaskConfig(TaskConfig):
         likeness: how far small movements are enlarged towards the mean, and large ones reduced: 0 not, 1 all the way.
         value, opening, correlation, velocity: weights of the loss terms.
         closure: by how much an error in the opening of a closed mouth counts more.
-        start_rate: factor on the learning rate of the layers before the speech branch, where that is added to those of
-            ``start``; 0 keeps these layers as they are.
+        start_rate: factor on the learning rate of the layers of ``start`` that come before the speech branch; 0 keeps
+            them as they are.
         tokens_alone: share of stretches in which only the speech tokens are heard. Layers that were trained on the same
             tracks know them better than they know other people's.
     """
@@ -183,7 +183,8 @@ class AudioToMouthTask(Task):
         self._started: list[str] = []
         if config.start:  # its outputs keep their meaning
             check_landmarker(Path(config.start), train)
-            if fill_from(network, Path(config.start)):
+            fill_from(network, Path(config.start))
+            if encoder:
                 self._started = [f"members.{k}.{part}" for k in range(config.network.members) for part in STARTED]
                 self.lr_multipliers = dict.fromkeys(self._started, config.start_rate)
                 for name in self._started if config.start_rate == 0 else ():
@@ -402,8 +403,8 @@ def fill_phone_model(network: AudioToMouth) -> None:
             buffer.copy_(torch.from_numpy(tensors[found[0]]))
 
 
-def fill_from(network: AudioToMouth, path: Path) -> bool:
-    """Fill a network from a file; return whether the network has a branch for speech tokens that the file lacks."""
+def fill_from(network: AudioToMouth, path: Path) -> None:
+    """Fill a network from a file, which may lack the branch for speech tokens, and the calibration."""
     header, tensors = read_weights(path, AudioToMouth.architecture)
     added: Tensors = {}
     if network.config.speech_channels and not header.config.get("speech_channels", 0):
@@ -411,7 +412,6 @@ def fill_from(network: AudioToMouth, path: Path) -> bool:
             name: value.numpy() for name, value in network.state_dict().items() if "speech" in name or "join" in name
         }
     fill_tensors(network, path, {"calibration": network.calibration.numpy(), **tensors, **added})
-    return bool(added)
 
 
 def principal_components(motion: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
