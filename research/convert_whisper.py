@@ -115,7 +115,7 @@ def convert(variables: Variables, layers: int, out: Path) -> None:
     state = state_of(variables, layers, network.config.positions)
     network.load_state_dict({name: torch.from_numpy(value.astype(np.float32)) for name, value in state.items()})
     path = out / "speech_encoder.safetensors"
-    header = save(network, path, data=DATA, licence=LICENCE, half=True)
+    header = save(network, path, data=DATA, licence=LICENCE, landmarker="", half=True)
     graphs = export_graphs(path, SpeechEncoder)
     sizes = ", ".join(f"{each.name} {each.stat().st_size:,} B" for each in (path, *graphs))
     print(f"{sizes}; sha256 {header.sha256}")

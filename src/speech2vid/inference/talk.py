@@ -22,6 +22,7 @@ from speech2vid.inference.prefetch import ahead
 from speech2vid.inference.result import VideoResult
 from speech2vid.inference.sharpening import Sharpener
 from speech2vid.inference.talkers.base import Generated, Identity, Talker, load_talker
+from speech2vid.inference.talkers.warp import SPEECH_ENCODER
 from speech2vid.media import Claim, MediaFile, Signer, VideoWriter, is_photo
 from speech2vid.progress import Progress
 from speech2vid.runtime.engine import graph_loader
@@ -175,7 +176,7 @@ def use_notes(options: Options, networks: Mapping[str, str], command: str) -> li
         return notes
     weights = weight_set(options.weights)
     weights.require_use(list(networks), command)
-    borrowed = weights.borrowed(list(networks))
+    borrowed = weights.borrowed([name for name in networks if name != SPEECH_ENCODER])  # no training makes one
     if borrowed:
         notes.append(f"{', '.join(borrowed)} came from the default set: {weights.name} has none")
     return notes
@@ -195,7 +196,7 @@ def landmarker_notes(given: AnyPath | None, networks: Iterable[str], models: Fac
     weights, foreign = weight_set(given), []
     for architecture in networks:
         path = weights.find(architecture)
-        if path is None or (trained := read_header(path).landmarker) == models.landmarker_id:
+        if path is None or (trained := read_header(path).landmarker) in ("", models.landmarker_id):
             continue
         if weights.origin(architecture) != DEFAULT:
             raise WeightsError(
