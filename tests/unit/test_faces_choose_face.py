@@ -88,6 +88,14 @@ def test_a_face_turned_too_far_is_refused() -> None:
         choose_face(np.zeros((112, 112, 3), np.uint8), "side.jpg", models=models)
 
 
+def test_a_three_quarter_view_is_taken() -> None:
+    points = canonical_points().copy()
+    middle = (points[1, 0] + points[15, 0]) / 2
+    points[27:36, 0] = middle + 0.8 * (points[15, 0] - middle)
+    models = FaceModels(Fixed(points), Fixed(points))
+    assert turn(choose_face(np.zeros((112, 112, 3), np.uint8), "side.jpg", models=models).landmarks) > 0.75
+
+
 def test_turn_is_0_frontal_and_1_at_the_edge(portrait: Image) -> None:
     points = canonical_points().copy()
     assert turn(points) < 0.02

@@ -109,7 +109,7 @@ def test_a_frame_without_a_face_that_speaks_is_not_touched(
 
 
 def test_the_open_mouth_beside_is_one_of_the_same_pose(change: Change) -> None:
-    still = change.prepared
+    still, _ = change.prepared
     turned = replace(still.aligned, landmarks=still.aligned.landmarks + np.float32(8))
     candidates = [replace(still, opening=o) for o in (0.0, 1.0, 6.0)]
     candidates.append(replace(still, opening=6.2, aligned=turned))

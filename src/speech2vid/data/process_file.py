@@ -61,7 +61,7 @@ from speech2vid.types import Floats, MediaInfo
 MIN_RATE_HZ = Fraction(20)  # with fewer frames a second lips cannot be followed
 MIN_FACE_PX = 48  # source pixels that become the 112 px face
 BLANK_KEYFRAMES = 5  # a shorter video is decoded: its content may begin after a fade
-MAX_TURN = 0.8  # 0 frontal, 1 the nose at the edge of the face
+MAX_TURN = 0.95  # 0 frontal, 1 the nose at the edge of the face, about 50° of yaw
 SPOKEN = 0.5  # activity from which on a frame counts as speech
 DETAILS = {
     Reason.NO_FACE: "a shot without a frontal face in any frame that was looked at",

@@ -115,6 +115,7 @@ BUILT_IN: dict[str, Metric] = {
         Metric("lmd_mouth_nme", "LMD mouth / eye distance", "", "lower", decimals=3),
         Metric("lmd_face_nme", "LMD face / eye distance", "", "lower", decimals=3),
         Metric("sharpness_ratio", "sharpness of the mouth / true", "", "near 1"),
+        Metric("inner_contrast_ratio", "contrast between open lips / true", "", "near 1"),
         Metric("jitter_ratio", "mouth jitter / true", "", "near 1"),
         Metric("face_jitter_ratio", "upper-face jitter / true", "", "near 1"),
     )
@@ -123,6 +124,7 @@ RATIOS = {  # numerator and denominator, both measured once a clip
     "retrieval_accuracy_windows": ("retrieval_correct", "retrieval_windows"),
     "opening_std_ratio": ("opening_std_px", "target_opening_std_px"),
     "sharpness_ratio": ("sharpness", "target_sharpness"),
+    "inner_contrast_ratio": ("inner_contrast", "target_inner_contrast"),
     "jitter_ratio": ("jitter_px", "target_jitter_px"),
     "face_jitter_ratio": ("face_jitter_px", "target_face_jitter_px"),
 }

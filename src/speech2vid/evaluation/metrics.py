@@ -74,6 +74,7 @@ class Truth:
         boxes: (T, 4) mouths.
         embeddings: (n, 128), of every fifth frame.
         audio: vectors of the sync network, (N, E); None without the network.
+        inner_contrast: of :func:`speech2vid.evaluation.mouth_metrics.inner_contrast`.
     """
 
     track: Track
@@ -82,6 +83,7 @@ class Truth:
     boxes: Boxes
     embeddings: Embeddings
     audio: Floats | None = None
+    inner_contrast: float | None = None
 
     @property
     def frames(self) -> Frames:
@@ -94,7 +96,8 @@ class Truth:
         landmarks = mouth_metrics.measure_landmarks(track.frames, box)
         audio = None if scorers.sync is None else sync_metrics.audio_vectors(track, scorers.sync)
         embeddings = embed_samples(track.frames, landmarks, scorers.embed)
-        return cls(track, box, landmarks, mouth_metrics.mouth_boxes(landmarks), embeddings, audio)
+        boxes, contrast = mouth_metrics.mouth_boxes(landmarks), mouth_metrics.inner_contrast(track.frames, landmarks)
+        return cls(track, box, landmarks, boxes, embeddings, audio, contrast)
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,9 @@ def score(
     if landmarks is None:
         landmarks = mouth_metrics.measure_landmarks(frames, truth.box)
     values = _image_values(truth, frames) | _landmark_values(truth, landmarks)
+    contrast = mouth_metrics.inner_contrast(frames, landmarks)
+    if contrast is not None and truth.inner_contrast is not None:
+        values |= {"inner_contrast": contrast, "target_inner_contrast": truth.inner_contrast}
     if embeddings is None:
         embeddings = embed_samples(frames, landmarks, scorers.embed)
     values |= _identity_values(truth, embeddings, photo)

@@ -10,7 +10,7 @@ from speech2vid.faces.face_quality import turn
 from speech2vid.types import Face, Image
 
 ALIKE = 0.7  # a second face of this share of the largest one's area could be meant just as well
-MOST_TURNED = 0.6  # beyond it the landmarks of the far side of the face are guesses
+MOST_TURNED = 0.95  # about 50° of yaw; beyond it the landmarks of the far side of the face are guesses
 UNCOVERED = "use an image in which the whole face is visible, uncovered and at least 80 pixels wide"
 LOOK = "use an image in which the face looks at the camera, upright and at least 80 pixels wide"
 

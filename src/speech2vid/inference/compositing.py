@@ -11,7 +11,7 @@ shows the aligned face alone they take its place.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import cv2
@@ -30,9 +30,10 @@ from speech2vid.constants import (
 from speech2vid.faces import Still
 from speech2vid.faces.align import canonical_points
 from speech2vid.geometry import compose, invert, smoothstep, transform_points
+from speech2vid.inference.inner_mouth import InnerMouth
 from speech2vid.inference.sharpening import Sharpener
 from speech2vid.inference.talkers.base import AlignedFaces, Generated, Identity, WarpFields
-from speech2vid.types import Affine, FaceBox, Floats, Image
+from speech2vid.types import Affine, FaceBox, Floats, Image, Points
 
 STRIDE = 2  # one cell of the flow is 2 × 2 px
 BLEND_SIDE_PX, BLEND_TOP_PX, BLEND_BOTTOM_PX = 14.0, 14.0, 8.0  # widths of the soft border, within the region
@@ -43,6 +44,7 @@ FACE = FaceBox(0, 0, FACE_PX - 1, FACE_PX - 1)
 ALL = FaceBox(-1e4, -1e4, 1e4, 1e4)  # of the canvas, however large
 FOREHEAD, OUTSIDE_PX, FACE_BORDER_PX = 0.25, 4.0, 10.0  # height of brow to chin; beyond the outline; soft border
 SMOOTH_PX = 2.0  # of that border
+RESIDUAL_PX = 1.5, 4.5  # from the inner lips: up to there all of the residual shows, and from there on none
 DENSER = 1.5  # a still this much denser than the canvas is made smaller first, against aliasing
 
 
@@ -128,6 +130,7 @@ class _WarpPart(_Part):
         self._sources = [
             _source(identity.stills[slots[0]], self._to_face, self._size, density) for slots in self._slots.values()
         ]
+        self._inner = None if identity.inside is None else InnerMouth(identity.inside, self._to_face, self._to_pixels)
         self._whole = None if sharpener is None else _SharpenedFace(identity, sharpener, self.corner)
         if self._whole is not None:
             self.corner = self._whole.corner
@@ -135,6 +138,8 @@ class _WarpPart(_Part):
     def images(self, generated: Generated) -> Iterator[Image]:
         """Yield the part of each frame."""
         assert isinstance(generated, WarpFields)
+        if self._inner is not None:
+            generated = residual_near_mouths(generated)
         merged = [merge_copies(generated, slots) for slots in self._slots.values()]
         grey = generated.residual.mean(axis=1, keepdims=True)
         painted = 255 * generated.masks[:, -1:] * (grey + self._colour * (generated.residual - grey))
@@ -145,10 +150,14 @@ class _WarpPart(_Part):
             for source, (flow, mask) in zip(self._sources, merged, strict=True)
         ]
         for index in range(len(painted)):
-            part = self._part([(source, shift[index], mask[index]) for source, shift, mask in layers], painted[index])
+            moved = [(source, shift[index], mask[index]) for source, shift, mask in layers]
+            mouth = None if generated.mouths is None else generated.mouths[index]
+            part = self._part(moved, painted[index], mouth, generated.masks[index, -1])
             yield part if self._whole is None else self._whole(part)
 
-    def _part(self, layers: list[tuple[_Source, Floats, Floats]], painted: Floats) -> Image:
+    def _part(
+        self, layers: list[tuple[_Source, Floats, Floats]], painted: Floats, mouth: Floats | None, residual: Floats
+    ) -> Image:
         total = self._enlarge(painted, self._to_pixels)
         for number, (source, shift, mask) in enumerate(layers):
             if mask.max() < NEGLIGIBLE:
@@ -159,6 +168,8 @@ class _WarpPart(_Part):
             seen = cv2.remap(source.image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             weight = self._enlarge(mask, self._to_pixels) if number else cv2.extractChannel(total, 3)
             cv2.add(total, cv2.multiply(seen, cv2.merge([weight] * 4), dtype=cv2.CV_32F), total)
+        if self._inner is not None and mouth is not None:
+            self._inner.draw(total, mouth, residual)
         cv2.add(cv2.multiply(total, self._blend), self._background, total)
         return np.asarray(cv2.cvtColor(cv2.convertScaleAbs(total), cv2.COLOR_RGBA2RGB), np.uint8)
 
@@ -232,6 +243,25 @@ def face_mask() -> Floats:
     mask: Floats = np.asarray(softened, np.float32)
     mask.setflags(write=False)
     return mask
+
+
+def residual_near_mouths(fields: WarpFields) -> WarpFields:
+    """Return fields whose residual shows between the lips and around them only: further away it is a stain."""
+    if fields.mouths is None:
+        return fields
+    near = np.stack([near_inner_lips(mouth) for mouth in fields.mouths])
+    masks = fields.masks.copy()
+    masks[:, -1] *= near
+    masks[:, :-1] *= ((1 - masks[:, -1]) / np.maximum(1e-6, 1 - fields.masks[:, -1]))[:, None]
+    return replace(fields, masks=masks)
+
+
+def near_inner_lips(mouth: Points) -> Floats:
+    """Return (64, 96), on the generated region: 1 between the inner lips of a mouth (20, 2) and near them, else 0."""
+    outside = np.full((REGION_HEIGHT, REGION_WIDTH), 1, np.uint8)
+    cv2.fillPoly(outside, [np.rint(mouth[12:] - (REGION_LEFT, REGION_TOP)).astype(np.int32)], 0)
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
+    return np.asarray(smoothstep((RESIDUAL_PX[1] - distance) / (RESIDUAL_PX[1] - RESIDUAL_PX[0])), np.float32)
 
 
 def merge_copies(fields: WarpFields, slots: list[int]) -> tuple[Floats, Floats]:

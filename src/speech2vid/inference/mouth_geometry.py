@@ -21,7 +21,7 @@ NEUTRAL_S = 0.5  # of the closed mouth in the pose of the moment
 ASIDE_S = 0.1  # of where the middle of the mouth is sideways
 STEADY_S = 0.02  # of the mouth that is filmed
 FADE_S = 0.16  # the effect comes and goes over this time where a face is found or lost within a shot
-TURN_FADE = (0.55, 0.75)  # sideways turn between which the original comes back
+TURN_FADE = (0.85, 0.97)  # sideways turn, about 45–50° of yaw, between which the original comes back
 SMALL_FADE_PX = (24.0, 40.0)  # side of the square that becomes the face
 JUMP_PX = 9.0  # a mouth that moves by more between two images of 1/25 s is covered, or its landmarks are wrong
 

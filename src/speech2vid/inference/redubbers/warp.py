@@ -36,6 +36,7 @@ from speech2vid.faces.align import warp
 from speech2vid.geometry import compose, invert, smoothstep, transform_points
 from speech2vid.inference.audio_stream import AudioStream
 from speech2vid.inference.compositing import Composer
+from speech2vid.inference.inner_mouth import Jaws, MouthInside
 from speech2vid.inference.mouth_geometry import FacePlan, NeutralMouth, neutral_mouth_of
 from speech2vid.inference.occlusion import (
     PART,
@@ -126,15 +127,20 @@ class PaintedRedubber(Redubber):
         landmarks = np.stack([still.aligned.landmarks for still in person.chosen])
         return NeutralMouth(self._talker.neutral_weight, mean_mouth_of(landmarks, self._talker))
 
-    def prepare(self, person: Person, plan: FacePlan) -> Still:
-        """See :class:`Redubber`: the second still."""
-        return open_still(person, plan)
+    def prepare(self, person: Person, plan: FacePlan) -> tuple[Still, MouthInside]:
+        """See :class:`Redubber`: the second still, and what is drawn between the lips."""
+        second = open_still(person, plan)
+        return second, MouthInside.of(second, plan.neutral_mouth.mean(axis=0))
 
-    def change(self, face: FilmedFace, prepared: Still, plan: FacePlan, at: int, drive: Floats) -> Difference:
+    def change(
+        self, face: FilmedFace, prepared: tuple[Still, MouthInside], plan: FacePlan, at: int, drive: Floats
+    ) -> Difference:
         """See :class:`Redubber`: the painted image, corrected by what the blender makes of it at 224 px."""
         target = plan.target(at, drive)
         crop = face.crop
-        painted = self._paint(face, prepared, target)
+        second, inside_mouth = prepared
+        inside_mouth = replace(inside_mouth, jaws=Jaws.of(plan.neutral_mouth[at]))
+        painted = self._paint(face, second, inside_mouth, target)
         small = warp(painted, face.to_context, CONTEXT_FACE_PX)
         source = face.context
         blended = self._blender.blend(source[None], small[None], face.landmarks[None], target[None])[0]
@@ -153,7 +159,7 @@ class PaintedRedubber(Redubber):
         opened: Floats = (mouths[:, 17:20, 1] - mouths[:, 13:16, 1][:, ::-1]).mean(axis=1) * plan.weight
         return opened
 
-    def _paint(self, face: FilmedFace, second_still: Still, target: Floats) -> Image:
+    def _paint(self, face: FilmedFace, second_still: Still, inside_mouth: MouthInside, target: Floats) -> Image:
         """Return the crop with the mouth wanted, (20, 2) px of the 112 px face."""
         aligned = AlignedFace(warp(face.crop, face.transform, FACE_PX), face.landmarks, face.transform)
         own = Still(face.crop, aligned, float(lip_opening(face.landmarks)), 0.0)
@@ -164,7 +170,8 @@ class PaintedRedubber(Redubber):
         fields = self._talker.fields(features, mouths, target[None])
         near = near_mouths(target, face.landmarks[MOUTH_POINTS])
         fields = clamp_blue(restrict_to_mouth(fields, [still is own for still in slots], near), aligned.image)
-        return next(Composer(Identity(face.crop, face.transform, slots), self._sharpener).frames(fields))
+        identity = Identity(face.crop, face.transform, slots, inside=inside_mouth)
+        return next(Composer(identity, self._sharpener).frames(fields))
 
 
 def mean_mouth_of(landmarks: Points, talker: WarpNetworks) -> Floats:

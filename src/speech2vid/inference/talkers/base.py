@@ -21,6 +21,7 @@ from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, IDENTITY_STILLS
 from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.faces import Still
 from speech2vid.inference.audio_stream import AudioStream, WindowStream
+from speech2vid.inference.inner_mouth import MouthInside
 from speech2vid.inference.options import Silence
 from speech2vid.runtime.engine import LoadGraph, graph_loader
 from speech2vid.runtime.registry import ARCHITECTURES, talker_class
@@ -56,12 +57,14 @@ class Identity:
         canvas_transform: (2, 3) canvas px → px of the 112 px face.
         stills: five, ascending by lip opening; with fewer images some stand there several times (the same object).
         crop: as in :class:`Canvas`.
+        inside: what is drawn between the lips; None leaves it to what the talker generates.
     """
 
     canvas: Image
     canvas_transform: Affine
     stills: tuple[Still, ...]
     crop: bool = field(default=False, kw_only=True)
+    inside: MouthInside | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,14 @@ class WarpFields:
             aligned face. One cell is 2 × 2 px.
         masks: (N, K + 1, 64, 96) float32, non-negative, sum 1; the last one is the residual's.
         residual: (N, 3, 64, 96) float32 RGB in [0, 1].
+        mouths: (N, 20, 2) float32, the mouths wanted, px of the aligned face; without them nothing is drawn between the
+            lips.
     """
 
     flow: Floats
     masks: Floats
     residual: Floats
+    mouths: Floats | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from speech2vid.constants import (
 )
 from speech2vid.errors import WeightsError
 from speech2vid.faces import Still
+from speech2vid.inference.inner_mouth import MouthInside
 from speech2vid.inference.mouth_geometry import at_times
 from speech2vid.inference.mouth_motion import (
     CHUNK_FRAMES,
@@ -104,7 +105,10 @@ class WarpNetworks(Talker):
             np.stack([still.aligned.landmarks for still in stills]), self.neutral_weight, self.speech
         )
         features = self.features(slots, mouths)
-        return WarpIdentity(canvas.image, canvas.transform, slots, mouths, neutral_mouth, features, crop=canvas.crop)
+        inside = MouthInside.of(canvas.still, neutral_mouth, own_teeth=True)
+        return WarpIdentity(
+            canvas.image, canvas.transform, slots, mouths, neutral_mouth, features, crop=canvas.crop, inside=inside
+        )
 
     def audio_stream(self, silence: Silence = "hold", block_frames: int | None = None) -> MouthMotionStream:
         """See :class:`Talker`: movements of the mouth, (m, 20, 2) px relative to the closed mouth."""
@@ -135,7 +139,7 @@ class WarpNetworks(Talker):
     def fields(self, features: Arrays, mouths: Floats, targets: Floats) -> WarpFields:
         """Return the fields that move the stills' mouths to the mouths wanted, (N, 20, 2) px."""
         out = self._frames({**features, "mouths": mouths[None], "targets": targets})
-        return WarpFields(out["flow"], out["masks"], out["residual"])
+        return WarpFields(out["flow"], out["masks"], out["residual"], targets)
 
 
 def mouths_of(slots: Sequence[Still]) -> Floats:
