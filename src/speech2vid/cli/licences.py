@@ -25,6 +25,8 @@ LICENCES = (
         "BSD-2-Clause",
         "CMU Sphinx en-us, Carnegie Mellon University",
     ),
+    Licence("speech_encoder (weights and graph)", "MIT", "encoder of Whisper base, OpenAI; converted"),
+    Licence("voice_activity.onnx", "MIT", "Silero VAD, Silero Team"),
     Licence("assets/astronaut.jpg", "public domain", "NASA portrait of Eileen Collins; no endorsement is implied"),
     Licence("assets/demo_speech.wav", "CC0-1.0", "synthetic voice, made for this project with eSpeak NG"),
     Licence(

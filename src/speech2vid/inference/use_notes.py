@@ -8,6 +8,7 @@ from typing import Any
 from speech2vid.errors import WeightsError
 from speech2vid.faces import FaceModels, face_models
 from speech2vid.inference.options import AnyPath, Options
+from speech2vid.inference.talkers.warp import SPEECH_ENCODER
 from speech2vid.runtime.weights import DEFAULT, read_header, weight_set
 
 
@@ -23,7 +24,7 @@ def use_notes(options: Options, networks: Mapping[str, str], command: str) -> li
         return notes
     weights = weight_set(options.weights)
     weights.require_use(list(networks), command)
-    borrowed = weights.borrowed(list(networks))
+    borrowed = weights.borrowed([name for name in networks if name != SPEECH_ENCODER])  # no training makes one
     if borrowed:
         notes.append(f"{', '.join(borrowed)} came from the default set: {weights.name} has none")
     return notes
@@ -43,7 +44,7 @@ def landmarker_notes(given: AnyPath | None, networks: Iterable[str], models: Fac
     weights, foreign = weight_set(given), []
     for architecture in networks:
         path = weights.find(architecture)
-        if path is None or (trained := read_header(path).landmarker) == models.landmarker_id:
+        if path is None or (trained := read_header(path).landmarker) in ("", models.landmarker_id):
             continue
         if weights.origin(architecture) != DEFAULT:
             raise WeightsError(
