@@ -20,6 +20,7 @@ from speech2vid.faces import SyncNetworks, face_models, faces_from_left, measure
 from speech2vid.faces.choose_face import LOOK
 from speech2vid.faces.sync import CONFIDENT, OFFSETS, SYNC
 from speech2vid.inference.active_speaker import require_people
+from speech2vid.inference.head.samplers import MotionNetwork
 from speech2vid.inference.identity import make_identity
 from speech2vid.inference.redub import RedubResult
 from speech2vid.inference.redub import redub as make_redub
@@ -30,6 +31,8 @@ from speech2vid.inference.track_cache import known_tracks
 from speech2vid.inference.use_notes import landmarker_notes
 from speech2vid.inference.video_tracks import VideoTracks
 from speech2vid.media import RawVideoReader, is_photo, load_photo, probe, shift_audio
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.weights import weight_set
 
 MAX_RATE_HZ = 120  # of a video's own frames
 LOOKING, MAKING = "Looking at the video", "Making the video"
@@ -79,6 +82,12 @@ class SyncFound:
 def talker(weights: str | Path | None, device: str) -> Talker:
     """Return the talker, loaded once in each process."""
     return load_talker(weights, device=device)
+
+
+@cache
+def motion_network(weights: str | Path | None, device: str) -> MotionNetwork:
+    """Return the network of head motion, loaded once in each process."""
+    return MotionNetwork(weight_set(weights), graph_loader(device))
 
 
 @cache

@@ -59,7 +59,9 @@ class Server:
         self.pool = WorkerPool(functions, size=limits.workers + 1, setup=functions.load)
         self.metrics = Metrics(self)
         self.queue = JobQueue(self.pool, limits, self.metrics.ended)
-        self.live = LiveStreams(self.queue, self.storage, limits, self.talker)
+        self.live = LiveStreams(
+            self.queue, self.storage, limits, self.talker, partial(job_functions.motion_network, weights, device)
+        )
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: ASGIApp) -> AsyncIterator[None]:

@@ -12,14 +12,15 @@ from speech2vid.constants import IDENTITY_STILLS, TARGET_OFFSET_PX, TARGET_PX
 from speech2vid.errors import ConfigError
 from speech2vid.faces import FaceModels, Still, face_models, still_of_photo, stills_of_video
 from speech2vid.faces.align import warp
-from speech2vid.geometry import compose, invert
+from speech2vid.geometry import compose, invert, transform_points
 from speech2vid.inference.options import TalkOptions
-from speech2vid.inference.talkers.base import Canvas, Identity, Talker, talker_for
+from speech2vid.inference.talkers.base import Canvas, Identity, Scene, Talker, talker_for
 from speech2vid.inference.use_notes import use_notes
 from speech2vid.media import AnyFile, AnyPhoto, MediaFile, Source, is_photo, source_of
 from speech2vid.types import Affine, Image
 
 MAX_SIZE_PX = 1920
+SCENE_MARGIN = 0.5  # of the side of an aligned face
 MOST_LYING_DEG = 60.0  # beyond, the photo was probably not meant to lie like this
 OF_IDENTITY = ("crop", "face_index", "max_size_px", "landmarks")  # options that only the preparation uses
 AnyFace = AnyPhoto | AnyFile | MediaFile | Identity | Sequence[AnyPhoto]
@@ -101,7 +102,8 @@ def identity_of(
         talker, crop, max_size_px: as :func:`make_identity`.
     """
     image, transform = _aligned_canvas(canvas, max_size_px) if crop else (canvas.image, canvas.transform)
-    return talker.prepare(Canvas(image, transform, canvas, crop), stills)
+    identity = talker.prepare(Canvas(image, transform, canvas, crop), stills)
+    return replace(identity, scene=_scene(canvas, identity))
 
 
 def _stills(
@@ -115,6 +117,28 @@ def _stills(
     paths = [each.path if isinstance(each, MediaFile) else each for each in faces]
     stills = [still_of_photo(path, face_index=face_index, max_size_px=max_size_px, models=models) for path in paths]
     return stills[0], sorted(stills, key=lambda still: still.opening)
+
+
+def _scene(canvas: Still, identity: Identity) -> Scene:
+    """Return the photo around the canvas, of the same density, no farther than heads move."""
+    image, corner, to_face = identity.canvas, (0, 0), identity.canvas_transform
+    if identity.crop:
+        size = image.shape[0]
+        margin = round(SCENE_MARGIN * size)
+        to_face = compose(to_face, np.array([[1.0, 0, -margin], [0, 1.0, -margin]]))
+        wide = warp(canvas.image, compose(invert(to_face), canvas.transform), size + 2 * margin)
+        wide[margin : margin + size, margin : margin + size] = image
+        height, width = canvas.image.shape[:2]
+        # only what the photo shows
+        box = transform_points(
+            compose(invert(to_face), canvas.transform),
+            np.array([[x, y] for x in (0, width - 1) for y in (0, height - 1)]),
+        )
+        left, top = np.clip(np.ceil(box.min(axis=0)), 0, margin).astype(int)
+        right, bottom = np.clip(np.floor(box.max(axis=0)) + 1, margin + size, size + 2 * margin).astype(int)
+        image, corner = np.ascontiguousarray(wide[top:bottom, left:right]), (margin - int(left), margin - int(top))
+        to_face = compose(to_face, np.array([[1.0, 0, left], [0, 1.0, top]]))
+    return Scene(image, corner, transform_points(invert(to_face), canvas.aligned.landmarks))
 
 
 def _aligned_canvas(still: Still, max_size_px: int) -> tuple[Image, Affine]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,10 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError
-from speech2vid.inference.audio_stream import AudioStream
 from speech2vid.inference.compositing import Composer
+from speech2vid.inference.head.drive import Drive, DriveStream
+from speech2vid.inference.head.motion import HeadMotionStream
+from speech2vid.inference.head.samplers import motion_for
 from speech2vid.inference.identity import AnyFace, make_identity
 from speech2vid.inference.options import Silence, TalkOptions
 from speech2vid.inference.sharpening import Sharpener, sharpener_for
@@ -18,7 +22,7 @@ from speech2vid.inference.talk import generate, log_notes
 from speech2vid.inference.talkers.base import Identity, Talker
 from speech2vid.media import LOUDEST_FLOAT, MonoResampler
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Floats, Image, Waveform
+from speech2vid.types import Image, Waveform
 
 INT16_FULL_SCALE = 2.0**15
 
@@ -45,6 +49,8 @@ class TalkStream:
         silence: ``hold`` keeps the mouth closed where nobody speaks; ``follow`` lets it follow all audio.
         block_frames: frames computed at once. 1 has the shortest delay, more take less work.
         sharpener: sharpens the generated faces.
+        head: returns a new stream of head motion for a recording, such as :meth:`MotionNetwork.stream
+            <speech2vid.inference.head.samplers.MotionNetwork.stream>` with its arguments; None for a still head.
 
     Attributes:
         frames: frames returned so far; the next one is shown from frames/25 s to (frames + 1)/25 s.
@@ -59,6 +65,7 @@ class TalkStream:
         silence: Silence = "hold",
         block_frames: int = 1,
         sharpener: Sharpener | None = None,
+        head: Callable[[], HeadMotionStream | None] | None = None,
     ) -> None:
         talker = talker or identity.talker
         if talker is None:
@@ -66,6 +73,7 @@ class TalkStream:
         if rate_hz <= 0:
             raise ConfigError(f"rate_hz cannot be {rate_hz!r}", "give the number of samples per second")
         self.frames = 0
+        self._head = head
         self._identity, self._talker, self._rate_hz = identity, talker, rate_hz
         self._silence, self._block_frames = silence, block_frames
         self._composer = Composer(identity, sharpener)
@@ -83,10 +91,11 @@ class TalkStream:
     ) -> TalkStream:
         """Return a stream for the face in these photos or in this video; arguments and errors as ``talk``."""
         chosen = TalkOptions.of(options, settings)
-        sharpener = sharpener_for(chosen)
+        sharpener, motion = sharpener_for(chosen), motion_for(chosen)
         identity = make_identity(face, talker, chosen)
         log_notes(identity.notes)
-        return cls(identity, talker, rate_hz=rate_hz, silence=chosen.silence, sharpener=sharpener)
+        head = None if motion is None else partial(motion.stream, chosen.motion, chosen.seed)
+        return cls(identity, talker, rate_hz=rate_hz, silence=chosen.silence, sharpener=sharpener, head=head)
 
     @property
     def latency_s(self) -> float:
@@ -127,12 +136,12 @@ class TalkStream:
         self.frames = 0
         return frames
 
-    def _listen(self) -> AudioStream:
+    def _listen(self) -> DriveStream:
         self._resampler = MonoResampler(SAMPLE_RATE_HZ)
-        return self._talker.audio_stream(self._silence, self._block_frames)
+        return DriveStream(self._talker.audio_stream(self._silence, self._block_frames), self._head and self._head())
 
-    def _generate(self, drives: list[Floats]) -> list[Image]:
-        self.frames += sum(len(drive) for drive in drives)
+    def _generate(self, drives: list[Drive]) -> list[Image]:
+        self.frames += sum(map(len, drives))
         blocks = generate(self._identity, self._talker, drives, Stopwatch())
         return [frame for block in blocks for frame in self._composer.frames(block)]
 

@@ -6,16 +6,19 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 from speech2vid import media
-from speech2vid.constants import FRAME_RATE_HZ
+from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError, MediaError, OutputError
 from speech2vid.faces import face_models
-from speech2vid.inference.audio_stream import batches, drive_of, speech_of
+from speech2vid.inference.audio_stream import batches, speech_of
 from speech2vid.inference.compositing import Composer
+from speech2vid.inference.head.drive import Drive, DriveStream, joined
+from speech2vid.inference.head.samplers import motion_for
 from speech2vid.inference.identity import AnyFace, faces_of, make_identity, prepared
 from speech2vid.inference.options import TalkOptions
 from speech2vid.inference.prefetch import ahead
@@ -41,7 +44,7 @@ from speech2vid.media import (
 )
 from speech2vid.progress import Progress
 from speech2vid.timing import Stopwatch
-from speech2vid.types import Floats, Image
+from speech2vid.types import Floats, Image, Waveform
 
 log = logging.getLogger("speech2vid")
 T = TypeVar("T")
@@ -187,15 +190,16 @@ class _Speaker:
         self.clip = None if len(faces) != 1 or is_photo(faces[0]) else media.open(faces[0], "face")
         with watch("network"):
             self.talker, given = _talker(identity, talker, chosen)
-            self.sharpener = sharpener_for(chosen)
-        self.hashes = hashes_of(self.talker, self.sharpener)
+            self.sharpener, motion = sharpener_for(chosen), motion_for(chosen)
+        self.hashes = hashes_of(self.talker, self.sharpener, motion)
         self.notes = [] if given else use_notes(chosen, self.hashes, "talk")
-        self.stream = self.talker.audio_stream(chosen.silence)
+        head = None if motion is None else motion.stream(chosen.motion, chosen.seed)
+        self.stream = DriveStream(self.talker.audio_stream(chosen.silence), head)
         with watch("front_end"):
             self.identity = identity or make_identity(self.clip or faces, self.talker, chosen, models=models)
         self.notes += self.identity.notes
         speech = watch.timed("decode", speech_of(self.voice))
-        self.generated = generate(self.identity, self.talker, drive_of(speech, self.stream), watch)
+        self.generated = generate(self.identity, self.talker, _drives(speech, self.stream), watch)
 
     def all_notes(self) -> list[str]:
         """Return what the user should know, known after the last frame."""
@@ -304,19 +308,19 @@ def generate_frames(
     The network and the composing work ahead in threads; close the generator to stop them early.
     """
     watch = watch or Stopwatch()
-    generated = generate(identity, talker, drives, watch)
+    generated = generate(identity, talker, map(Drive, drives), watch)
     with closing(compose_ahead(Composer(identity, sharpener).frames, generated, watch)) as frames:
         yield from frames
 
 
 def generate(
-    identity: Identity, talker: Talker, drives: Iterable[Floats], watch: Stopwatch
+    identity: Identity, talker: Talker, drives: Iterable[Drive], watch: Stopwatch
 ) -> Generator[Generated, None, None]:
     """Yield what the talker generates for blocks of driving values, in batches."""
-    for block in watch.timed("front_end", batches(drives, BATCH)):
+    for block in watch.timed("front_end", batches(drives, BATCH, joined)):
         with watch("network"):
-            generated = talker.generate(identity, block)
-        yield generated
+            generated = talker.generate(identity, block.values)
+        yield generated if block.motion is None else replace(generated, motion=block.motion)
 
 
 def compose_ahead(
@@ -339,6 +343,13 @@ def keep_inputs(inputs: Iterable[Source], target: Output) -> None:
     """Raise an OutputError if the output would overwrite an input."""
     if any(same_file(each, target) for each in inputs):
         raise OutputError(f"{target} is also an input", "choose another output file")
+
+
+def _drives(speech: Iterable[Waveform], stream: DriveStream) -> Iterator[Drive]:
+    """Yield what drives the frames; the audio is taken a second at a time, which takes less work."""
+    for chunk in batches(speech, SAMPLE_RATE_HZ):
+        yield stream.push(chunk)
+    yield stream.flush()
 
 
 def _frames_expected(voice: MediaFile) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from speech2vid.errors import WeightsError
 from speech2vid.faces import FaceModels, face_models
+from speech2vid.inference.head.samplers import HEAD_MOTION
 from speech2vid.inference.options import AnyPath, Options
 from speech2vid.inference.talkers.warp import SPEECH_ENCODER
 from speech2vid.runtime.weights import DEFAULT, read_header, weight_set
@@ -19,7 +20,8 @@ def use_notes(options: Options, networks: Mapping[str, str], command: str) -> li
         WeightsError: none of the networks that run is from the weights that the user gave, or one was trained with
             another landmarker.
     """
-    notes = landmarker_notes(options.weights, networks, face_models(options.landmarks))
+    reading = [each for each in networks if each != HEAD_MOTION]  # the landmarks of the photo
+    notes = landmarker_notes(options.weights, reading, face_models(options.landmarks))
     if not networks:
         return notes
     weights = weight_set(options.weights)

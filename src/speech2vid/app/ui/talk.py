@@ -12,6 +12,7 @@ from speech2vid.app.ui.face_picker import FacePicker
 from speech2vid.app.ui.job_panel import JobPanel, PageJobs, missing
 from speech2vid.app.ui.widgets import (
     LANDMARKS,
+    MOTION,
     NO_AUDIO,
     NO_CONSENT,
     SILENCE,
@@ -50,6 +51,7 @@ def build(jobs: PageJobs, example: tuple[Path, Path]) -> None:
                     height=120,
                 )
                 crop = gr.Checkbox(label="Only the face, not the whole picture")
+                motion = one_of("Head and eyes", MOTION)
                 silence = one_of("Where nobody speaks", SILENCE)
                 landmarks.render()  # type: ignore[no-untyped-call]
                 weights = weights_choice()
@@ -63,6 +65,7 @@ def build(jobs: PageJobs, example: tuple[Path, Path]) -> None:
             {"face": [values[photo], *(values[more] or ())], "audio": values[audio]},
             {
                 "crop": values[crop],
+                "motion": MOTION[values[motion]],
                 "silence": SILENCE[values[silence]],
                 "label": values[label],
                 "landmarks": LANDMARKS[values[landmarks]],
@@ -71,4 +74,5 @@ def build(jobs: PageJobs, example: tuple[Path, Path]) -> None:
             },
         )
 
-    panel.connect(jobs, {photo, more, audio, *faces.inputs, crop, silence, landmarks, weights, label, consent}, order)
+    fields = {photo, more, audio, *faces.inputs, crop, motion, silence, landmarks, weights, label, consent}
+    panel.connect(jobs, fields, order)

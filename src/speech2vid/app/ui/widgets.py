@@ -20,6 +20,7 @@ CONSENT = "The person shown, and the person heard, agree to this; and I will say
 NO_CONSENT = Failure("Please tick the box about consent first.", "It stands above the button.")
 NO_AUDIO = Failure("There is no audio yet.", "Upload a recording, or speak into the microphone.")
 LANDMARKS = {"Upright faces": "paper", "Faces at any tilt": "mesh"}
+MOTION = {"Only the mouth moves": "still", "Natural": "natural", "Subtle": "subtle"}
 SILENCE = {"Keep the mouth closed": "hold", "Follow all audio": "follow"}
 INPUT_PX = 220  # high: inputs and the button below them stay in one window
 REPEAT_S = 2.0  # a generator that stays silent does not notice that its listener has gone
