@@ -23,7 +23,7 @@ import setting
 
 from speech2vid.constants import MFCC_PER_FRAME
 from speech2vid.inference.identity import make_identity
-from speech2vid.inference.mouth_motion import CHUNK_FRAMES
+from speech2vid.inference.mouth_motion import CHUNK_FRAMES, SPEECH_TOKENS, SPEECH_TOKENS_PER_FRAME
 from speech2vid.inference.talk import BATCH
 from speech2vid.inference.talkers.base import load_talker
 from speech2vid.inference.talkers.warp import WarpIdentity
@@ -48,15 +48,19 @@ def one_run(threads: int, device: str) -> dict[str, Any]:
         identity = make_identity([setting.make_photo(Path(folder) / "photo.png", 720)], networks)
     window = int(networks.audio_to_mouth.header.config["window_rows"])
     rows = np.zeros((1, window + MFCC_PER_FRAME * (CHUNK_FRAMES - 1), 89), np.float32)
+    heard = {"logmel": rows}
+    if networks.speech_encoder is not None:
+        tokens = SPEECH_TOKENS + SPEECH_TOKENS_PER_FRAME * (CHUNK_FRAMES - 1)
+        heard["speech"] = np.zeros((1, tokens, int(networks.speech_encoder.header.config["width"])), np.float32)
     moved_px = np.linspace(-2, 2, BATCH, dtype=np.float32)
     targets = identity.neutral_mouth + moved_px[:, None, None]
     runs = {
         "frames": (lambda: networks.fields(identity.features, identity.mouths, targets), BATCH),
-        "audio_to_mouth": (lambda: networks.audio_to_mouth({"logmel": rows}), CHUNK_FRAMES),
+        "audio_to_mouth": (lambda: networks.audio_to_mouth(heard), CHUNK_FRAMES),
     }
     counts = {
         "frames": multiply_adds("warp_talker", "frames", frames_inputs(identity, targets)) / BATCH,
-        "audio_to_mouth": multiply_adds("audio_to_mouth", "mouth_motion", {"logmel": rows}) / CHUNK_FRAMES,
+        "audio_to_mouth": multiply_adds("audio_to_mouth", "mouth_motion", heard) / CHUNK_FRAMES,
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}  # on the wall, of all cores
     rates = []

@@ -18,6 +18,8 @@ import httpx
 
 from processes import start
 
+UPRIGHT = "Upright faces"  # the choice of detector and landmarks
+
 
 @dataclass
 class Page:
@@ -140,8 +142,12 @@ class Browser:
 
 
 def talk(photo: str | None, audio: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
-    """What the tab Talk sends: photo, face, faces found, audio, more photos, crop, silence, label, consent."""
-    return (file(photo), None, None, file(audio), None, True, "Keep the mouth closed", False, agreed)
+    """What the tab Talk sends, in the order in which its components were made."""
+    inputs = (UPRIGHT, file(photo), file(audio), None, None, agreed)
+    still = "Only the mouth moves"
+    # more photos, crop, motion, silence, weights, label
+    options = (None, True, still, "Keep the mouth closed", "", False)
+    return (*inputs, *options)
 
 
 def last(messages: list[dict[str, Any]]) -> list[Any]:

@@ -36,13 +36,12 @@ from research.gpu_job.packed import (
 from speech2vid.constants import FACE_PX, FRAME_RATE_HZ, MOUTH_COUNT, MOUTH_POINTS
 from speech2vid.errors import DataError, OutputError, Speech2VidError
 from speech2vid.faces.dlib_models import RECOGNITION_FILE, model_path
-from speech2vid.inference.mouth_motion import MouthMotionStream
+from speech2vid.inference.talkers import Talker, load_talker
 from speech2vid.models.dlib_file import read_layers
-from speech2vid.runtime.onnx import OnnxNetwork
 from speech2vid.training.dataset import TRAIN, VAL, TrackSet, TrainingTrack, load_splits
 from speech2vid.training.mouth_masks import BOTTOM, TOP
 from speech2vid.training.task import colour_statistics
-from speech2vid.training.tasks.audio_to_mouth import packaged_audio_to_mouth, principal_components
+from speech2vid.training.tasks.audio_to_mouth import principal_components
 from speech2vid.training.tasks.paper_talker import mean_mouth_region
 from speech2vid.types import Frames
 
@@ -121,8 +120,7 @@ def write_arrays(folder: Path, splits: dict[str, list[TrainingTrack]]) -> dict[s
     mouths = np.concatenate([track.landmarks[:, MOUTH_POINTS].reshape(-1, 2 * MOUTH_COUNT) for track in every])
     (folder / MOUTHS).write_bytes(compress(in_steps(mouths, MOUTH_STEP_PX)))
 
-    weights = packaged_audio_to_mouth()
-    teacher = OnnxNetwork(weights.with_name(f"{weights.stem}.mouth_motion.onnx"), weights, threads=1)
+    teacher = load_talker(threads=1)
     motion = {split: np.concatenate([taught(teacher, track) for track in tracks]) for split, tracks in splits.items()}
     directions, deviations = principal_components(motion[TRAIN], COMPONENTS)
     components = np.concatenate(list(motion.values())) @ directions.T / np.maximum(deviations, 1e-6)
@@ -136,9 +134,9 @@ def write_arrays(folder: Path, splits: dict[str, list[TrainingTrack]]) -> dict[s
     }
 
 
-def taught(teacher: OnnxNetwork, track: TrainingTrack) -> NDArray[np.float32]:
+def taught(teacher: Talker, track: TrainingTrack) -> NDArray[np.float32]:
     """The teacher's mouth motion of a track, (T, 40) px."""
-    stream = MouthMotionStream(teacher, silence="follow")
+    stream = teacher.audio_stream("follow")
     motion = np.concatenate([stream.push(track.audio), stream.flush()]).reshape(-1, 2 * MOUTH_COUNT)
     own = motion[track.lead_frames : track.lead_frames + len(track)].astype(np.float32)
     return np.concatenate([own, np.repeat(own[-1:], len(track) - len(own), axis=0)])

@@ -43,7 +43,7 @@ def test_a_signed_output_is_intact(signed, pair) -> None:
     said = verdict(signed)
     assert (said["verdict"], said["synthetic"], said["credentials"]["trusted"]) == ("signed", True, False)
     assert said["credentials"]["facts"]["command"] == "talk"
-    assert set(said["credentials"]["facts"]["weights"]) == {"audio_to_mouth", "warp_talker"}
+    assert set(said["credentials"]["facts"]["weights"]) == {"audio_to_mouth", "speech_encoder", "warp_talker"}
     assert all(len(sha) == 64 for sha in said["credentials"]["facts"]["weights"].values())
     assert verdict(signed, "--roots", pair.root)["credentials"]["trusted"] is True
     text = run("verify", signed).stdout

@@ -12,12 +12,13 @@ from PIL import Image
 from speech2vid import RedubOptions, TalkOptions, TalkStream
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError
-from speech2vid.faces import face_models
 from speech2vid.inference.audio_stream import drive_of
 from speech2vid.inference.compositing import Composer
 from speech2vid.inference.head.drive import DriveStream
+from speech2vid.inference.head.samplers import motion_for
 from speech2vid.inference.identity import make_identity
-from speech2vid.inference.talk import generate, generate_frames, motion_for, talker_for
+from speech2vid.inference.talk import generate, generate_frames
+from speech2vid.inference.talkers.base import talker_for
 from speech2vid.media import load_audio
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Floats, Frames
@@ -46,7 +47,7 @@ def streamed(photo: Path, audio: Floats, chunk: int, **options: Any) -> Frames:
 
 def offline(photo: Path, audio: Floats, options: TalkOptions) -> Frames:
     talker, motion = talker_for(options), motion_for(options)
-    identity = make_identity([photo], talker, crop=options.crop, models=face_models())
+    identity = make_identity([photo], talker, options)
     head = None if motion is None else motion.stream(options.motion, options.seed)
     stream = DriveStream(talker.audio_stream(options.silence), head)
     blocks = generate(identity, talker, [stream.push(audio), stream.flush()], Stopwatch())

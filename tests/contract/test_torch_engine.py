@@ -13,7 +13,6 @@ from speech2vid.cli.program import program
 from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import ConfigError
 from speech2vid.inference.audio_stream import drive_of
-from speech2vid.inference.mouth_motion import MouthMotionStream
 from speech2vid.inference.talk import generate_frames
 from speech2vid.media import load_audio, probe
 from speech2vid.runtime.torch import torch_loader
@@ -24,7 +23,7 @@ def test_both_engines_give_the_same_fields_and_images(photo: Path, speech: Path)
     generated = []
     for networks in (load_talker(threads=1), load_talker(engine="torch", device="cpu")):
         identity = make_identity([photo], networks, max_size_px=256)
-        motions = np.concatenate(list(drive_of([audio], MouthMotionStream(networks.audio_to_mouth))))
+        motions = np.concatenate(list(drive_of([audio], networks.audio_stream())))
         fields = networks.fields(identity.features, identity.mouths, np.float32(identity.neutral_mouth + motions))
         images = np.stack(list(generate_frames(identity, networks, [motions])))
         generated.append((motions, fields, images, networks.hashes))

@@ -58,7 +58,13 @@ def test_what_is_in_it(wheel: Path, root: Path) -> None:
 
 def test_it_works_elsewhere_with_its_own_weights(program: Path, tmp_path: Path) -> None:
     info = json.loads(run(program, "info", "--json", cwd=tmp_path))
-    shipped = {"audio_to_mouth.safetensors", "warp_talker.safetensors", "sync.safetensors"}
+    shipped = {
+        "audio_to_mouth.safetensors",
+        "speech_encoder.safetensors",
+        "warp_talker.safetensors",
+        "sync.safetensors",
+    }
+    shipped.add("voice_activity.onnx")
     assert shipped <= {w["file"] for w in info["weights"]}
     python = program.with_name("python")
     where = run(python, "-c", "import speech2vid; print(speech2vid.__file__)", cwd=tmp_path)

@@ -20,7 +20,6 @@ from speech2vid.evaluation.mouth_metrics import correlation
 from speech2vid.faces import aligned_track, choose_face, lip_opening
 from speech2vid.faces.embedding import embed, face_chip
 from speech2vid.inference.audio_stream import drive_of
-from speech2vid.inference.mouth_motion import MouthMotionStream
 from speech2vid.inference.talkers.base import load_talker
 from speech2vid.inference.talkers.warp import WarpNetworks
 from speech2vid.media import VideoReader, load_audio, load_photo
@@ -59,7 +58,7 @@ def requested_opening(audio: Waveform) -> Floats:
     """Return the lip opening that the shipped weights ask for, (T,) px of the aligned face relative to rest."""
     networks = load_talker()
     assert isinstance(networks, WarpNetworks)
-    moved = np.concatenate(list(drive_of([audio], MouthMotionStream(networks.audio_to_mouth))))[..., 1]
+    moved = np.concatenate(list(drive_of([audio], networks.audio_stream())))[..., 1]
     return np.asarray(moved[:, LOWER].mean(axis=1) - moved[:, UPPER].mean(axis=1))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from speech2vid.audio.logmel import LogMelStream
 from speech2vid.constants import SAMPLE_RATE_HZ
-from speech2vid.errors import ConfigError, MediaError
+from speech2vid.errors import ConfigError, MediaError, WeightsError
 from speech2vid.inference.audio_stream import batches, drive_of
 from speech2vid.inference.mouth_motion import CHUNK_FRAMES, MouthMotionStream
 from speech2vid.inference.talkers.base import load_talker
@@ -83,6 +85,37 @@ def test_digital_silence_is_known_as_such(networks: WarpNetworks) -> None:
     stream = MouthMotionStream(networks.audio_to_mouth)
     moved = np.concatenate(list(drive_of([np.zeros(SAMPLE_RATE_HZ, np.float32)], stream)))
     assert (stream.spoken_frames, len(moved), np.abs(moved).max()) == (0, 25, 0)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> WarpNetworks:
+    return load_talker(threads=1)
+
+
+def test_the_shipped_network_hears_the_same_however_the_audio_is_cut(
+    shipped: WarpNetworks, audio_to_mouth: Waveform
+) -> None:
+    whole = np.concatenate(list(drive_of([audio_to_mouth], shipped.audio_stream())))
+    stream = shipped.audio_stream(block_frames=1)
+    parts = [stream.push(audio_to_mouth[at : at + 1000]) for at in range(0, len(audio_to_mouth), 1000)]
+    np.testing.assert_allclose(np.concatenate([*parts, stream.flush()]), whole, atol=1e-3)
+
+
+@pytest.mark.parametrize("frame", [0, 3, 4, 7, 12])
+def test_the_shipped_network_answers_as_soon_as_stated(
+    shipped: WarpNetworks, audio_to_mouth: Waveform, frame: int
+) -> None:
+    stream = shipped.audio_stream(block_frames=1)
+    assert stream.latency_s <= 0.45
+    assert len(stream.push(audio_to_mouth[: 640 * frame + 320 + round(stream.latency_s * SAMPLE_RATE_HZ)])) > frame
+
+
+def test_another_speech_encoder_is_refused(shipped: WarpNetworks) -> None:
+    wanted = shipped.audio_to_mouth.header
+    other = SimpleNamespace(header=replace(wanted, config={**wanted.config, "speech_encoder": "0123456789abcdef" * 4}))
+    for encoder in (None, shipped.speech_encoder):
+        with pytest.raises(WeightsError, match="trained with the speech encoder 0123456789abcdef, not with"):
+            MouthMotionStream(other, speech_encoder=encoder)  # type: ignore[arg-type]
 
 
 def test_unknown_policy(networks: WarpNetworks) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from speech2vid.audio.logmel import COLUMNS
+from speech2vid.constants import INNER_BOTTOM, INNER_TOP, MOUTH_POINTS
 from speech2vid.models.audio_to_mouth import (
     CEPSTRA,
     GAUSSIANS,
@@ -16,6 +18,7 @@ from speech2vid.models.audio_to_mouth import (
     PHONES,
     PLAIN_BANDS,
     REACH_ROWS,
+    SPEECH_TOKENS,
     STATES,
     STREAMS,
     WINDOW_ROWS,
@@ -23,6 +26,7 @@ from speech2vid.models.audio_to_mouth import (
     AudioToMouthConfig,
     PhoneLikelihoods,
     rows_needed,
+    tokens_needed,
 )
 
 
@@ -38,9 +42,9 @@ def random_likelihoods(layer: PhoneLikelihoods, deviation: float = 3.0) -> tuple
     return means, weights
 
 
-def predictor(members: int = 1) -> AudioToMouth:
+def predictor(members: int = 1, speech_channels: int = 0) -> AudioToMouth:
     torch.manual_seed(3)
-    network = AudioToMouth(AudioToMouthConfig(width=16, members=members)).eval()
+    network = AudioToMouth(AudioToMouthConfig(width=16, members=members, speech_channels=speech_channels)).eval()
     random_likelihoods(network.likelihoods)
     network.basis.normal_()
     return network
@@ -99,6 +103,62 @@ def test_members_are_averaged() -> None:
     answers = [(member(*views) @ both.basis).reshape(1, 3, 20, 2) for member in both.members]
     assert not torch.allclose(answers[0], answers[1])
     torch.testing.assert_close(both(rows), (answers[0] + answers[1]) / 2)
+
+
+def test_speech_tokens_of_one_frame_or_many() -> None:
+    network = predictor(speech_channels=24)
+    torch.nn.init.normal_(network.members[0].join[-1].weight)
+    rows, tokens = torch.randn(1, COLUMNS, rows_needed(6)), torch.randn(1, 24, tokens_needed(6))
+    together = network(rows, tokens)
+    for i in range(6):
+        one = network(rows[:, :, 4 * i : 4 * i + rows_needed(1)], tokens[:, :, 2 * i : 2 * i + tokens_needed(1)])
+        torch.testing.assert_close(one[:, 0], together[:, i], atol=1e-4, rtol=1e-4)
+
+
+def test_a_frame_sees_all_its_speech_tokens() -> None:
+    network = predictor(speech_channels=24)
+    torch.nn.init.normal_(network.members[0].join[-1].weight)
+    tokens = torch.randn(1, 24, tokens_needed(1), requires_grad=True)
+    network(torch.randn(1, COLUMNS, rows_needed(1)), tokens).square().sum().backward()
+    assert SPEECH_TOKENS == tokens_needed(1) == 17
+    assert (tokens.grad.abs().sum(dim=(0, 1)) > 0).all()  # type: ignore[union-attr]
+
+
+def test_an_untrained_speech_branch_changes_nothing() -> None:
+    network = predictor(speech_channels=24)
+    rows, tokens = torch.randn(1, COLUMNS, rows_needed(3)), torch.randn(1, 24, tokens_needed(3))
+    torch.testing.assert_close(network(rows, tokens), network(rows))
+
+
+def opening_of(motion: Tensor) -> Tensor:
+    lower = [point - MOUTH_POINTS.start for point in INNER_BOTTOM]
+    upper = [point - MOUTH_POINTS.start for point in INNER_TOP]
+    return motion[..., lower, 1].mean(-1) - motion[..., upper, 1].mean(-1)
+
+
+def test_calibration_scales_and_shifts_the_opening_and_never_crosses_the_lips() -> None:
+    raw = predictor()
+    network = AudioToMouth(replace(raw.config, calibrated=True)).eval()
+    network.load_state_dict({**raw.state_dict(), "calibration": torch.tensor([1.0, 0.0, 1.0])})
+    rows = torch.randn(1, COLUMNS, rows_needed(40))
+    before = raw(rows)
+    torch.testing.assert_close(network(rows), before)
+    network.calibration.copy_(torch.tensor([1.5, -0.4, 1.0]))
+    opening, calibrated = opening_of(before), opening_of(network(rows))
+    torch.testing.assert_close(
+        calibrated, torch.maximum(1.5 * opening - 0.4, opening.clamp(max=0)), atol=1e-4, rtol=1e-4
+    )
+    assert (calibrated[opening > 0] >= -1e-4).all()
+    network.calibration.copy_(torch.tensor([1.0, 0.0, 1.3]))
+    torch.testing.assert_close(network(rows)[..., 0], 1.3 * before[..., 0])
+    torch.testing.assert_close(network(rows)[..., 1], before[..., 1])
+
+
+def test_calibration_leaves_a_mouth_at_rest() -> None:
+    network = AudioToMouth(AudioToMouthConfig(width=16, calibrated=True)).eval()
+    network.basis.normal_()
+    network.calibration.copy_(torch.tensor([2.0, -0.5, 1.5]))
+    assert network._calibrated(torch.zeros(1, 3, 40)).abs().max() == 0
 
 
 def test_size_of_the_default() -> None:

@@ -13,7 +13,7 @@ import torch
 from speech2vid.constants import FACE_PX, MOUTH_POINTS
 from speech2vid.data.records import Track
 from speech2vid.losses import hinge
-from speech2vid.models.audio_to_mouth import AudioToMouthConfig
+from speech2vid.models.audio_to_mouth import AudioToMouthConfig, tokens_needed
 from speech2vid.models.audio_trunk import AudioTrunkConfig
 from speech2vid.models.mouth_discriminator import MouthDiscriminator, patch_weight
 from speech2vid.models.mouth_landmarks import MouthLandmarkNetwork
@@ -21,7 +21,7 @@ from speech2vid.models.paper_talker import PaperTalkerConfig
 from speech2vid.models.warp_decoder import REGION_LEFT, REGION_TOP, region_grid
 from speech2vid.models.warp_talker import WarpTalkerConfig
 from speech2vid.runtime.torch import save
-from speech2vid.runtime.weights import read_weights
+from speech2vid.runtime.weights import read_header, read_weights, weight_set
 from speech2vid.training.audio_augment import change, degraded
 from speech2vid.training.config import load_config
 from speech2vid.training.dataloader import BatchLoader
@@ -35,6 +35,7 @@ from speech2vid.training.tasks.audio_encoder import AudioEncoderTask, AudioEncod
 from speech2vid.training.tasks.audio_to_mouth import (
     AudioToMouthTask,
     AudioToMouthTaskConfig,
+    _tokens_at,
     motions,
     principal_components,
 )
@@ -385,6 +386,62 @@ def test_av_offsets_are_removed_from_the_targets(train: TrackSet, val: TrackSet)
     after = task.draw(np.random.default_rng(1))["wanted"]
     assert not np.allclose(after, before, atol=0.3)
     np.testing.assert_allclose(after[:-3], before[2:-1], atol=0.3)
+
+
+def test_speech_tokens_are_those_of_the_frames_at_any_copy(train: TrackSet, val: TrackSet, tmp_path: Path) -> None:
+    config = replace(
+        AUDIO_TO_MOUTH, speech="package", feature_cache=str(tmp_path), hide=0.0, silent=0.0, revoiced=0.0, degraded=0.0
+    )
+    small = TrackSet([track._track for track in train.tracks[:2]])
+    task = AudioToMouthTask(config, small, val, CPU)
+    item = task.draw(np.random.default_rng(0))
+    channels = task.network.config.speech_channels
+    assert item["tokens"].shape == (tokens_needed(config.frames), channels)
+    assert task.network_config()["speech_encoder"] == read_header(weight_set().path("speech_encoder")).sha256
+    track = small.tracks[0]
+    source = task._heard[track.key][0]
+    assert source.tokens is not None
+    np.testing.assert_array_equal(
+        _tokens_at(source, track, np.arange(3))[0], source.tokens[2 * track.lead_frames].astype(np.float32)
+    )
+    files = sorted(tmp_path.rglob("*.npy"))
+    written = [path.stat().st_mtime_ns for path in files]
+    again = AudioToMouthTask(config, small, val, CPU)
+    np.testing.assert_array_equal(again._heard[track.key][0].tokens, source.tokens)
+    assert [path.stat().st_mtime_ns for path in files] == written
+    torch.manual_seed(0)
+    batch = {name: torch.from_numpy(value[None]) for name, value in item.items()}
+    terms = task.terms(task.network, batch)
+    assert set(terms) == set(task.weights)
+    assert all(torch.isfinite(value) for value in terms.values())
+
+
+def test_weights_without_speech_tokens_start_a_network_that_hears_them(
+    train: TrackSet, val: TrackSet, tmp_path: Path
+) -> None:
+    small = TrackSet([track._track for track in train.tracks[:2]])
+    plain = AudioToMouthTask(AUDIO_TO_MOUTH, small, val, CPU)
+    save(plain.network, tmp_path / "plain.safetensors")
+    config = replace(AUDIO_TO_MOUTH, speech="package", start=str(tmp_path / "plain.safetensors"), start_rate=0.1)
+    task = AudioToMouthTask(config, small, val, CPU)
+    assert set(task.lr_multipliers.values()) == {0.1}
+    assert not any("speech" in name for name in task.lr_multipliers)
+    network, other = task.network.eval(), plain.network.eval()
+    track = val.tracks[0]
+    with torch.no_grad():
+        np.testing.assert_allclose(task._predict(network, track), plain._predict(other, track), atol=1e-4)
+
+
+def test_closed_mouths_count_more(train: TrackSet, val: TrackSet) -> None:
+    task = AudioToMouthTask(AUDIO_TO_MOUTH, train, val, CPU)
+    item = task.draw(np.random.default_rng(1))
+    batch = {name: torch.from_numpy(value[None]) for name, value in item.items()}
+    batch["wanted"] = torch.zeros_like(batch["wanted"])
+    network = task.network.eval()
+    with torch.no_grad():
+        before = task.terms(network, batch)["opening"]
+        task.config = replace(AUDIO_TO_MOUTH, closure=2.0)
+        torch.testing.assert_close(task.terms(network, batch)["opening"], 3 * before)
 
 
 def test_the_mean_mouth_region_covers_the_mouth(val: TrackSet) -> None:

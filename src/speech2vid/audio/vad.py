@@ -1,101 +1,141 @@
-"""When somebody speaks: an activity between 0 and 1 for every video frame, from the level of the speech band.
+"""When somebody speaks: an activity between 0 and 1 for every video frame, by Silero's voice activity detector.
 
-The level (300–3700 Hz, so that mains hum hardly counts) is compared with a noise floor that follows the audio:
+The detector (MIT, https://github.com/snakers4/silero-vad) hears 32 ms at a time, keeps a state, and returns the
+probability of speech. Music, hum, ringing, applause and noise are not speech, whatever their level. Around it:
 
-1. median over 7 rows: clicks shorter than 40 ms vanish;
-2. noise floor: the lowest that the loudest of 7 neighbouring rows gets from 3 s before to 0.12 s after, within −72 …
-   −40 dB. Taking the loudest first makes the floor a place that is quiet for 70 ms, not the gap between two pulses of a
-   hum; digital silence has no noise and is left out, so the noise that follows it is not mistaken for speech;
-3. speech starts 10 dB above the floor and ends 6 dB above it (hysteresis);
-4. it is widened by 0.08 s before (lips open before the voice) and 0.2 s after (pauses inside words);
-5. a mean over 90 ms around the middle of each frame turns the steps into ramps.
+1. the audio is amplified to −20 dB by its loudness of the last seconds, so that quiet recordings are heard as well;
+2. speech starts above a probability of 0.65 and ends below 0.4 (hysteresis);
+3. it is widened by 0.32 s before (lips open before the voice, the detector answers late) and 0.2 s after (pauses
+   inside words);
+4. a mean over 90 ms around the middle of each frame turns the steps into ramps.
 
-Nothing depends on the whole audio: the activity of a frame is known ``LATENCY_S`` = 0.2825 s after its middle.
-Silence is what is digital silence, quieter than −62 dB, or steady up to −40 dB; steady audio above −30 dB counts as
-speech, since a held vowel is steady too.
+Nothing depends on the whole audio: the activity of a frame is known ``LATENCY_S`` = 0.388 s after its middle.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import gcd
+
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2vid.audio.mfcc import LEVEL_FLOOR_DB, audio_features
 from speech2vid.audio.windows import RowWindows, frame_count
-from speech2vid.constants import MFCC_PER_FRAME, MFCC_RATE_HZ, MFCC_WINDOW, SAMPLE_RATE_HZ, exact_div
+from speech2vid.constants import MFCC_HOP, MFCC_PER_FRAME, MFCC_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, exact_div
+from speech2vid.errors import MediaError
 from speech2vid.types import Waveform
 
-MEDIAN_ROWS = 3  # on either side
-LOUDEST_ROWS = 3  # on either side
-FLOOR_ROWS_BEFORE, FLOOR_ROWS_AFTER = 300, 9
-FLOOR_MIN_DB, FLOOR_MAX_DB = -72.0, -40.0
-DIGITAL_SILENCE_DB = -90.0
-START_DB, END_DB = 10.0, 6.0  # above the noise floor
-HANGOVER_ROWS, LEAD_ROWS = 20, 8
+CHUNK, CHUNK_CONTEXT = 512, 64  # samples that are judged, and samples before them that the detector sees
+STATE = 128  # numbers in each of the two halves of the detector's state
+LOUDNESS_DB, FALL_DB, LEAST_LOUDNESS_DB = -20.0, 0.3, -75.0  # amplified to; how fast loudness is forgotten a chunk
+START, END = 0.65, 0.4
+LEAD_ROWS, HANGOVER_ROWS = 32, 20
 RAMP_ROWS = 4  # on either side
 
-_LATENCY_ROWS = MEDIAN_ROWS + LOUDEST_ROWS + FLOOR_ROWS_AFTER + LEAD_ROWS + RAMP_ROWS
-LATENCY_S = _LATENCY_ROWS / MFCC_RATE_HZ + MFCC_WINDOW / 2 / SAMPLE_RATE_HZ
+# The last row that a frame needs waits for the end of its chunk, longest where it is early in one. Frames and chunks
+# meet every gcd(640, 512) samples.
+_EARLIEST = (exact_div(MFCC_PER_FRAME, 2) + LEAD_ROWS + RAMP_ROWS) * MFCC_HOP % gcd(SAMPLES_PER_FRAME, CHUNK)
+LATENCY_S = (LEAD_ROWS + RAMP_ROWS) / MFCC_RATE_HZ + (CHUNK - _EARLIEST) / SAMPLE_RATE_HZ
 
 Values = NDArray[np.float32]
+State = tuple[Values, Values]
+# chunks (n, 576) and the state before them → probabilities of speech (n,) and the state after them
+Detector = Callable[[Values, State], tuple[Values, State]]
 
 
 class ActivityStream:
-    """Speech activity of every video frame, from levels that arrive in chunks; the same values however they are cut."""
+    """Speech activity of every video frame, from audio that arrives in chunks; the same values however it is cut.
 
-    def __init__(self) -> None:
-        silent, idle = np.full((), LEVEL_FLOOR_DB, np.float32), np.zeros((), np.float32)
+    Args:
+        detector: of :func:`speech2vid.runtime.voice_activity.voice_detector`.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        idle = np.zeros((), np.float32)
         absent = np.full((), np.nan, np.float32)  # the ramp averages only rows that exist: no fading at a hard cut
-        self._median = RowWindows(MEDIAN_ROWS, MEDIAN_ROWS, silent)
-        self._loudest = RowWindows(LOUDEST_ROWS, LOUDEST_ROWS, silent)
-        self._floor = RowWindows(
-            FLOOR_ROWS_BEFORE, FLOOR_ROWS_AFTER, np.array([LEVEL_FLOOR_DB, FLOOR_MAX_DB], np.float32)
-        )
         self._widen = RowWindows(HANGOVER_ROWS, LEAD_ROWS, idle)
         self._ramp = RowWindows(RAMP_ROWS, RAMP_ROWS, absent, exact_div(MFCC_PER_FRAME, 2), MFCC_PER_FRAME)
-        self._speaking = False
+        self._start()
 
-    def push(self, level_db: Values) -> Values:
-        """Take the next levels (``AudioFeatures.level_db``), (n,) at 100 Hz; return activities now known, (m,) 0–1."""
-        return self._advance(level_db, last=False)
+    def _start(self) -> None:
+        self._pending: Waveform = np.zeros(CHUNK_CONTEXT, np.float32)
+        self._state: State = (np.zeros((1, 1, STATE), np.float32), np.zeros((1, 1, STATE), np.float32))
+        self._loudness_db, self._speaking = LEAST_LOUDNESS_DB, False
+        self._samples = self._chunks = self._rows = 0
+
+    def push(self, chunk: Waveform) -> Values:
+        """Take the next samples, (n,) float at 16 kHz in −1–1; return the activities now known, (m,) 0–1.
+
+        Raises:
+            ValueError: the chunk is not one-dimensional floating point.
+            MediaError: a sample is not a finite number.
+        """
+        if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
+            raise ValueError(f"a chunk of audio is (n,) floating point, not {chunk.shape} {chunk.dtype}")
+        if not np.isfinite(chunk).all():
+            raise MediaError(
+                "the audio contains samples that are not finite numbers", "export it again as 16-bit audio"
+            )
+        self._samples += len(chunk)
+        speaking = self._judge(chunk.astype(np.float32, copy=False))
+        return self._smooth(self._as_rows(speaking), last=False)
 
     def flush(self) -> Values:
         """Return the activities of the last frames. The stream is then ready for another recording."""
-        activity = self._advance(np.empty(0, np.float32), last=True)
-        self._speaking = False
+        missing = (CHUNK_CONTEXT - len(self._pending)) % CHUNK
+        speaking = self._judge(np.zeros(missing, np.float32))
+        rows = self._as_rows(speaking)
+        surplus = self._rows - (self._samples // MFCC_HOP + 1)
+        activity = self._smooth(np.append(rows, rows[-1:])[: len(rows) - surplus], last=True)
+        self._start()
         return activity
 
-    def _advance(self, level_db: Values, last: bool) -> Values:
-        def around(stage: RowWindows, rows: Values) -> Values:
-            windows = stage.push(rows)
-            return np.concatenate([windows, stage.flush()]) if last else windows
-
-        smooth = np.median(around(self._median, level_db), axis=-1)
-        near = around(self._loudest, smooth)
-        has_noise = near.min(axis=-1) > DIGITAL_SILENCE_DB
-        noise = np.where(has_noise, near.max(axis=-1), np.float32(FLOOR_MAX_DB))
-        speaking = self._decide(around(self._floor, np.stack([near[:, LOUDEST_ROWS], noise], axis=1)))
-        widened = around(self._widen, speaking).max(axis=-1, initial=0.0)
-        activity: Values = np.nanmean(around(self._ramp, widened), axis=-1)
-        return activity
-
-    def _decide(self, around: Values) -> Values:
-        """(level, noise) around each row, (n, 2, 310) → 1 while speaking, else 0, (n,) float32; keeps the state."""
-        floor = np.clip(around[:, 1].min(axis=-1), FLOOR_MIN_DB, FLOOR_MAX_DB)
-        above = around[:, 0, FLOOR_ROWS_BEFORE] - floor
-        verdict = np.concatenate([[self._speaking], np.where(above > START_DB, 1, 0)])
-        settled = np.concatenate([[True], (above > START_DB) | (above < END_DB)])
+    def _judge(self, samples: Waveform) -> Values:
+        """Return for each chunk that is complete now whether somebody speaks, 0 or 1."""
+        pending = np.concatenate([self._pending, samples])
+        count = (len(pending) - CHUNK_CONTEXT) // CHUNK
+        self._pending = pending[count * CHUNK :]
+        if not count:
+            return np.empty(0, np.float32)
+        starts = np.arange(count)[:, None] * CHUNK
+        chunks = pending[starts + np.arange(CHUNK_CONTEXT + CHUNK)]
+        louder = np.clip(chunks * self._gains(chunks[:, CHUNK_CONTEXT:])[:, None], -1, 1)
+        probabilities, self._state = self._detector(louder.astype(np.float32), self._state)
+        verdict = np.concatenate([[self._speaking], probabilities > START])
+        settled = np.concatenate([[True], (probabilities > START) | (probabilities < END)])
         states = verdict[np.maximum.accumulate(np.where(settled, np.arange(len(settled)), 0))]
         self._speaking = bool(states[-1])
         return states[1:].astype(np.float32)
 
+    def _gains(self, chunks: Values) -> Values:
+        """Return the factor on each chunk, (n, 512) → (n,); keeps the loudness."""
+        powers = np.square(chunks.astype(np.float64)).mean(axis=1)
+        gains = np.empty(len(chunks), np.float32)
+        for k, level_db in enumerate(10 * np.log10(powers + 1e-12)):
+            self._loudness_db = max(level_db, self._loudness_db - FALL_DB, LEAST_LOUDNESS_DB)
+            gains[k] = 10 ** ((LOUDNESS_DB - self._loudness_db) / 20)
+        return gains
 
-def speech_activity(level_db: Values) -> Values:
-    """Return the speech activity of all video frames from the levels: (T,) → (N,) float32 0–1, N = (T + 1) // 4."""
-    stream = ActivityStream()
-    return np.concatenate([stream.push(level_db), stream.flush()])
+    def _as_rows(self, speaking: Values) -> Values:
+        """Return chunks as rows at 100 Hz: each row belongs to the chunk that holds its middle, sample 160 r."""
+        first, self._chunks = self._chunks, self._chunks + len(speaking)
+        stop = -(-self._chunks * CHUNK // MFCC_HOP)
+        rows = np.arange(self._rows, stop)
+        self._rows = stop
+        return speaking[rows * MFCC_HOP // CHUNK - first]
+
+    def _smooth(self, rows: Values, last: bool) -> Values:
+        def around(stage: RowWindows, rows: Values) -> Values:
+            windows = stage.push(rows)
+            return np.concatenate([windows, stage.flush()]) if last else windows
+
+        widened = around(self._widen, rows).max(axis=-1, initial=0.0)
+        activity: Values = np.nanmean(around(self._ramp, widened), axis=-1)
+        return activity
 
 
-def waveform_activity(waveform: Waveform) -> Values:
+def waveform_activity(waveform: Waveform, detector: Detector) -> Values:
     """Return the speech activity of a whole recording, (n,) float at 16 kHz: (N,) float32 0–1, N frames."""
-    return speech_activity(audio_features(waveform).level_db)[: frame_count(len(waveform))]
+    stream = ActivityStream(detector)
+    return np.concatenate([stream.push(waveform), stream.flush()])[: frame_count(len(waveform))]

@@ -25,6 +25,8 @@ LICENCES = (
         "BSD-2-Clause",
         "CMU Sphinx en-us, Carnegie Mellon University",
     ),
+    Licence("speech_encoder (weights and graph)", "MIT", "encoder of Whisper base, OpenAI; converted"),
+    Licence("voice_activity.onnx", "MIT", "Silero VAD, Silero Team"),
     Licence("assets/astronaut.jpg", "public domain", "NASA portrait of Eileen Collins; no endorsement is implied"),
     Licence("assets/demo_speech.wav", "CC0-1.0", "synthetic voice, made for this project with eSpeak NG"),
     Licence(
@@ -56,7 +58,11 @@ LICENCES = (
     Licence("safetensors", "Apache-2.0", ""),
     Licence("Typer, Rich", "MIT", ""),
     Licence("c2pa-python (extra `c2pa`)", "MIT or Apache-2.0", "Content Credentials; not part of the core install"),
-    Licence("Starlette, uvicorn, websockets (extra `serve`)", "BSD-3-Clause", "python-multipart: Apache-2.0"),
+    Licence(
+        "FastAPI, Starlette, uvicorn, websockets (extra `serve`)",
+        "MIT, BSD-3-Clause",
+        "python-multipart, and Swagger UI in fastapi-offline (MIT): Apache-2.0",
+    ),
     Licence("Gradio, FastAPI, Uvicorn (extra `app`)", "Apache-2.0, MIT, BSD-3-Clause", "not part of the core install"),
     Licence("PyTorch (extra `train`)", "BSD-3-Clause", "not part of the core install"),
 )

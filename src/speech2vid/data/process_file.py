@@ -54,6 +54,7 @@ from speech2vid.faces.sync import OFFSETS
 from speech2vid.faces.track import MAX_FACES
 from speech2vid.files import atomic_write
 from speech2vid.media import MediaFile, VideoReader, read_keyframes
+from speech2vid.runtime.voice_activity import voice_detector
 from speech2vid.timing import StageTimer
 from speech2vid.types import Floats, MediaInfo
 
@@ -216,7 +217,7 @@ def _fits(track: FaceTrack, audio: TrackAudio, scorer: SyncScorer | None) -> tup
         return np.zeros((len(track), len(OFFSETS)), np.float32), 0
     faces = decode_jpegs(b"".join(track.jpegs), len(track))
     waveform = audio.samples.astype(np.float32) / np.float32(FULL_SCALE)
-    activity = waveform_activity(waveform)[audio.lead_frames : audio.lead_frames + len(track)]
+    activity = waveform_activity(waveform, voice_detector())[audio.lead_frames : audio.lead_frames + len(track)]
     return scorer(faces, track.landmarks, waveform, audio.lead_frames), int((activity > SPOKEN).sum())
 
 

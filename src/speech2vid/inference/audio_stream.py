@@ -21,7 +21,7 @@ from speech2vid.constants import (
 )
 from speech2vid.errors import MediaError
 from speech2vid.inference.options import Silence
-from speech2vid.media import AnyPath, MediaFile, read_audio
+from speech2vid.media import AnyAudio, MediaFile, read_audio, source_of
 from speech2vid.types import Floats, Waveform
 
 Rows = TypeVar("Rows", bound=Any)  # arrays and what can be cut like them
@@ -147,7 +147,7 @@ def batches(blocks: Iterable[Rows], size: int, join: Callable[[list[Rows]], Any]
         yield join(waiting)
 
 
-def speech_of(source: AnyPath | MediaFile, *, complete: bool = True) -> Generator[Waveform, None, None]:
+def speech_of(source: AnyAudio | MediaFile, *, complete: bool = True) -> Generator[Waveform, None, None]:
     """Yield the audio of a file as 16 kHz mono chunks.
 
     Args:
@@ -162,7 +162,7 @@ def speech_of(source: AnyPath | MediaFile, *, complete: bool = True) -> Generato
         samples += len(chunk)
         yield chunk
     if frame_count(samples) == 0:
-        path = source.path if isinstance(source, MediaFile) else source
+        path = source.path if isinstance(source, MediaFile) else source_of(source, "audio")
         raise MediaError(
             f"the audio of {path} lasts {1000 * samples / SAMPLE_RATE_HZ:.0f} ms, too short for one video frame",
             "give a longer recording",

@@ -29,7 +29,7 @@ class Architecture:
         name: in the header of its weight files; also the stem of its file in a folder of weights, and the name of the
             training task that makes it.
         network: its class.
-        task: the class of its training task.
+        task: the class of its training task; "" for a converted network, which is not trained here.
         graphs: names of its ONNX graphs, in the order in which they are exported.
         talker: short name of the talker that it generates faces for, as in ``--generator``; "" for none.
         redubber: short name of the re-dubbing method that it generates faces for; "" for none.
@@ -53,7 +53,7 @@ class Architecture:
         return self.network_class().Config
 
     def task_class(self) -> Any:
-        """Import the class of the training task; needs torch."""
+        """Import the class of the training task, which must be there; needs torch."""
         return load_reference(self.task)
 
 
@@ -72,6 +72,9 @@ ARCHITECTURES: dict[str, Architecture] = {
             f"{MODELS}.audio_to_mouth:AudioToMouth",
             f"{TASKS}.audio_to_mouth:AudioToMouthTask",
             ("mouth_motion",),
+        ),
+        Architecture(
+            "speech_encoder", f"{MODELS}.speech_encoder:SpeechEncoder", task="", graphs=("features",), exported=False
         ),
         Architecture(
             "head_motion",

@@ -62,18 +62,19 @@ def load(path: Path, network_class: type[AnyNetwork]) -> tuple[AnyNetwork, Weigh
     """
     header, arrays = read_weights(path, network_class.architecture)
     network = network_class(network_class.Config.from_dict(header.config))
-    _fill(network, path, arrays)
+    fill_tensors(network, path, arrays)
     return network.eval(), header
 
 
 def fill(network: nn.Module, path: Path, architecture: str) -> WeightsHeader:
     """Put the weights of a file into a network that is there. WeightsError as for :func:`load`."""
     header, arrays = read_weights(path, architecture)
-    _fill(network, path, arrays)
+    fill_tensors(network, path, arrays)
     return header
 
 
-def _fill(network: nn.Module, path: Path, arrays: Tensors) -> None:
+def fill_tensors(network: nn.Module, path: Path, arrays: Tensors) -> None:
+    """Put tensors into a network that is there; WeightsError, which names ``path``, unless they are its own."""
     wanted = network.state_dict()
     _match(path, wanted, {name: array.shape for name, array in arrays.items()})
     network.load_state_dict({name: torch.from_numpy(arrays[name]).to(tensor) for name, tensor in wanted.items()})

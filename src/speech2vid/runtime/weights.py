@@ -56,7 +56,8 @@ class WeightsHeader:
         licence: licence of the weights, an SPDX name where there is one.
         sha256: over the stored tensors (names, types, shapes, bytes); filled in by :func:`write_weights`.
         format_version: of this file's layout.
-        landmarker: name and version of the landmarker of the training data; files that name none used dlib's.
+        landmarker: name and version of the landmarker of the training data; dlib's where a file has no such entry, ""
+            for a network that was trained without landmarks.
     """
 
     architecture: str

@@ -99,6 +99,16 @@ def degraded(audio: Waveform, rng: np.random.Generator) -> Waveform:
     return np.clip(worse, -1, 1).astype(np.float32)
 
 
+def revoiced(audio: Waveform, factor: float) -> Waveform:
+    """Return audio (n,) with all frequencies times ``factor``: pitch, vocal tract and speed; (n / factor,) samples."""
+    count = max(1, round(len(audio) / factor))
+    spectrum = np.fft.rfft(audio)
+    found = np.zeros(count // 2 + 1, complex)
+    kept = min(len(spectrum), len(found))
+    found[:kept] = spectrum[:kept]
+    return np.clip(np.fft.irfft(found, count) * (count / len(audio)), -1, 1).astype(np.float32)
+
+
 def noises(rng: np.random.Generator) -> list[Waveform]:
     """Return two seconds each of digital silence and of coloured noise from −90 to −30 dB: the mouth rests."""
     found = [np.zeros(NOISE_SAMPLES, np.float32)]

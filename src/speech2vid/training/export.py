@@ -23,8 +23,8 @@ from speech2vid.runtime.onnx import onnx_runtime
 from speech2vid.runtime.registry import ARCHITECTURES
 from speech2vid.runtime.torch import load, save
 from speech2vid.runtime.weights import Span, WeightsHeader, read_header, tensor_spans, weight_set
+from speech2vid.training.tasks.audio_to_mouth import CALIBRATION
 
-OPENING_RATIO, LEAST_RATIO = 1.0, 0.3  # lip motion, generated / target: calibrated to this; the least measured ratio
 LICENCE = "that of the data it was trained on"
 
 
@@ -48,8 +48,8 @@ def pack(best: Mapping[str, Path], out: Path, *, data: str, licence: str = LICEN
             if task not in ARCHITECTURES or not ARCHITECTURES[task].exported:
                 continue
             network, header = load(source, _class_of(source))
-            if isinstance(network, AudioToMouth):  # a regression moves less than its targets
-                network.basis.mul_(OPENING_RATIO / max(LEAST_RATIO, header.metrics["opening_ratio"]))
+            if isinstance(network, AudioToMouth):
+                network.calibration.copy_(torch.tensor([header.metrics[name] for name in CALIBRATION]))
             target = out / f"{task}.safetensors"
             save(
                 network,

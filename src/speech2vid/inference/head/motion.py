@@ -18,6 +18,7 @@ from speech2vid.audio.vad import LATENCY_S, ActivityStream
 from speech2vid.audio.windows import RowWindows, frame_count
 from speech2vid.constants import FRAME_RATE_HZ, MFCC_PER_FRAME
 from speech2vid.faces.head_motion import COLUMNS, EYELIDS, HEAD
+from speech2vid.runtime.voice_activity import voice_detector
 from speech2vid.types import Floats, Waveform
 
 STEP_FRAMES = 4  # frames of a step
@@ -75,7 +76,7 @@ class HeadMotionStream:
 
     def __init__(self, sampler: MotionSampler, amount: float = 1.0) -> None:
         self._sampler, self._amount = sampler, amount
-        self._features, self._active = FeatureStream(), ActivityStream()
+        self._features, self._active = FeatureStream(), ActivityStream(voice_detector())
         floor, idle = np.full((), LEVEL_FLOOR_DB, np.float32), np.zeros((), np.float32)
         before, after = LEVEL_BEFORE * MFCC_PER_FRAME, (LEVEL_AFTER + 1) * MFCC_PER_FRAME - 1
         self._levels = RowWindows(before, after, floor, every=STEP_FRAMES * MFCC_PER_FRAME)
@@ -95,12 +96,12 @@ class HeadMotionStream:
         """Take the next samples, (n,) float at 16 kHz; return the rows now known, (m, 9) float32."""
         self._samples += len(chunk)
         level_db = self._features.push(chunk).level_db
-        return self._advance(self._levels.push(level_db), self._activity.push(self._active.push(level_db)))
+        return self._advance(self._levels.push(level_db), self._activity.push(self._active.push(chunk)))
 
     def flush(self) -> Floats:
         """Return the rows of the last frames."""
         level_db = self._features.flush().level_db
-        activity = np.concatenate([self._active.push(level_db), self._active.flush()])
+        activity = self._active.flush()
         missing = frame_count(self._samples) - self._given
         levels = np.concatenate([self._levels.push(level_db), self._levels.flush()])
         return self._advance(levels, np.concatenate([self._activity.push(activity), self._activity.flush()]))[:missing]

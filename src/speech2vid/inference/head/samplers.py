@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.inference.head.motion import POSE, STEP_FRAMES, Drawn, HeadMotionStream, Heard
-from speech2vid.inference.options import Motion
-from speech2vid.runtime.engine import LoadGraph, RunnableGraph
-from speech2vid.runtime.weights import WeightSet
+from speech2vid.inference.options import Motion, TalkOptions
+from speech2vid.runtime.engine import LoadGraph, RunnableGraph, graph_loader
+from speech2vid.runtime.weights import WeightSet, weight_set
 from speech2vid.types import Floats
 
 HEAD_MOTION = "head_motion"  # architecture
@@ -51,6 +51,13 @@ class MotionNetwork:
             return None
         liveliness, amount = LIVELINESS[motion]
         return HeadMotionStream(NetworkSampler(self._step, seed, liveliness), amount)
+
+
+def motion_for(options: TalkOptions, threads: int = 0) -> MotionNetwork | None:
+    """Return the network that head motion is drawn from; None for a still head."""
+    if options.motion == "still":
+        return None
+    return MotionNetwork(weight_set(options.weights), graph_loader(options.device, threads, options.engine))
 
 
 class NetworkSampler:

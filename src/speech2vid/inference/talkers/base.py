@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.faces import Still
 from speech2vid.inference.audio_stream import AudioStream, WindowStream
 from speech2vid.inference.inner_mouth import MouthInside
-from speech2vid.inference.options import Silence
+from speech2vid.inference.options import Options, Silence
 from speech2vid.runtime.engine import LoadGraph, graph_loader
 from speech2vid.runtime.registry import ARCHITECTURES, talker_class
 from speech2vid.runtime.weights import WeightSet, weight_set
@@ -74,6 +74,8 @@ class Identity:
         crop: as in :class:`Canvas`.
         scene: what the head can move in; None where it never moves. Talkers leave it out.
         inside: what is drawn between the lips; None leaves it to what the talker generates.
+        talker: that prepared it; None after pickling, which leaves the networks behind.
+        notes: what the user should know about the images, one line each.
     """
 
     canvas: Image
@@ -82,6 +84,11 @@ class Identity:
     crop: bool = field(default=False, kw_only=True)
     scene: Scene | None = field(default=None, kw_only=True)
     inside: MouthInside | None = field(default=None, kw_only=True)
+    talker: Talker | None = field(default=None, kw_only=True, compare=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "talker": None}
 
 
 @dataclass(frozen=True)
@@ -237,6 +244,13 @@ def load_talker(
     if not (isinstance(chosen, type) and issubclass(chosen, Talker)):
         raise ConfigError(f"{generator} is not a Talker", "give a class derived from speech2vid.Talker")
     return chosen.load(found, graph_loader(device, threads, engine))
+
+
+def talker_for(options: Options, threads: int = 0) -> Talker:
+    """Load the talker that options ask for; errors as :func:`load_talker`."""
+    return load_talker(
+        options.weights, generator=options.generator, device=options.device, engine=options.engine, threads=threads
+    )
 
 
 def _talker_of(weights: WeightSet) -> str:

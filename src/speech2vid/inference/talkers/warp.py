@@ -26,7 +26,12 @@ from speech2vid.errors import WeightsError
 from speech2vid.faces import Still
 from speech2vid.inference.inner_mouth import MouthInside
 from speech2vid.inference.mouth_geometry import at_times
-from speech2vid.inference.mouth_motion import CHUNK_FRAMES, MouthMotionStream
+from speech2vid.inference.mouth_motion import (
+    CHUNK_FRAMES,
+    MouthMotionStream,
+    check_speech_encoder,
+    needs_speech_encoder,
+)
 from speech2vid.inference.options import Silence
 from speech2vid.inference.talkers.base import Canvas, Identity, Talker, WarpFields, spread
 from speech2vid.runtime.engine import LoadGraph
@@ -34,7 +39,7 @@ from speech2vid.runtime.onnx import Arrays
 from speech2vid.runtime.weights import WeightSet, read_weights
 from speech2vid.types import Floats, Image
 
-WARP_TALKER, AUDIO_TO_MOUTH = "warp_talker", "audio_to_mouth"  # architectures
+WARP_TALKER, AUDIO_TO_MOUTH, SPEECH_ENCODER = "warp_talker", "audio_to_mouth", "speech_encoder"  # architectures
 LOWER_FACE = np.s_[40:108, 16:96]  # where the colours of stills are compared
 GAIN_LIMITS = (0.7, 1.4)
 
@@ -61,18 +66,25 @@ class WarpNetworks(Talker):
         talker: weight file of the warp talker.
         audio_to_mouth: weight file of the network that hears.
         load: runs their graphs.
+        speech_encoder: weight file of the speech encoder; not read if ``audio_to_mouth`` does without it.
 
     Raises:
-        WeightsError: a file is missing or damaged.
+        WeightsError: a file is missing or damaged, or the speech encoder is not the one that ``audio_to_mouth`` needs.
     """
 
     name: ClassVar[str] = "warp"
 
-    def __init__(self, talker: Path, audio_to_mouth: Path, load: LoadGraph) -> None:
+    def __init__(self, talker: Path, audio_to_mouth: Path, load: LoadGraph, speech_encoder: Path | None = None) -> None:
         self._identity, self._frames = load(talker, "identity"), load(talker, "frames")
         self.audio_to_mouth = load(audio_to_mouth, "mouth_motion")
         header, tensors = read_weights(talker)
         self.hashes = {WARP_TALKER: header.sha256, AUDIO_TO_MOUTH: self.audio_to_mouth.header.sha256}
+        self.speech_encoder = None
+        if needs_speech_encoder(self.audio_to_mouth):
+            if speech_encoder is not None:
+                self.speech_encoder = load(speech_encoder, "features")
+                self.hashes[SPEECH_ENCODER] = self.speech_encoder.header.sha256
+            check_speech_encoder(self.audio_to_mouth, self.speech_encoder)
         try:
             self.neutral_weight: Floats = tensors["rest.weight"].astype(np.float32)
             self.speech: Floats = tensors["speech"].astype(np.float32)
@@ -82,7 +94,7 @@ class WarpNetworks(Talker):
     @classmethod
     def load(cls, weights: WeightSet, load: LoadGraph) -> Self:
         """See :class:`Talker`."""
-        return cls(weights.path(WARP_TALKER), weights.path(AUDIO_TO_MOUTH), load)
+        return cls(weights.path(WARP_TALKER), weights.path(AUDIO_TO_MOUTH), load, weights.find(SPEECH_ENCODER))
 
     def prepare(self, canvas: Canvas, stills: Sequence[Still]) -> WarpIdentity:
         """See :class:`Talker`. All stills get the colours of the one on the canvas."""
@@ -100,7 +112,7 @@ class WarpNetworks(Talker):
 
     def audio_stream(self, silence: Silence = "hold", block_frames: int | None = None) -> MouthMotionStream:
         """See :class:`Talker`: movements of the mouth, (m, 20, 2) px relative to the closed mouth."""
-        return MouthMotionStream(self.audio_to_mouth, silence, block_frames or CHUNK_FRAMES)
+        return MouthMotionStream(self.audio_to_mouth, silence, block_frames or CHUNK_FRAMES, self.speech_encoder)
 
     def drive_at(self, drive: Floats, times_s: NDArray[np.float64]) -> Floats:
         """See :class:`Talker`: linear between the middles of the frames; at rest before the first, after the last."""

@@ -13,14 +13,13 @@ from torch.nn import functional
 from speech2vid.audio.windows import windows
 from speech2vid.constants import MOUTH_COUNT, SAMPLES_PER_FRAME, WINDOW_STEPS
 from speech2vid.evaluation.mouth_metrics import correlation
-from speech2vid.inference.mouth_motion import MouthMotionStream
+from speech2vid.inference.talkers import Talker, load_talker
 from speech2vid.models.audio_trunk import AudioTrunk, AudioTrunkConfig
-from speech2vid.runtime.onnx import OnnxNetwork
 from speech2vid.training.dataset import TrackSet, TrainingTrack
 from speech2vid.training.mouth_masks import vertical_opening
 from speech2vid.training.sampling import StillMix
 from speech2vid.training.task import STATISTICS_TRACKS, Batch, Item, Task, TaskConfig, Validation, speaker_mean
-from speech2vid.training.tasks.audio_to_mouth import motions, packaged_audio_to_mouth, principal_components
+from speech2vid.training.tasks.audio_to_mouth import motions, principal_components
 from speech2vid.types import Floats, Waveform
 
 SPEED, GAIN_DB, NOISE_DB = 0.12, 8.0, (12.0, 40.0)  # largest log speed factor; level; noise below the speech
@@ -61,8 +60,7 @@ class AudioEncoderTask(Task):
         self._sampler = train.sampler(StillMix(every=1))
         rng = np.random.default_rng(config.seed)
         if config.teacher == "package":
-            weights = packaged_audio_to_mouth()
-            teacher = OnnxNetwork(weights.with_name(f"{weights.stem}.mouth_motion.onnx"), weights, threads=1)
+            teacher = load_talker(threads=1)
             versions = {track.key: _taught(teacher, track, config.copies, rng) for track in train.tracks}
         else:
             keypoints = motions(train, likeness=0.5)
@@ -112,12 +110,12 @@ class AudioEncoderTask(Task):
 
 
 def _taught(
-    teacher: OnnxNetwork, track: TrainingTrack, copies: int, rng: np.random.Generator
+    teacher: Talker, track: TrainingTrack, copies: int, rng: np.random.Generator
 ) -> list[tuple[Floats, Floats]]:
     """Return (windows, motion) of a track's audio and of augmented copies; the teacher hears what the student hears."""
     taught = []
     for audio in (track.audio, *(_augmented(track.audio, rng) for _ in range(copies))):
-        stream = MouthMotionStream(teacher, silence="follow")
+        stream = teacher.audio_stream("follow")
         motion = np.concatenate([stream.push(audio), stream.flush()]).reshape(-1, 2 * MOUTH_COUNT)
         heard = windows(audio)
         frames = min(len(heard), len(motion))

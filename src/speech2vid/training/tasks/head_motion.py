@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speech2vid.audio.mfcc import audio_features
-from speech2vid.audio.vad import speech_activity
+from speech2vid.audio.vad import waveform_activity
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import DataError
 from speech2vid.faces.head_motion import BROWS, EYELIDS, HEAD, blinks, head_motion
@@ -26,6 +26,7 @@ from speech2vid.inference.head.motion import (
 )
 from speech2vid.inference.head.samplers import FIRST_BLINK_S, seen_by_network
 from speech2vid.models.head_motion import POSE, HeadMotion, HeadMotionConfig
+from speech2vid.runtime.voice_activity import voice_detector
 from speech2vid.training.dataset import TrackSet, TrainingTrack
 from speech2vid.training.task import Batch, Item, Task, TaskConfig, Validation, speaker_mean
 from speech2vid.types import Floats
@@ -183,7 +184,7 @@ def _clip(track: TrainingTrack) -> _Clip:
     features = audio_features(track.audio)
     heard = slice(track.lead_frames, track.lead_frames + len(track))
     rows = features.level_db[: len(features.level_db) // STEP_FRAMES * STEP_FRAMES]
-    level, activity = level_in_frames(rows)[heard], speech_activity(features.level_db)[heard]
+    level, activity = level_in_frames(rows)[heard], waveform_activity(track.audio, voice_detector())[heard]
     count = min(len(motion), len(level), len(activity))
     turns = np.linalg.norm(poses[STEP_FRAMES:, :3] - poses[:-STEP_FRAMES, :3], axis=1).mean()
     return _Clip(poses[:count], starts[:count], level[:count], activity[:count], math.log(max(1e-4, float(turns))))
