@@ -201,8 +201,8 @@ class AudioToMouthMember(nn.Module):
             self.join = nn.Sequential(
                 nn.BatchNorm1d(2 * width), nn.ReLU(), nn.Dropout1d(dropout), nn.Conv1d(2 * width, width, 1)
             )
-            nn.init.zeros_(self.join[-1].weight)  # what was trained without speech tokens is the start
-            nn.init.zeros_(self.join[-1].bias)
+            for parameter in self.join[-1].parameters():  # what was trained without speech tokens is the start
+                nn.init.zeros_(parameter)
 
     def forward(
         self, plain: Tensor, phones: Tensor, tokens: Tensor | None = None, keep: Tensor | None = None

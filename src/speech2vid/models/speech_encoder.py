@@ -86,7 +86,8 @@ class _Layer(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """(1, n, C) → (H, n, C / H)."""
-        return x[0].unflatten(1, (self.heads, -1)).transpose(0, 1)
+        split: Tensor = x[0].unflatten(1, (self.heads, -1)).transpose(0, 1)  # type: ignore[no-untyped-call]
+        return split
 
 
 class SpeechEncoder(Network):
