@@ -18,6 +18,8 @@ import httpx
 
 from processes import start
 
+UPRIGHT = "Upright faces"  # the choice of detector and landmarks
+
 
 @dataclass
 class Page:
@@ -140,8 +142,10 @@ class Browser:
 
 
 def talk(photo: str | None, audio: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
-    """What the tab Talk sends: photo, face, faces found, audio, more photos, crop, silence, label, consent."""
-    return (file(photo), None, None, file(audio), None, True, "Keep the mouth closed", False, agreed)
+    """What the tab Talk sends, in the order in which its components were made."""
+    inputs = (UPRIGHT, file(photo), file(audio), None, None, agreed)
+    options = (None, True, "Keep the mouth closed", "", False)  # more photos, crop, silence, weights, label
+    return (*inputs, *options)
 
 
 def last(messages: list[dict[str, Any]]) -> list[Any]:

@@ -54,6 +54,12 @@ def transform_points(transform: Affine, points: NDArray[np.floating]) -> Points:
     return (np.asarray(points, np.float64) @ transform[:, :2].T + transform[:, 2]).astype(np.float32)
 
 
+def remapped(image: NDArray[Any], places: NDArray[Any], interpolation: int = cv2.INTER_LINEAR) -> NDArray[Any]:
+    """Sample an image, (H, W[, C]), at places (h, w, 2) float32, x and y in its pixels; outside, its border counts."""
+    nothing: Any = None  # OpenCV's type hints do not know that x and y may be one array
+    return np.asarray(cv2.remap(image, places, nothing, interpolation, borderMode=cv2.BORDER_REPLICATE))
+
+
 def smoothstep(values: NDArray[Any]) -> NDArray[Any]:
     """Return 0 up to 0, 1 from 1 on, and in between 3 x² − 2 x³, in the type of the values."""
     x = np.clip(values, 0, 1)

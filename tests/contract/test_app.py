@@ -72,7 +72,7 @@ def test_a_photo_and_a_audio_become_a_video(
     other = pages.Browser(page)
     for path in (video["value"]["path"], shown[0]):
         assert other.client.get(f"/gradio_api/file={path}").status_code == 404
-        assert other.join("look", pages.file(path)).status_code == 404
+        assert other.join("look", pages.file(path), pages.UPRIGHT).status_code == 404
     assert other.client.get("/gradio_api/queue/data", params={"session_hash": browser.tab}).status_code == 404
     other.close()
 
@@ -85,7 +85,8 @@ def test_faces_are_found_and_numbered(pages: ModuleType, browser: Any, photo: Pa
     both.paste(image, (0, 0))
     both.paste(image, (300, 0))
     both.save(tmp_path / "two.png")
-    preview, radio, message, _ = pages.last(browser.run("look", pages.file(browser.upload(tmp_path / "two.png")[0])))
+    two = pages.file(browser.upload(tmp_path / "two.png")[0])
+    preview, radio, message, _ = pages.last(browser.run("look", two, pages.UPRIGHT))
     assert preview["visible"]
     assert radio["visible"]
     assert [label for label, _ in radio["choices"]] == ["Face 1", "Face 2"]
@@ -107,15 +108,16 @@ def test_everybody_in_a_video_is_found_and_it_is_looked_at_once(
         for _ in range(30):
             writer.write(image)
     video, audio = browser.upload(tmp_path / "clip.mp4", short_speech)
-    messages = browser.run("look_video", pages.file(video))
+    messages = browser.run("look_video", pages.file(video), pages.UPRIGHT)
     no_leak(json.dumps(messages))
     assert re.search(r"Looking at the video: \d+ of \d+ frames", json.dumps(messages))
     preview, radio, message, _ = pages.last(messages)
-    assert preview["visible"]
-    assert not radio["visible"], "one person is no choice"
+    assert not preview["visible"], "one person is no choice"
+    assert not radio["visible"]
     assert not message["visible"]
-    options = ["As long as the shorter", "Follow all audio", "By Poisson blending", "Lower half of the face"]
-    messages = browser.run("redub", pages.file(video), None, None, pages.file(audio), *options, True)
+    inputs = [pages.UPRIGHT, pages.file(video), pages.file(audio), None, None, True]
+    options = ["As long as the shorter", "Follow all audio", "By Poisson blending", "Lower half of the face", ""]
+    messages = browser.run("redub", *inputs, *options)
     assert "Making the video: " in json.dumps(messages)
     assert "Looking at the video: " not in json.dumps(messages)
     status = pages.last(messages)[0]
@@ -135,7 +137,7 @@ def test_a_bad_photo_gets_a_sentence(
     pages: ModuleType, browser: Any, tmp_path: Path, name: str, content: bytes, says: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    messages = browser.run("look", pages.file(browser.upload(tmp_path / name)[0]))
+    messages = browser.run("look", pages.file(browser.upload(tmp_path / name)[0]), pages.UPRIGHT)
     no_leak(json.dumps(messages))
     message = pages.last(messages)[2]["value"]
     assert says in message
@@ -207,7 +209,7 @@ def test_no_other_file_is_served(pages: ModuleType, browser: Any, path: str) -> 
     answer = browser.client.get(f"/gradio_api/file={path}")
     assert answer.status_code == 404
     assert answer.json() == {"detail": "Not found."}
-    assert browser.join("look", pages.file(path)).status_code == 404
+    assert browser.join("look", pages.file(path), pages.UPRIGHT).status_code == 404
 
 
 def test_the_folders_own_name_is_not_a_key(page: Any, browser: Any, photo: Path) -> None:
@@ -380,7 +382,7 @@ def test_a_closed_page_leaves_nothing(pages: ModuleType, page: Any, photo: Path,
     with visitor.client.stream("GET", f"/gradio_api/heartbeat/{visitor.tab}") as heartbeat:
         beats = heartbeat.iter_lines()  # dropping it would close the connection
         next(beats)
-        pages.last(visitor.run("look", pages.file(shown)))
+        pages.last(visitor.run("look", pages.file(shown), pages.UPRIGHT))
         assert {path for path in page.storage.rglob("*") if path.is_file()} - before
     assert eventually(lambda: not {path for path in page.generated() if path not in before} and not mine.exists())
     assert not mine.exists()

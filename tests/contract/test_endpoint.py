@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import http.server
+import json
 import multiprocessing
 import os
+import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import PIL.Image
 import pytest
@@ -17,8 +24,11 @@ pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
 from starlette.testclient import TestClient
 
+from speech2vid.app import webhooks
+from speech2vid.app.forms import SERVER_OPTIONS
 from speech2vid.app.server import Server, endpoint_app
 from speech2vid.app.settings import Limits
+from speech2vid.inference.options import RedubOptions, TalkOptions
 from speech2vid.media import probe, read_synthetic_metadata
 
 JSON = dict[str, Any]
@@ -192,8 +202,110 @@ def test_the_documentation_lists_every_request(client: TestClient) -> None:
     assert paths == verbs | jobs | {"get /health", "get /metrics"}
     form = schema["paths"]["/talk"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["face", "audio"]
-    assert {"face_index", "silence", "crop", "label", "crf"} <= set(form["properties"])
-    assert "swagger" in client.get("/docs").text.lower()
+    assert {"face_index", "silence", "crop", "label", "crf", "webhook"} <= set(form["properties"])
+    redub = schema["paths"]["/redub"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    for record, properties in ((TalkOptions, form["properties"]), (RedubOptions, redub)):
+        offered = {each.name: each for each in fields(record) if each.name not in SERVER_OPTIONS}
+        assert set(offered) <= set(properties)
+        for name, option in offered.items():
+            assert properties[name]["description"] == option.metadata["flag"].help
+            assert properties[name].get("default") == option.default
+
+
+def test_mistakes_of_http_are_answered_like_all_others(client: TestClient) -> None:
+    answer = client.post("/talk?wait=perhaps")
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "wait cannot be 'perhaps'"
+    answer = client.put("/jobs/0")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+    assert set(answer.json()) == {"error", "hint"}
+
+
+def test_documentation_page_loads_nothing_from_other_servers(client: TestClient) -> None:
+    page = client.get("/docs").text
+    addresses = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page)
+    assert any(address.endswith("swagger-ui-bundle.js") for address in addresses)
+    for address in addresses:
+        assert address.startswith("/"), address
+        assert client.get(address).status_code == 200, address
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_what_the_server_decides_cannot_be_set_by_a_form(
+    client: TestClient, portrait: Path, short_speech: Path
+) -> None:
+    files = {"face": portrait, "audio": short_speech}
+    for name in sorted(SERVER_OPTIONS - {"weights"}):
+        assert f"there is no setting '{name}'" in post(client, "/talk", files, **{name: "x"}).json()["error"]
+    assert "weights cannot be '/etc/passwd'" in post(client, "/talk", files, weights="/etc/passwd").json()["error"]
+    assert "max_size_px cannot be '9999'" in post(client, "/talk", files, max_size_px="9999").json()["error"]
+    assert post(client, "/talk", files, weights="default", max_size_px="128", landmarks="mesh").status_code == 200
+
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    """Keeps what is posted; refuses the first time, redirects at ``/elsewhere``."""
+
+    posts: ClassVar[list[tuple[str, Any, bytes]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.posts.append((self.path, self.headers, body))
+        if self.path == "/elsewhere":
+            self.send_response(307)
+            self.send_header("Location", "/hook")
+        else:
+            self.send_response(500 if len(self.posts) == 1 else 204)
+        self.end_headers()
+
+    def log_message(self, *details: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a webhook."""
+    monkeypatch.setattr(webhooks, "PAUSES_S", (0.0, 0.01, 0.01))
+    Hook.posts.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.server_port}"
+        listener.shutdown()
+
+
+def test_end_of_a_job_is_reported_to_an_allowed_webhook_and_signed(
+    server: Server, client: TestClient, hook: str, portrait: Path, short_speech: Path
+) -> None:
+    files = {"face": portrait, "audio": short_speech}
+    refused = post(client, "/talk?wait=false", files, webhook=hook)
+    assert refused.status_code == 422
+    assert "webhooks to '127.0.0.1' are not allowed" in refused.json()["error"]
+    other = Server(Limits(max_seconds=200))
+    with TestClient(
+        endpoint_app(other, token="secret", webhook_hosts=("127.0.0.1",)), headers={"Authorization": "Bearer secret"}
+    ) as listening:
+        early = post(listening, "/talk", files, webhook=hook)
+        assert early.json()["error"] == "a webhook needs wait=false"
+        assert (
+            "webhook cannot be 'file:"
+            in post(listening, "/talk?wait=false", files, webhook="file:///etc/passwd").json()["error"]
+        )
+        answer = post(listening, "/talk?wait=false", files, webhook=f"{hook}/hook")
+        assert answer.status_code == 202, answer.text
+        while len(Hook.posts) < 2:
+            time.sleep(0.05)
+        (path, headers, body), again = Hook.posts
+        assert path == "/hook"
+        assert body == again[2], "a second attempt after the failure"
+        status = json.loads(body)
+        assert (status["id"], status["state"], status["result"]["frames"]) == (answer.json()["id"], "done", 30)
+        signature = hmac.new(b"secret", body, hashlib.sha256).hexdigest()
+        assert headers["X-Speech2vid-Signature"] == f"sha256={signature}"
+        listening.delete(f"/jobs/{status['id']}")
+
+
+def test_webhook_does_not_follow_redirects(hook: str) -> None:
+    assert not webhooks.send(f"{hook}/elsewhere", {"id": "a"}, None)
+    assert {path for path, _, _ in Hook.posts} == {"/elsewhere"}
 
 
 def test_metrics_count_jobs_and_crashes(client: TestClient, portrait: Path, short_speech: Path) -> None:

@@ -18,9 +18,9 @@ from speech2vid.data.report import REPORT, PrepareReport
 from speech2vid.errors import DataError, WeightsError
 from speech2vid.faces import PAPER, FaceModels, detect, face_models, landmarks
 from speech2vid.inference.identity import make_identity
-from speech2vid.inference.talk import landmarker_notes
 from speech2vid.inference.talkers.base import Generated, Identity, Talker
 from speech2vid.inference.track_cache import _key
+from speech2vid.inference.use_notes import landmarker_notes
 from speech2vid.runtime.weights import WeightsHeader, read_header, write_weights
 from speech2vid.types import Floats
 

@@ -120,7 +120,7 @@ BAD: dict[str, tuple[Maker, str, str]] = {
         lambda at, photo, audio: {
             "--face": cut_short(at / "cut.mp4", video(at / "whole.mp4", photo, audio=audio), 0.02)
         },
-        "cut.mp4 is not a media file that can be read",
+        "cut.mp4 is not an image or a video that can be read",
         "damaged",
     ),
     "output in a file": (

@@ -36,7 +36,8 @@ def test_damaged_files_get_a_sentence(
     bad.write_bytes(damaged(samples[kind], seed))
     shown = pages.file(browser.upload(bad)[0])
     name = "look" if kind in ("jpg", "png") else ("look_video", "sync")[seed // 4 % 2]
-    said = json.dumps(browser.run(name, shown))
+    given = (shown,) if name == "sync" else (shown, pages.UPRIGHT)
+    said = json.dumps(browser.run(name, *given))
     assert '"success": true' in said
     assert "cannot explain" not in said
     assert "Traceback" not in said
@@ -57,7 +58,7 @@ def test_a_name_leads_nowhere(name: str, pages: ModuleType, page: Any, browser: 
         for shown in answer.json():
             assert shown.startswith("/private/")
             assert (page.storage / shown.removeprefix("/private/")).resolve().is_relative_to(page.storage.resolve())
-            assert '"success": true' in json.dumps(browser.run("look", pages.file(shown)))
+            assert '"success": true' in json.dumps(browser.run("look", pages.file(shown), pages.UPRIGHT))
     assert not list(page.folder.glob("evil*"))
 
 

@@ -85,7 +85,7 @@ def me(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Path:
 def fill(tab: Tab, photo: Path, audio: Path, *, agree: bool = True) -> None:
     """Upload both in the tab Talk, and tick the box."""
     tab.locator("#talk-photo input[type=file]").set_input_files(photo)
-    tab.locator(".faces img").wait_for()
+    tab.locator("#talk-photo img").wait_for()
     upload_audio(tab, "talk", audio)
     if agree:
         tab.locator("#talk-consent input").check()
@@ -201,11 +201,35 @@ def test_two_visitors_at_once_see_their_own(visit: Callable[..., Tab], me: Path,
 def test_the_example_is_one_click_away_and_the_phone_needs_no_sideways_scrolling(visit: Callable[..., Tab]) -> None:
     tab = visit(PHONE)
     tab.locator("tr.tr-body").first.click()
-    tab.locator(".faces img").wait_for()
+    tab.locator("#talk-photo img").wait_for()
     assert tab.get_by_role("tablist").count() == 1
     for name in ("Re-dub", "Sync", "Live", "Talk"):
         tab.get_by_role("tab", name=name).click()
         assert tab.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.mark.parametrize("size", [{"width": 1440, "height": 900}, {"width": 390, "height": 844}], ids=str)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_inputs_button_failure_and_result_are_in_one_window(
+    visit: Callable[..., Tab], me: Path, short_speech: Path, size: dict[str, int], theme: str
+) -> None:
+    def seen(name: str) -> bool:
+        box = tab.locator(name).bounding_box()
+        assert box is not None
+        return box["y"] >= 0 and box["y"] + box["height"] <= size["height"] + 1
+
+    tab = visit(size)
+    tab.goto(f"{tab.url}?__theme={theme}")
+    tab.locator("#talk-make").wait_for()
+    assert all(seen(name) for name in ("#talk-photo", "#talk-sound", "#talk-consent", "#talk-make"))
+    tab.locator("#talk-make").click()
+    tab.locator("#talk-status .s2v-failure").wait_for()
+    assert seen("#talk-status")
+    fill(tab, me, short_speech)
+    tab.locator("#talk-make").click()
+    playing(tab, "talk")
+    tab.wait_for_timeout(1000)  # scrolled to, on a phone
+    assert all(seen(name) for name in ("#talk-make", "#talk-status", "#talk-result"))
 
 
 def test_redub_and_sync_of_a_video(

@@ -49,11 +49,9 @@ def test_two_alike_are_a_question_and_an_index_is_the_answer(portrait: Image) ->
         choose_face(both, "two.png", 2)
 
 
-def test_no_face(portrait: Image) -> None:
-    lying = np.ascontiguousarray(np.rot90(portrait))
-    for image in (np.full((240, 320, 3), 128, np.uint8), lying):
-        with pytest.raises(FaceError, match=r"no frontal face was found in wall\.jpg .*camera, upright"):
-            choose_face(image, "wall.jpg")
+def test_no_face() -> None:
+    with pytest.raises(FaceError, match=r"no frontal face was found in wall\.jpg .*camera, upright"):
+        choose_face(np.full((240, 320, 3), 128, np.uint8), "wall.jpg")
 
 
 class Fixed:

@@ -12,7 +12,7 @@ import pytest
 import speech2vid
 from speech2vid import Identity, Talker, TalkStream, load_talker, make_identity
 from speech2vid.constants import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from speech2vid.errors import MediaError
+from speech2vid.errors import ConfigError, MediaError
 from speech2vid.inference.audio_stream import drive_of
 from speech2vid.inference.talk import generate_frames
 from speech2vid.media import load_audio
@@ -100,8 +100,8 @@ def test_memory_does_not_grow(talker: Talker, identity: Identity, audio_to_mouth
 
 def test_what_is_no_audio_is_refused(talker: Talker, identity: Identity) -> None:
     stream = TalkStream(identity, talker)
-    with pytest.raises(ValueError, match="floating point"):
-        stream.push(np.zeros(640, np.int16))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="type int32"):
+        stream.push(np.zeros(640, np.int32))
     with pytest.raises(MediaError, match="not finite"):
         stream.push(np.full(640, np.nan, np.float32))
 

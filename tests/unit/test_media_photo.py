@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import tracemalloc
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from speech2vid.errors import MediaError
-from speech2vid.media import MAX_PHOTO_PIXELS, is_photo, load_photo
+from speech2vid.media import MAX_PHOTO_PIXELS, MediaFile, is_photo, load_photo
 
 
 @pytest.fixture
@@ -183,7 +184,14 @@ def test_not_a_image(tmp_path, content, message):
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
         (b'<?xml version="1.0"?>\n<!-- a face -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
         (b"\xef\xbb\xbf  <svg/>", "an SVG drawing"),
+        (b"\xff\xfe" + '<?xml version="1.0"?><svg/>'.encode("utf-16-le"), "an SVG drawing"),
+        (gzip.compress(b'<?xml version="1.0"?><svg/>'), "a compressed SVG drawing"),
+        (gzip.compress(b"letters"), "a gzip archive"),
         (b"%PDF-1.7", "a PDF document"),
+        (b"\n\nfrom a printer\n%PDF-1.4", "a PDF document"),
+        (b"<!DOCTYPE html><html><body><svg/>", "a web page"),
+        (b"PK\3\4", "a ZIP archive or an office document"),
+        (b"II*\0\x10\0\0\0CR\2\0", "a camera raw image"),
         (b"8BPS\0\1", "a Photoshop document"),
         (b"\0\0\0\x18ftypcrx ", "a camera raw image"),
         (b"v/1\x01\2\0\0\0", "an OpenEXR image"),
@@ -195,6 +203,9 @@ def test_a_kind_that_is_not_read_is_named(tmp_path, start, kind):
         load_photo(tmp_path / "a.png")
     assert "JPEG or PNG" in error.value.hint
     assert is_photo(tmp_path / "a.png"), "so that talk does not look for a video in it"
+    with pytest.raises(MediaError, match=f"is {kind}, which is not supported") as error:
+        MediaFile(tmp_path / "a.png", "audio")
+    assert "a file with audio" in error.value.hint
 
 
 def test_missing_and_folder(tmp_path):

@@ -43,7 +43,8 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
 }
-OPEN_READS = ("/health", "/docs", "/openapi.json")  # of the endpoint, without its token
+DOCS, DOCS_FILES = "/docs", "/docs-files"  # of the endpoint
+OPEN_READS = ("/health", DOCS, "/openapi.json")  # of the endpoint, without its token
 POLICY_VIOLATION = 1008  # RFC 6455
 
 
@@ -97,7 +98,7 @@ class EndpointAccess:
         if is_foreign(headers):
             return _refuse(403, "the request comes from a page of another site", "send it from a program")
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if self._token is not None and path not in OPEN_READS:
+        if self._token is not None and path not in OPEN_READS and not path.startswith(f"{DOCS_FILES}/"):
             kind, _, given = headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._token.encode()):
                 answer = _refuse(401, "the token is missing or wrong", "send the header Authorization: Bearer TOKEN")

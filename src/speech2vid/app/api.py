@@ -18,16 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fastapi
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.routing import WebSocketRoute
+from starlette.routing import Match, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from speech2vid import __version__
-from speech2vid.app.access_control import EndpointAccess, with_upload_timeout
+from speech2vid.app import webhooks
+from speech2vid.app.access_control import DOCS, DOCS_FILES, EndpointAccess, with_upload_timeout
 from speech2vid.app.error_messages import is_full, without_paths
 from speech2vid.app.forms import VERBS, VIDEO, Error, JobStatus, Verb
 from speech2vid.app.job_functions import JobOutput, SyncFound, TooLong
@@ -36,6 +39,7 @@ from speech2vid.app.live import read_settings
 from speech2vid.app.previews import FacesFound
 from speech2vid.app.settings import MEGABYTE
 from speech2vid.app.storage import Visitor
+from speech2vid.app.webhooks import check_webhook
 from speech2vid.app.workers import Job, WorkerDied
 from speech2vid.errors import ConfigError, Speech2VidError
 
@@ -57,6 +61,7 @@ def create(
     *,
     hosts: tuple[str, ...] | None = None,
     token: str | None = None,
+    webhook_hosts: tuple[str, ...] = (),
     lifespan: Callable[[Any], Any] | None = None,
 ) -> fastapi.FastAPI:
     """Return the endpoint of a server as an ASGI application.
@@ -65,16 +70,21 @@ def create(
         server: does the work.
         hosts: names under which it may be called; None for any.
         token: bearer token that every request must carry, but for health and documentation; None for no token.
+        webhook_hosts: names of hosts to which the end of a job may be reported.
         lifespan: of the application.
     """
-    endpoint = _Endpoint(server)
-    handlers: dict[Any, Any] = dict.fromkeys((HTTPException, Speech2VidError, Exception), _failure)
+    endpoint = _Endpoint(server, token, webhook_hosts)
+    handlers: dict[Any, Any] = dict.fromkeys(
+        (HTTPException, RequestValidationError, Speech2VidError, Exception), _failure
+    )
     handlers[ClientDisconnect] = _gone
-    app = fastapi.FastAPI(
+    app = FastAPIOffline(  # Swagger UI from the package, not from another server
+        docs_url=DOCS,
+        redoc_url=None,
+        static_url=DOCS_FILES,
         title="speech2vid",
         version=__version__,
         description=DESCRIPTION,
-        redoc_url=None,
         lifespan=lifespan,
         exception_handlers=handlers,
         middleware=[Middleware(EndpointAccess, hosts=hosts, token=token)],
@@ -107,9 +117,11 @@ def create(
 class _Endpoint:
     """The requests of the endpoint, and the jobs that their clients come back for."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, token: str | None, webhook_hosts: tuple[str, ...]) -> None:
         self._server, self._limits = server, server.limits
+        self._token, self._webhook_hosts = token, webhook_hosts
         self._jobs: dict[str, QueuedJob] = {}
+        self._reports: set[asyncio.Task[None]] = set()
 
     async def health(self) -> dict[str, Any]:
         """Return the version, and how many jobs and live streams there are."""
@@ -130,6 +142,11 @@ class _Endpoint:
                 with self._server.queue.upload():
                     folder = self._server.storage.new_folder(OWNER)
                     inputs, settings = await self._read_form(request, verb, folder)
+                webhook = settings.pop("webhook")
+                if webhook is not None and wait:
+                    raise ConfigError("a webhook needs wait=false", "add ?wait=false to the address")
+                if webhook is not None:
+                    check_webhook(webhook, self._webhook_hosts)
                 job = Job("faces" if name == "people" and "face" in inputs else name, inputs, settings)
                 queued = self._server.queue.submit(job, folder)
             except BaseException:
@@ -139,6 +156,10 @@ class _Endpoint:
             if not wait:
                 self._forget_old()
                 self._jobs[queued.id] = queued
+                if webhook is not None:
+                    report = asyncio.create_task(self._report(queued, webhook))
+                    self._reports.add(report)
+                    report.add_done_callback(self._reports.discard)
                 place = f"{request.scope.get('root_path', '')}/jobs/{queued.id}"
                 status = _status(queued).model_dump(exclude_none=True)
                 return JSONResponse(status, 202, headers={"Location": place})
@@ -153,6 +174,12 @@ class _Endpoint:
                 raise
 
         return handle
+
+    async def _report(self, job: QueuedJob, webhook: str) -> None:
+        """Report a job to its client's address when it has ended."""
+        await job.wait()
+        status = _status(job).model_dump(exclude_none=True)
+        await asyncio.to_thread(webhooks.send, webhook, status, self._token)
 
     async def look(self, id: str) -> JobStatus:
         """Return the state of a job."""
@@ -321,8 +348,18 @@ def _declare_token(app: fastapi.FastAPI, token: str | None) -> None:
 
 
 async def _failure(request: Request, error: Exception) -> Response:
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        name, message = str(first["loc"][-1])[:40], str(first["msg"])
+        answer = {"error": f"{name} cannot be {str(first['input'])[:40]!r}", "hint": message[0].lower() + message[1:]}
+        return JSONResponse(answer, 422)
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail, "hint": ""}, error.status_code, error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # all methods of the path, not those of its first route
+            routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+            methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+            headers["Allow"] = ", ".join(sorted(methods))
+        return JSONResponse({"error": error.detail, "hint": ""}, error.status_code, headers)
     status, answer = _explain(error)
     return JSONResponse(answer, status, RETRY if status == 503 else None)
 

@@ -4,51 +4,59 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from speech2vid.constants import IDENTITY_STILLS, Landmarks
+from speech2vid.constants import IDENTITY_STILLS
+from speech2vid.inference.options import Flag, Options, RedubOptions, TalkOptions
+from speech2vid.runtime.weights import SHIPPED_SETS
 
 JSON, VIDEO = "application/json", "video/mp4"
 FILE_SCHEMA = {"type": "string", "format": "binary"}
+
+
+# Options that are the server's own, name files of it, or need networks that it does not have
+SERVER_OPTIONS = {
+    *("weights", "generator", "engine", "device", "sharpen", "sharpen_area"),
+    *("identity", "speakers", "preview", "cache"),
+}
+MOST = {"max_size_px": 1920}  # bounds that only a server has
 
 
 class Fields(BaseModel):
     """Settings in a form, those that all verbs share."""
 
     model_config = ConfigDict(extra="forbid")
-    landmarks: Annotated[
-        Landmarks, Field(description="Face detector and landmarks: paper, or mesh, which finds faces at any tilt.")
-    ] = "paper"
+    webhook: Annotated[
+        str | None,
+        Field(description="With wait=false: an address to which the job's state is sent by POST when it has ended."),
+    ] = None
 
 
-class VideoFields(Fields):
-    """Settings of both verbs that generate a video."""
-
-    face_index: Annotated[int | None, Field(ge=0, description="Which face, counted from 0; see /people.")] = None
-    silence: Annotated[Literal["hold", "follow"], Field(description="The mouth where nobody speaks.")] = "hold"
-    crf: Annotated[int, Field(ge=0, le=51, description="Quality of the video, 0 is lossless.")] = 18
-    label: Annotated[bool, Field(description='A small "AI-generated" in the corner of every frame.')] = False
-
-
-class TalkFields(VideoFields):
-    """Settings of ``/talk``."""
-
-    crop: Annotated[bool, Field(description="The aligned face alone, not the whole image.")] = False
-
-
-class RedubFields(VideoFields):
-    """Settings of ``/redub``."""
-
-    length: Annotated[Literal["audio", "video", "shortest"], Field(description="Duration of the output.")] = "audio"
-    blend: Annotated[Literal["network", "poisson"], Field(description="How the mouth is blended in.")] = "poisson"
-    region: Annotated[Literal["lower", "face"], Field(description="The part that Poisson blending may change.")] = (
-        "lower"
-    )
+def fields_of(kind: type[Options], *names: str) -> type[Fields]:
+    """Return the settings of a form for options of a record; without names, for all that are not the server's own."""
+    hints = get_type_hints(kind)
+    found: dict[str, Any] = {}
+    for each in dataclasses.fields(kind):
+        flag: Flag = each.metadata["flag"]
+        if each.name in SERVER_OPTIONS or (names and each.name not in names):
+            continue
+        most = MOST.get(each.name, flag.most)
+        field = Field(default=each.default, description=flag.help, ge=flag.least, le=most)
+        found[each.name] = (hints[each.name], field)
+    if not names:
+        sets = Field(default=None, description="A set of weights that comes with the package; default: the server's.")
+        found["weights"] = (Literal[tuple(SHIPPED_SETS)] | None, sets)
+    form: type[Fields] = create_model(f"{kind.__name__.removesuffix('Options')}Fields", __base__=Fields, **found)
+    return form
 
 
-class SyncFields(Fields):
+TalkFields, RedubFields = fields_of(TalkOptions), fields_of(RedubOptions)
+PeopleFields = fields_of(TalkOptions, "landmarks")
+
+
+class SyncFields(PeopleFields):  # type: ignore[misc, valid-type]
     """Settings of ``/sync``."""
 
     fix: Annotated[bool, Field(description="Return the video with its audio moved, not the measurement.")] = False
@@ -98,13 +106,24 @@ class Verb:
     def schema(self) -> dict[str, Any]:
         """The form, for OpenAPI."""
         files = {
-            name: FILE_SCHEMA if most == 1 else {"type": "array", "items": FILE_SCHEMA, "maxItems": most}
+            name: FILE_SCHEMA if most == 1 else {"type": "array", "items": FILE_SCHEMA, "minItems": 1, "maxItems": most}
             for name, most in self.files.items()
         }
-        settings = self.fields.model_json_schema().get("properties", {})
+        settings = {
+            name: _without_null(schema)
+            for name, schema in self.fields.model_json_schema().get("properties", {}).items()
+        }
         form = {"type": "object", "properties": {**files, **settings}, "additionalProperties": False}
         form["required"] = [] if self.any_of else list(files)
         return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field of a form: it is left out where its value would be null."""
+    kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {name: value for name, value in schema.items() if name not in ("anyOf", "default")} | kinds[0]
 
 
 VERBS = {
@@ -112,6 +131,6 @@ VERBS = {
     "redub": Verb("Re-dub a video: the mouth follows another recording.", {"video": 1, "audio": 1}, RedubFields),
     "sync": Verb("Measure, and correct, the audio offset of a video.", {"video": 1}, SyncFields, (JSON, VIDEO)),
     "people": Verb(
-        "Number the people in a video, or the faces in a photo.", {"video": 1, "face": 1}, Fields, (JSON,), True
+        "Number the people in a video, or the faces in a photo.", {"video": 1, "face": 1}, PeopleFields, (JSON,), True
     ),
 }

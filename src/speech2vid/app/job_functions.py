@@ -20,15 +20,19 @@ from speech2vid.faces import SyncNetworks, face_models, faces_from_left, measure
 from speech2vid.faces.choose_face import LOOK
 from speech2vid.faces.sync import CONFIDENT, OFFSETS, SYNC
 from speech2vid.inference.active_speaker import require_people
+from speech2vid.inference.head.samplers import MotionNetwork
 from speech2vid.inference.identity import make_identity
 from speech2vid.inference.redub import RedubResult
 from speech2vid.inference.redub import redub as make_redub
-from speech2vid.inference.talk import TalkResult, landmarker_notes
+from speech2vid.inference.talk import TalkResult
 from speech2vid.inference.talk import talk as make_talk
 from speech2vid.inference.talkers.base import Identity, Talker, load_talker
 from speech2vid.inference.track_cache import known_tracks
+from speech2vid.inference.use_notes import landmarker_notes
 from speech2vid.inference.video_tracks import VideoTracks
 from speech2vid.media import RawVideoReader, is_photo, load_photo, probe, shift_audio
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.weights import weight_set
 
 MAX_RATE_HZ = 120  # of a video's own frames
 LOOKING, MAKING = "Looking at the video", "Making the video"
@@ -81,6 +85,12 @@ def talker(weights: str | Path | None, device: str) -> Talker:
 
 
 @cache
+def motion_network(weights: str | Path | None, device: str) -> MotionNetwork:
+    """Return the network of head motion, loaded once in each process."""
+    return MotionNetwork(weight_set(weights), graph_loader(device))
+
+
+@cache
 def sync_networks(weights: str | Path | None, device: str) -> SyncNetworks:
     """Return the sync network, loaded once in each process."""
     return SyncNetworks(weights, device=device)
@@ -107,26 +117,46 @@ class JobFunctions:
         """Execute a job; its outputs go into ``folder``."""
         return getattr(self, job.verb)(folder, progress, **job.inputs, **job.options)
 
-    def talk(self, folder: Path, progress: Progress, *, face: Sequence[Path], audio: Path, **options: Any) -> JobOutput:
-        """Animate a face. ``options`` are those of :func:`speech2vid.talk`."""
+    def talk(
+        self,
+        folder: Path,
+        progress: Progress,
+        *,
+        face: Sequence[Path],
+        audio: Path,
+        weights: str | None = None,
+        **options: Any,
+    ) -> JobOutput:
+        """Animate a face. ``options`` are those of :func:`speech2vid.talk`; ``weights``: a shipped set."""
         self._check_length(audio)
         guarded = self._within(progress, audio)
-        loaded = talker(self.weights, self.device)
-        landmarker_notes(self.weights, loaded.hashes, face_models(options.get("landmarks")))
+        chosen = weights or self.weights
+        loaded = talker(chosen, self.device)
+        landmarker_notes(chosen, loaded.hashes, face_models(options.get("landmarks")))
         result = make_talk(face, audio, folder / "talk.mp4", talker=loaded, progress=guarded, **options)
         return _output(result, audio)
 
     def redub(
-        self, folder: Path, progress: Progress, *, video: Path, audio: Path, kept: Path | None = None, **options: Any
+        self,
+        folder: Path,
+        progress: Progress,
+        *,
+        video: Path,
+        audio: Path,
+        kept: Path | None = None,
+        weights: str | None = None,
+        **options: Any,
     ) -> JobOutput:
-        """Re-dub a video. ``options`` are those of :func:`speech2vid.redub`; ``kept`` as in ``people``."""
+        """Re-dub a video. ``options`` are those of :func:`speech2vid.redub`; ``weights`` as in ``talk``, ``kept`` as
+        in ``people``.
+        """
         self._check_length(audio)
         kept = kept or folder / "kept"
         start = time.perf_counter()
         _, looked = self._tracks(video, kept, progress, options.get("landmarks"))
         look_s = time.perf_counter() - start
         guarded = self._within(progress, video, MAX_RATE_HZ, MAKING)
-        options |= {"weights": self.weights, "device": self.device, "cache": kept, "progress": guarded}
+        options |= {"weights": weights or self.weights, "device": self.device, "cache": kept, "progress": guarded}
         generated = make_redub(video, audio, folder / "redub.mp4", **options)
         result = _output(generated, video, audio)
         fps = generated.frames / (look_s + generated.frames / generated.fps_end_to_end)

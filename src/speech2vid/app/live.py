@@ -1,7 +1,8 @@
 """Live streaming over a WebSocket: audio in, frames out.
 
-1. The client sends a text message, a JSON object: ``{"silence": "hold", "crop": false, "max_size_px": 512, "quality":
-   85}``; every key may be left out. Then one binary message: the photo, as a file (JPEG, PNG, WebP).
+1. The client sends a text message, a JSON object: ``{"silence": "hold", "motion": "still", "seed": 0, "crop": false,
+   "face_index": null, "landmarks": "paper", "max_size_px": 512, "quality": 85}``; every key may be left out. Then one
+   binary message: the photo, as a file (JPEG, PNG, WebP).
 2. The server answers ``{"type": "ready", "width_px", "height_px", "frame_rate_hz", "sample_rate_hz", "latency_s"}``.
 3. The client sends audio as it comes in: binary messages of 16-bit little-endian mono samples at 16 kHz, at most two
    seconds each. The server answers with a binary message for each frame that is now known: the frame's number and
@@ -24,7 +25,8 @@ import logging
 import shutil
 import struct
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 import cv2
 import numpy as np
@@ -36,8 +38,10 @@ from speech2vid.app.jobs import GIVEN, JobQueue
 from speech2vid.app.settings import Limits
 from speech2vid.app.storage import Storage, Visitor
 from speech2vid.app.workers import Job
-from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ
+from speech2vid.constants import FRAME_RATE_HZ, SAMPLE_RATE_HZ, Landmarks
 from speech2vid.errors import ConfigError, MediaError, Speech2VidError
+from speech2vid.inference.head.samplers import MotionNetwork
+from speech2vid.inference.options import Motion, Silence
 from speech2vid.inference.stream import TalkStream
 from speech2vid.inference.talkers.base import Talker
 from speech2vid.media import synthetic_metadata_text
@@ -59,8 +63,12 @@ class LiveSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    silence: Literal["hold", "follow"] = "hold"
+    silence: Silence = "hold"
+    motion: Motion = "still"
+    seed: Annotated[int, Field(ge=0)] = 0
     crop: bool = False
+    face_index: Annotated[int | None, Field(ge=0)] = None
+    landmarks: Landmarks = "paper"
     max_size_px: Annotated[int, Field(ge=64, le=1920)] = 512
     quality: Annotated[int, Field(ge=1, le=100)] = 85
 
@@ -72,13 +80,21 @@ class LiveStreams:
         queue, storage: for the photos.
         limits: numbers.
         talker: returns the talker.
+        motion: returns the network that head motion is drawn from.
 
     Attributes:
         running: number of streams.
     """
 
-    def __init__(self, queue: JobQueue, storage: Storage, limits: Limits, talker: Callable[[], Talker]) -> None:
-        self._queue, self._storage, self._limits, self._talker = queue, storage, limits, talker
+    def __init__(
+        self,
+        queue: JobQueue,
+        storage: Storage,
+        limits: Limits,
+        talker: Callable[[], Talker],
+        motion: Callable[[], MotionNetwork],
+    ) -> None:
+        self._queue, self._storage, self._limits, self._talker, self._motion = queue, storage, limits, talker, motion
         self.running = 0
 
     async def __call__(self, socket: WebSocket) -> None:
@@ -135,7 +151,7 @@ class LiveStreams:
         try:
             path.parent.mkdir()
             path.write_bytes(photo)
-            options = {"crop": settings.crop, "max_size_px": settings.max_size_px}
+            options = settings.model_dump(include={"crop", "max_size_px", "face_index", "landmarks"})
             identity = await self._queue.submit(Job("identity", {"face": path}, options), folder, quick=True).result()
         except Speech2VidError as error:
             message = without_paths(error.message, {path: "the photo"})
@@ -143,7 +159,11 @@ class LiveStreams:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         talker = await asyncio.to_thread(self._talker)
-        return TalkStream(identity, talker, silence=settings.silence)
+        head = None
+        if settings.motion != "still":
+            motion = await asyncio.to_thread(self._motion)
+            head = partial(motion.stream, settings.motion, settings.seed)
+        return TalkStream(identity, talker, silence=settings.silence, head=head)
 
 
 def read_settings(model: type[M], given: str | dict[str, str]) -> M:

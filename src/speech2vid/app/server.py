@@ -59,7 +59,9 @@ class Server:
         self.pool = WorkerPool(functions, size=limits.workers + 1, setup=functions.load)
         self.metrics = Metrics(self)
         self.queue = JobQueue(self.pool, limits, self.metrics.ended)
-        self.live = LiveStreams(self.queue, self.storage, limits, self.talker)
+        self.live = LiveStreams(
+            self.queue, self.storage, limits, self.talker, partial(job_functions.motion_network, weights, device)
+        )
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: ASGIApp) -> AsyncIterator[None]:
@@ -94,9 +96,15 @@ class Server:
                 log.exception("tidying up the server's folder")
 
 
-def endpoint_app(server: Server, *, hosts: tuple[str, ...] | None = None, token: str | None = None) -> ASGIApp:
-    """Return the endpoint as an ASGI application; its lifespan is the server's. ``hosts``, ``token`` as ``api``."""
-    return api.create(server, hosts=hosts, token=token, lifespan=server.lifespan)
+def endpoint_app(
+    server: Server,
+    *,
+    hosts: tuple[str, ...] | None = None,
+    token: str | None = None,
+    webhook_hosts: tuple[str, ...] = (),
+) -> ASGIApp:
+    """Return the endpoint as an ASGI application; its lifespan is the server's. Arguments as ``api.create``."""
+    return api.create(server, hosts=hosts, token=token, webhook_hosts=webhook_hosts, lifespan=server.lifespan)
 
 
 def page_app(server: Server, *, endpoint: ASGIApp | None = None) -> ASGIApp:
@@ -111,14 +119,12 @@ def page_app(server: Server, *, endpoint: ASGIApp | None = None) -> ASGIApp:
     import fastapi
     import gradio as gr
 
-    from speech2vid.app.ui import live as live_tab
     from speech2vid.app.ui import page
     from speech2vid.app.ui.job_panel import PageJobs
 
     blocks = page.build(PageJobs(server.queue, server.storage, server.limits))
     server.storage.publish_existing()
     blocks.queue(max_size=GRADIO_WAITING, api_open=False)
-    fonts = ("ui-sans-serif", "system-ui", "sans-serif")
     parent = fastapi.FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=server.lifespan)
     parent.router.routes.append(WebSocketRoute(LIVE, server.live.__call__))
     if endpoint is not None:
@@ -136,9 +142,9 @@ def page_app(server: Server, *, endpoint: ASGIApp | None = None) -> ASGIApp:
         enable_monitoring=False,
         mcp_server=False,
         pwa=False,
-        theme=gr.themes.Default(font=fonts, font_mono=("ui-monospace", "monospace")),
+        theme=page.theme(),
         css=page.CSS,
-        head=live_tab.script(),
+        head=page.script(),
     )
     blocks.has_launched = True  # mounted pages lack it, and Gradio would then take any path for an upload
     return PageAccess(
@@ -161,6 +167,7 @@ def serve(
     endpoint: bool = False,
     trusted_hosts: tuple[str, ...] = (),
     token: str | None = None,
+    webhook_hosts: tuple[str, ...] = (),
     device: str = "auto",
     weights: str | Path | None = None,
     ready: Callable[[str], None] = lambda url: None,
@@ -174,6 +181,7 @@ def serve(
         page, endpoint: what to serve; next to a page the endpoint lies below ``/api``.
         trusted_hosts: host names under which the endpoint may be called; with some, no others at any address.
         token: bearer token that the endpoint requires.
+        webhook_hosts: names of hosts to which the endpoint may report the end of a job.
         device, weights: as :func:`speech2vid.talk`.
         ready: called with the server's address when it answers.
 
@@ -186,10 +194,12 @@ def serve(
         if endpoint:
             server.talker()  # what is wrong with the weights is reported now
         if page:
-            mounted = api.create(server, hosts=hosts, token=token) if endpoint else None
+            mounted = None
+            if endpoint:
+                mounted = api.create(server, hosts=hosts, token=token, webhook_hosts=webhook_hosts)
             app = page_app(server, endpoint=mounted)
         else:
-            app = endpoint_app(server, hosts=hosts, token=token)
+            app = endpoint_app(server, hosts=hosts, token=token, webhook_hosts=webhook_hosts)
         run(app, listener, ready)
 
 

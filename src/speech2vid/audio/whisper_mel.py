@@ -53,7 +53,8 @@ class WhisperMelStream:
 
 def whisper_scale(rows: Rows) -> Rows:
     """Return rows (n, 80) in the encoder's scale: nothing is further than 80 dB below the loudest of them."""
-    return np.asarray((np.maximum(rows, rows.max(initial=SILENCE) - RANGE) + 4.0) / 4.0, np.float32)
+    scaled: Rows = (np.maximum(rows, rows.max(initial=SILENCE) - RANGE) + 4.0) / 4.0
+    return scaled
 
 
 def _log_mel(samples: Waveform, count: int) -> Rows:

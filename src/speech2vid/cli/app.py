@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from speech2vid.cli.output import note
-from speech2vid.cli.serve import NEEDED, Host, Streams, Token, TrustedHosts, Workers, host_names, require_extra
+from speech2vid.cli.serve import (
+    NEEDED,
+    Host,
+    Streams,
+    Token,
+    TrustedHosts,
+    WebhookHosts,
+    Workers,
+    host_names,
+    require_extra,
+)
 from speech2vid.cli.talk import Device, Weights
 
 
@@ -27,14 +37,15 @@ def app(
     api: Annotated[bool, typer.Option("--api", help="Also serve the HTTP endpoint, below /api.")] = False,
     token: Token = None,
     trusted_hosts: TrustedHosts = "",
+    webhook_hosts: WebhookHosts = "",
     device: Device = "auto",
     weights: Weights = None,
 ) -> None:
     """Open a web page for talk, redub and sync, and for a face that speaks live into the microphone.
 
     Only this machine can reach the page unless you set --host. The page has no accounts and no encryption. Uploads and
-    results are kept in a private folder, which is deleted when the page stops. --token and --trusted-hosts are for the
-    endpoint that --api adds. Needs the extra `app`.
+    results are kept in a private folder, which is deleted when the page stops. --token, --trusted-hosts and
+    --webhook-hosts are for the endpoint that --api adds. Needs the extra `app`.
     """
     require_extra("app", ("gradio", *NEEDED))
     from speech2vid.app.server import LOCAL, serve
@@ -55,6 +66,7 @@ def app(
         page=True,
         endpoint=api,
         trusted_hosts=host_names(trusted_hosts),
+        webhook_hosts=host_names(webhook_hosts),
         token=token,
         device=device,
         weights=weights,

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from speech2vid.errors import Speech2VidError, TrainingStopped
 
 FAILED = 1
+WRONG_USAGE = 2
 SKIPPED_SOME = 3
 INTERRUPTED = 130
 

@@ -58,7 +58,11 @@ LICENCES = (
     Licence("safetensors", "Apache-2.0", ""),
     Licence("Typer, Rich", "MIT", ""),
     Licence("c2pa-python (extra `c2pa`)", "MIT or Apache-2.0", "Content Credentials; not part of the core install"),
-    Licence("Starlette, uvicorn, websockets (extra `serve`)", "BSD-3-Clause", "python-multipart: Apache-2.0"),
+    Licence(
+        "FastAPI, Starlette, uvicorn, websockets (extra `serve`)",
+        "MIT, BSD-3-Clause",
+        "python-multipart, and Swagger UI in fastapi-offline (MIT): Apache-2.0",
+    ),
     Licence("Gradio, FastAPI, Uvicorn (extra `app`)", "Apache-2.0, MIT, BSD-3-Clause", "not part of the core install"),
     Licence("PyTorch (extra `train`)", "BSD-3-Clause", "not part of the core install"),
 )

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
+from speech2vid.cli.failures import WRONG_USAGE, report
+from speech2vid.errors import ConfigError
 from speech2vid.inference.options import Flag, Options
 
 Command = Callable[..., None]
@@ -40,7 +42,12 @@ def with_options(kind: type[Options]) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
             chosen = {name: given.pop(name) for name in list(given) if name in names}
-            command(options=kind(**chosen), **given)
+            try:
+                options = kind(**chosen)
+            except ConfigError as error:  # the sentence that Python gives, with the exit code of wrong usage
+                report(error.message, error.hint)
+                raise typer.Exit(WRONG_USAGE) from error
+            command(options=options, **given)
 
         run.__signature__ = signature.replace(parameters=order)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in order}
@@ -58,8 +65,8 @@ def _parameters(kind: type[Options]) -> list[inspect.Parameter]:
         if flag.name == "":
             continue
         name = flag.name or "--" + each.name.replace("_", "-")
-        settings: dict[str, Any] = {"min": flag.least, "max": flag.most, "metavar": flag.metavar or None}
-        annotation: Any = Annotated[_shown(hints[each.name]), typer.Option(name, help=flag.help, **settings)]
+        metavar = flag.metavar or (None if flag.most is None else f"{flag.least}-{flag.most}")
+        annotation: Any = Annotated[_shown(hints[each.name]), typer.Option(name, help=flag.help, metavar=metavar)]
         made.append(
             inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=annotation)
         )

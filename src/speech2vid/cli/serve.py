@@ -11,7 +11,7 @@ from speech2vid.cli.output import note
 from speech2vid.cli.talk import Device, Weights
 from speech2vid.errors import MissingExtraError
 
-NEEDED = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
+NEEDED = ("fastapi", "fastapi_offline", "uvicorn", "websockets", "python_multipart", "prometheus_client")
 
 Host = Annotated[
     str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on. 0.0.0.0 opens it to the network.")
@@ -35,6 +35,15 @@ TrustedHosts = Annotated[
     ),
 ]
 
+WebhookHosts = Annotated[
+    str,
+    typer.Option(
+        "--webhook-hosts",
+        metavar="NAMES",
+        help="Host names to which the endpoint may report the end of a job, separated by commas (default: none).",
+    ),
+]
+
 
 def serve(
     host: Host = "127.0.0.1",
@@ -54,6 +63,7 @@ def serve(
     ] = 100,
     token: Token = None,
     trusted_hosts: TrustedHosts = "",
+    webhook_hosts: WebhookHosts = "",
     device: Device = "auto",
     weights: Weights = None,
 ) -> None:
@@ -82,6 +92,7 @@ def serve(
         ),
         endpoint=True,
         trusted_hosts=host_names(trusted_hosts),
+        webhook_hosts=host_names(webhook_hosts),
         token=token,
         device=device,
         weights=weights,

@@ -19,13 +19,14 @@ DEFAULTS = {
     "sync": "sync",
     "identity": "identity",
     "redubber": "redubber",
+    "motion": "motion",
 }
 
 
 def train(
     what: Annotated[
-        Literal["talker", "sharpener", "sync", "identity", "redubber"],
-        typer.Argument(metavar="WHAT", help="What to train: talker, sharpener, sync, identity or redubber."),
+        Literal["talker", "sharpener", "sync", "identity", "redubber", "motion"],
+        typer.Argument(metavar="WHAT", help="What to train: talker, sharpener, sync, identity, redubber or motion."),
     ],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A sample store, made by prepare.")],
     out: Annotated[
@@ -39,7 +40,7 @@ def train(
             help="talker: default (the shipped warp talker), evening (the same, in one evening on two cores), "
             "paper-recipe, compact-upsample, content or paper (the paper's network), toy; sharpener: sharpener; "
             "sync: sync, sync-contrastive; identity: identity; redubber: redubber (shipped), compact-audio or paper "
-            "(the paper's network), toy; or a file.",
+            "(the paper's network), toy; motion: motion; or a file.",
         ),
     ] = None,
     overrides: Annotated[

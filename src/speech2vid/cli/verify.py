@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,9 +11,8 @@ from speech2vid.cli.failures import FAILED, report
 from speech2vid.cli.output import JsonFlag, note, print_json
 
 if TYPE_CHECKING:
-    from speech2vid.media import Credentials
+    from speech2vid.media import Credentials, Verdict
 
-Verdict = Literal["signed", "tampered", "stripped", "marked", "none"]
 GOOD = ("signed", "marked")
 PROVES_NOTHING = "this proves nothing: re-encoding or uploading may have removed the mark"
 
@@ -33,35 +31,15 @@ def verify(
     `c2pa`). Exit code 0: the file says that it is synthetic and nothing contradicts it. Exit code 1: the file was
     changed after signing, or says nothing. A missing mark proves nothing: re-encoding or uploading may remove it.
     """
-    from speech2vid.media import read_credentials, read_synthetic_metadata
+    from speech2vid.media import verify as read
 
-    mark, credentials = read_synthetic_metadata(file), read_credentials(file, roots)
-    verdict = verdict_of(mark, credentials)
+    found = read(file, roots)
     if as_json:
-        print_json(
-            {
-                "file": str(file),
-                "verdict": verdict,
-                "synthetic": mark is not None or (credentials is not None and credentials.synthetic),
-                "mark": mark,
-                "credentials": None if credentials is None else asdict(credentials),
-            }
-        )
+        print_json({"file": str(file), **found.to_dict()})
     else:
-        show(file, verdict, mark, credentials)
-    if verdict not in GOOD:
+        show(file, found.verdict, found.mark, found.credentials)
+    if found.verdict not in GOOD:
         raise typer.Exit(FAILED)
-
-
-def verdict_of(mark: dict[str, Any] | None, credentials: Credentials | None) -> Verdict:
-    """Return the verdict on a mark and Content Credentials."""
-    if credentials is not None and credentials.state == "tampered":
-        return "tampered"
-    if credentials is not None and credentials.synthetic:
-        return "signed"
-    if mark is None:
-        return "none"
-    return "stripped" if credentials is None and mark.get("signed") else "marked"
 
 
 def show(file: Path, verdict: Verdict, mark: dict[str, Any] | None, credentials: Credentials | None) -> None:

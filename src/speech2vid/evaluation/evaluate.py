@@ -18,6 +18,7 @@ from speech2vid.data.store import SampleStore
 from speech2vid.errors import ConfigError
 from speech2vid.evaluation.metric_records import Metric, metric_hashes
 from speech2vid.evaluation.metrics import Truth
+from speech2vid.evaluation.motion_metrics import motion_table
 from speech2vid.evaluation.protocol import Trial, plan_trials
 from speech2vid.evaluation.qualitative import (
     Grid,
@@ -48,10 +49,12 @@ from speech2vid.evaluation.runner import (
 from speech2vid.evaluation.scoring import TRUTH
 from speech2vid.evaluation.summary import ClipScores, tabulate
 from speech2vid.evaluation.weights import fingerprint_of
+from speech2vid.inference.head.samplers import MotionNetwork
 from speech2vid.inference.options import Silence
 from speech2vid.pool import Died, work_through
 from speech2vid.progress import Progress
-from speech2vid.runtime.weights import DEFAULT
+from speech2vid.runtime.engine import graph_loader
+from speech2vid.runtime.weights import DEFAULT, weight_set
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -148,7 +151,9 @@ def evaluate(
         weights_sha256=hashes,
         own_metrics=list(metrics),
     )
-    replace(evaluation, redub_note=redub_note).write(Path(out))
+    motion = motion_table(tracks, MotionNetwork(weight_set(sources[0]), graph_loader("cpu", 1)), seed)
+    evaluation = replace(evaluation, redub_note=redub_note, motion=motion)
+    evaluation.write(Path(out))
     unfinished.finish()
     return evaluation
 

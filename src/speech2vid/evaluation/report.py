@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from speech2vid.evaluation.metric_records import ARROWS, BUILT_IN, COLUMNS, Metric
+from speech2vid.evaluation.motion_metrics import MotionTable, motion_lines
 from speech2vid.evaluation.statistics import Estimate
 from speech2vid.evaluation.summary import ClipScores, Summary, split_row
 from speech2vid.evaluation.sync_metrics import CHANCE as RETRIEVAL_CHANCE
@@ -36,6 +37,11 @@ NOTES = (
     f"comparable with SyncNet's. Chance level of retrieval: {100 * RETRIEVAL_CHANCE:.1f} %."
 )
 
+MOTION_NOTE = (
+    "Median over speakers [quartiles], of clips of three seconds and more. Filmed motion is measured from landmarks "
+    "and includes their jitter; the other rows are what `talk --motion` draws for the same audio. All other figures of "
+    "this report are those of a still head."
+)
 LISTED = 6  # of a long setting, in the tables
 
 Table = list[list[str]]
@@ -102,13 +108,22 @@ def setting_lines(settings: Mapping[str, Any]) -> Table:
     return lines
 
 
-def markdown(settings: Mapping[str, Any], summaries: Mapping[str, Summary]) -> str:
+def markdown(settings: Mapping[str, Any], summaries: Mapping[str, Summary], motion: MotionTable | None = None) -> str:
     """The content of ``table.md``."""
     parts = ["# Evaluation", "", *(f"- {name}: {value}" for name, value in setting_lines(settings)), "", NOTES]
     for column, summary in summaries.items():
         parts += ["", f"## {COLUMN_TITLES[column]}", ""]
         parts += [_markdown_table(transposed(summary_table(summary, settings["clips"])))]
         parts += ["", _markdown_table(silence_table(summary))]
+    if motion:
+        parts += [
+            "",
+            "## Head motion and blinks",
+            "",
+            MOTION_NOTE,
+            "",
+            _markdown_table(transposed(motion_lines(motion))),
+        ]
     return "\n".join(parts) + "\n"
 
 

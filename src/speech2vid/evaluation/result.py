@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from speech2vid.errors import OutputError
+from speech2vid.evaluation.motion_metrics import MotionTable
 from speech2vid.evaluation.qualitative import Grid, QualitativeExample
 from speech2vid.evaluation.report import clip_table, markdown
 from speech2vid.evaluation.report_page import page
@@ -29,6 +30,7 @@ class Evaluation:
         grid: identities by recordings; None where there is nothing to show.
         redubs: clips with another's audio.
         redub_note: what of that cannot be shown, and which weights made it where there are several; or "".
+        motion: how much heads move, filmed and as ``talk --motion`` draws it; empty for clips that are too short.
     """
 
     settings: dict[str, Any]
@@ -38,6 +40,7 @@ class Evaluation:
     grid: Grid | None = None
     redubs: list[QualitativeExample] = field(default_factory=list)
     redub_note: str = ""
+    motion: MotionTable = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
@@ -52,7 +55,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """The content of ``metrics.json``."""
         metrics = {column: summary.to_dict() for column, summary in self.summaries.items()}
-        return {"settings": self.settings, "metrics": metrics}
+        return {"settings": self.settings, "metrics": metrics, "head_motion": self.motion}
 
     def write(self, out: Path) -> None:
         """Write metrics.json, table.md, clips.tsv and report.html, each whole or not at all.
@@ -62,7 +65,7 @@ class Evaluation:
         """
         contents = {
             CLIPS_FILE: clip_table(self.clips),
-            TABLE_FILE: markdown(self.settings, self.summaries),
+            TABLE_FILE: markdown(self.settings, self.summaries, self.motion),
             PAGE_FILE: page(self.settings, self.summaries, self.examples, self.grid, self.redubs, self.redub_note),
             METRICS_FILE: json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n",
         }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from speech2vid.errors import FaceError
 from speech2vid.faces.face_models import PAPER, FaceModels
 from speech2vid.faces.face_quality import turn
+from speech2vid.faces.upright import find_at_any_tilt
+from speech2vid.media import Source
 from speech2vid.types import Face, Image
 
 ALIKE = 0.7  # a second face of this share of the largest one's area could be meant just as well
@@ -16,11 +16,11 @@ LOOK = "use an image in which the face looks at the camera, upright and at least
 
 
 def faces_from_left(image: Image, models: FaceModels = PAPER) -> list[Face]:
-    """Return the faces of an image, (H, W, 3) uint8 RGB, in the order in which ``face_index`` counts them."""
-    return sorted(models.find(image), key=lambda face: face.box.left + face.box.right)
+    """Return the faces of an image, (H, W, 3) uint8 RGB, at any tilt, in the order of ``face_index``."""
+    return sorted(find_at_any_tilt(image, models), key=lambda face: face.box.left + face.box.right)
 
 
-def choose_face(image: Image, where: Path | str, face_index: int | None = None, models: FaceModels = PAPER) -> Face:
+def choose_face(image: Image, where: Source | str, face_index: int | None = None, models: FaceModels = PAPER) -> Face:
     """Find the faces of an image and choose one: the largest, or the one asked for.
 
     Args:

@@ -19,7 +19,7 @@ from speech2vid.faces.blaze import BlazeFaceDetector
 from speech2vid.faces.detect import HogDetector
 from speech2vid.faces.landmarks import DlibLandmarker
 from speech2vid.faces.mesh import FaceMeshLandmarker, is_plausible_face, to_68
-from speech2vid.types import Face, FaceBox, Image, Points
+from speech2vid.types import Face, FaceBox, Floats, Image, Points
 
 SMALLEST = 0.07  # of the image's longer side: BlazeFace looks for faces down to this size, and for smaller ones if none
 STEADY_CROPS = 3  # averaged: 0.0032 of the eye distance from frame to frame, one crop 0.0049
@@ -125,10 +125,18 @@ class MeshLandmarker:
 
     def landmarks(self, image: Image, box: FaceBox, *, steady: bool = False) -> Points | None:
         """Return the landmarks of the face in a box, None for an implausible shape; see :class:`Landmarker`."""
-        found = self._mesh.landmarks(image, box, shifts=STEADY_CROPS if steady else 1)
-        if found.score < MIN_MESH_SCORE or not is_plausible_face(found.points):
-            return None
-        return to_68(found.points)
+        found = self.mesh(image, box, STEADY_CROPS if steady else 1)
+        return None if found is None else to_68(found)
+
+    def mesh(self, image: Image, box: FaceBox, shifts: int = 1) -> Floats | None:
+        """Return the face mesh in a box, (478, 3) px; None for an implausible shape.
+
+        Args:
+            image, box: as :meth:`landmarks`.
+            shifts: crops to average.
+        """
+        found = self._mesh.landmarks(image, box, shifts=shifts)
+        return found.points if found.score >= MIN_MESH_SCORE and is_plausible_face(found.points) else None
 
     def box_of(self, landmarks: Points) -> FaceBox:
         """Return the square that BlazeFace would have found, and its tilt; see :class:`Landmarker`."""
@@ -146,8 +154,14 @@ PAPER = FaceModels(HogDetector(), DlibLandmarker())  # both load their files whe
 
 
 @cache
+def mesh_landmarker() -> MeshLandmarker:
+    """Return the landmarker of ``mesh``, loaded once; WeightsError if a file is missing or damaged."""
+    return MeshLandmarker()
+
+
+@cache
 def _mesh() -> FaceModels:
-    return FaceModels(BlazeBoxes(), MeshLandmarker())
+    return FaceModels(BlazeBoxes(), mesh_landmarker())
 
 
 def face_models(landmarks: str | FaceModels | None = None) -> FaceModels:

@@ -231,7 +231,7 @@ def to_68(points: Floats) -> Floats:
     return np.asarray(points[list(IBUG_68), :2], np.float32)
 
 
-def _fit(points: Doubles, target: Doubles, weights: Doubles) -> tuple[Doubles, float, Doubles]:
+def fit_rigid(points: Doubles, target: Doubles, weights: Doubles) -> tuple[Doubles, float, Doubles]:
     """Return the rotation, scale and centre that move ``target`` onto ``points``: weighted least squares."""
     weights = weights / weights.sum()
     centre, target_centre = weights @ points, weights @ target
@@ -240,6 +240,15 @@ def _fit(points: Doubles, target: Doubles, weights: Doubles) -> tuple[Doubles, f
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     scale = float((strengths * signs).sum() / (weights @ (still**2).sum(axis=1)))
     return (left * signs) @ right, scale, centre
+
+
+def canonical_face_mesh() -> tuple[Doubles, Doubles]:
+    """Return the canonical face, (468, 3) cm: x to the right, y up, z to the camera; and weights (468,) of a rigid fit.
+
+    Points that move with the expression have weight 0.
+    """
+    shape = _shape()
+    return shape.canonical, shape.weights
 
 
 def _in_space(points: Floats) -> Doubles:
@@ -257,7 +266,7 @@ def head_pose(points: Floats) -> HeadPose:
         Yaw, pitch and roll in degrees.
     """
     shape = _shape()
-    rotation, _, _ = _fit(_in_space(points), shape.canonical, shape.weights)
+    rotation, _, _ = fit_rigid(_in_space(points), shape.canonical, shape.weights)
     yaw = np.arcsin(np.clip(-rotation[2, 0], -1.0, 1.0))
     pitch = -np.arctan2(rotation[2, 1], rotation[2, 2])
     roll = -np.arctan2(rotation[1, 0], rotation[0, 0])
@@ -285,7 +294,7 @@ def _residuals(points: Floats) -> tuple[float, float]:
     placed = _in_space(points)
     if not np.isfinite(placed).all() or float(np.ptp(placed[:, :2], axis=0).min()) < 1e-3:
         return float("inf"), float("inf")
-    rotation, scale, centre = _fit(placed, shape.mean, np.ones(MESH_POINTS))
+    rotation, scale, centre = fit_rigid(placed, shape.mean, np.ones(MESH_POINTS))
     if scale <= 0:
         return float("inf"), float("inf")
     rest = ((placed - centre) @ rotation / scale - (shape.mean - shape.mean.mean(axis=0))).ravel()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,8 +17,9 @@ from speech2vid.faces.choose_face import LOOK, choose_face
 from speech2vid.faces.face_models import PAPER, FaceModels
 from speech2vid.faces.face_quality import lip_opening, sharpness, turn
 from speech2vid.faces.track import DETECT_EVERY, TrackedFace, aligned_track
+from speech2vid.faces.upright import require_upright
 from speech2vid.geometry import invert, transform_points
-from speech2vid.media import AnyPath, MediaFile, VideoReader, load_photo
+from speech2vid.media import AnyFile, AnyPhoto, MediaFile, VideoReader, load_photo, source_of
 from speech2vid.types import Affine, AlignedFace, Image
 
 VIDEO_SECONDS = 20  # of the face are looked at
@@ -50,12 +50,12 @@ class Still:
 
 
 def still_of_photo(
-    path: Path, *, face_index: int | None = None, max_size_px: int | None = None, models: FaceModels = PAPER
+    source: AnyPhoto, *, face_index: int | None = None, max_size_px: int | None = None, models: FaceModels = PAPER
 ) -> Still:
     """Read a photo and align its face.
 
     Args:
-        path: the photo.
+        source: the photo, as :func:`speech2vid.media.load_photo` takes it.
         face_index: as :func:`speech2vid.faces.choose_face.choose_face`.
         max_size_px: a photo whose longer side is longer is made smaller first (area average).
         models: detector and landmarker.
@@ -63,13 +63,14 @@ def still_of_photo(
     Raises:
         MediaError, FaceError.
     """
+    path = source_of(source, "face")
     image = _at_most(load_photo(path), max_size_px)
     face = choose_face(image, path, face_index, models)
     return _still(image, align(image, face.landmarks))
 
 
 def stills_of_video(
-    source: AnyPath | MediaFile,
+    source: AnyFile | MediaFile,
     *,
     face_index: int | None = None,
     max_size_px: int | None = None,
@@ -97,6 +98,7 @@ def stills_of_video(
                 break
             try:
                 face = choose_face(first, path, face_index, models)
+                require_upright(face, path, models)
             except FaceError:
                 if best is None:
                     raise

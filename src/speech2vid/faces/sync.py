@@ -26,7 +26,7 @@ from speech2vid.faces.face_models import PAPER, FaceModels
 from speech2vid.faces.mouth_crops import crop_motion, mouth_crop, point_motion
 from speech2vid.faces.shots import split_shots
 from speech2vid.faces.track import FaceTracker, TrackedFace
-from speech2vid.media import AnyPath, MediaFile, VideoReader, opened, read_audio
+from speech2vid.media import AnyFile, MediaFile, VideoReader, opened, read_audio
 from speech2vid.progress import Progress
 from speech2vid.runtime.engine import graph_loader
 from speech2vid.runtime.weights import weight_set
@@ -243,7 +243,7 @@ def near(offset_frames: float) -> NDArray[np.bool_]:
 
 
 def measure_sync(
-    video: AnyPath | MediaFile,
+    video: AnyFile | MediaFile,
     networks: SyncNetworks | None = None,
     progress: Progress | None = None,
     models: FaceModels = PAPER,
@@ -280,7 +280,7 @@ def measure_sync(
 
 
 def mouth_tracks(
-    video: AnyPath | MediaFile, progress: Progress | None = None, models: FaceModels = PAPER
+    video: AnyFile | MediaFile, progress: Progress | None = None, models: FaceModels = PAPER
 ) -> Iterator[tuple[int, NDArray[np.uint8], Points]]:
     """Every face of a video, as long as it can be followed, a minute at most.
 

@@ -21,6 +21,7 @@ from speech2vid.constants import FACE_PX, REGISTRATION_POINTS
 from speech2vid.faces.align import align, canonical_points
 from speech2vid.faces.face_models import PAPER, FaceModels
 from speech2vid.faces.shots import ShotFrame
+from speech2vid.faces.upright import is_tilted
 from speech2vid.geometry import similarity
 from speech2vid.types import Affine, AlignedFace, FaceBox, Image, Points
 
@@ -185,6 +186,7 @@ class FaceTracker(Generic[Kept]):
         max_frames: longer tracks are cut.
 
     Attributes:
+        tilted: how many faces were found and not followed because they lie on their side or upside down.
         shots: first frame of every shot so far.
         empty_shots: how many shots had no face.
         crowded_shots: how many had more faces than are followed.
@@ -199,7 +201,7 @@ class FaceTracker(Generic[Kept]):
         max_frames: int = MAX_TRACK_FRAMES,
     ) -> None:
         self.shots: list[int] = []
-        self.empty_shots = self.crowded_shots = 0
+        self.empty_shots = self.crowded_shots = self.tilted = 0
         self._keep, self._models = keep, models
         self._detect_every, self._max_frames = detect_every, max_frames
         self._live: list[_Follower[Kept]] = []
@@ -287,6 +289,9 @@ class FaceTracker(Generic[Kept]):
             if len(self._live) == MAX_FACES:
                 self._crowd = True
                 break
+            if is_tilted(frame.image, box, self._models):
+                self.tilted += 1
+                continue
             follower: _Follower[Kept] = _Follower(frame.shot, frame.index, box)
             follower.seen(box)
             self._live.append(follower)

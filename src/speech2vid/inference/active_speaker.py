@@ -16,7 +16,7 @@ from speech2vid.faces.cluster import SAME_PERSON, mean_embedding
 from speech2vid.faces.embedding import embed, face_chip
 from speech2vid.faces.sync import CONFIDENT, measure_tracks, speaks
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks
-from speech2vid.media import load_photo
+from speech2vid.media import Source, load_photo
 
 TOGETHER = 0.5  # share of the shorter track during which two are seen at once
 MARGIN = 0.05  # a face that fits the audio by so much better than another one is the one that speaks
@@ -41,7 +41,7 @@ class Assignments:
         notes: what the user should know.
     """
 
-    audio_files: list[Path | None]
+    audio_files: list[Source | None]
     notes: list[str]
 
 
@@ -77,8 +77,8 @@ def _role(entry: dict[str, Any], path: Path, hint: str) -> Assignment:
 
 def assign_faces(
     tracks: VideoTracks,
-    audio: Path,
-    video: Path,
+    audio: Source,
+    video: Source,
     *,
     face_index: int | None = None,
     roles: Sequence[Assignment] = (),
@@ -109,8 +109,12 @@ def assign_faces(
     return Assignments([audio if speaks_ else None for speaks_ in speaking], notes)
 
 
-def require_people(tracks: VideoTracks, video: Path) -> None:
+def require_people(tracks: VideoTracks, video: Source) -> None:
     """Raise a ``FaceError`` where nobody was found."""
+    if not tracks.faces and tracks.tilted:
+        raise FaceError(
+            f"the faces in {video} lie on their side or upside down", "turn the video upright, or use --landmarks mesh"
+        )
     if not tracks.faces:
         raise FaceError(
             f"no face was found in {video}", "the speaker's face must be frontal and at least 80 pixels wide"
@@ -157,7 +161,7 @@ def size(face: SeenFace) -> float:
     return float(np.median(np.ptp(face.landmarks[:, :, 0], axis=1)))
 
 
-def _person(role: Assignment, tracks: VideoTracks, video: Path, models: FaceModels) -> int:
+def _person(role: Assignment, tracks: VideoTracks, video: Source, models: FaceModels) -> int:
     if role.photo is None:
         assert role.face is not None
         _check_person(role.face, len(tracks.stills), video)
@@ -176,7 +180,7 @@ def _embedding(stills: Sequence[SeenStill]) -> Any:
     return mean_embedding([still.image() for still in best], [still.landmarks for still in best])
 
 
-def _check_person(number: int, people: int, video: Path) -> None:
+def _check_person(number: int, people: int, video: Source) -> None:
     if not 0 <= number < people:
         raise FaceError(
             f"{video} has no person {number}; people found: {people}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from typing import Protocol, get_args
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from speech2vid.constants import (
 )
 from speech2vid.errors import MediaError
 from speech2vid.inference.options import Silence
-from speech2vid.media import AnyPath, MediaFile, read_audio
+from speech2vid.media import AnyAudio, MediaFile, read_audio, source_of
 from speech2vid.types import Floats, Waveform
+
+Rows = TypeVar("Rows", bound=Any)  # arrays and what can be cut like them
 
 SILENCE_POLICIES: tuple[str, ...] = get_args(Silence)
 
@@ -122,23 +124,30 @@ def drive_of(audio: Iterable[Waveform], stream: AudioStream) -> Iterator[Floats]
     yield stream.flush()
 
 
-def batches(blocks: Iterable[Floats], size: int) -> Iterator[Floats]:
-    """Yield the same rows in blocks of ``size``, the last one shorter."""
-    waiting: list[Floats] = []
+def batches(blocks: Iterable[Rows], size: int, join: Callable[[list[Rows]], Any] = np.concatenate) -> Iterator[Rows]:
+    """Yield the same rows in blocks of ``size``, the last one shorter.
+
+    Args:
+        blocks: arrays, or other sequences that slices can be taken of.
+        size: rows in a block.
+        join: concatenates blocks.
+    """
+    waiting: list[Rows] = []
     count = 0
     for block in blocks:
         waiting.append(block)
         count += len(block)
         if count >= size:
-            rows = np.concatenate(waiting)
+            rows = join(waiting)
             whole = count // size * size
-            yield from np.split(rows[:whole], whole // size)
+            for start in range(0, whole, size):
+                yield rows[start : start + size]
             waiting, count = [rows[whole:]], count - whole
     if count:
-        yield np.concatenate(waiting)
+        yield join(waiting)
 
 
-def speech_of(source: AnyPath | MediaFile, *, complete: bool = True) -> Generator[Waveform, None, None]:
+def speech_of(source: AnyAudio | MediaFile, *, complete: bool = True) -> Generator[Waveform, None, None]:
     """Yield the audio of a file as 16 kHz mono chunks.
 
     Args:
@@ -153,7 +162,7 @@ def speech_of(source: AnyPath | MediaFile, *, complete: bool = True) -> Generato
         samples += len(chunk)
         yield chunk
     if frame_count(samples) == 0:
-        path = source.path if isinstance(source, MediaFile) else source
+        path = source.path if isinstance(source, MediaFile) else source_of(source, "audio")
         raise MediaError(
             f"the audio of {path} lasts {1000 * samples / SAMPLE_RATE_HZ:.0f} ms, too short for one video frame",
             "give a longer recording",

@@ -19,8 +19,9 @@ from speech2vid.inference.redub import redub
 from speech2vid.inference.redubbers.base import Redubber
 from speech2vid.inference.redubbers.choose import load_redubber
 from speech2vid.inference.result import VideoResult
-from speech2vid.inference.talk import hashes_of, talk, talker_for, use_notes
-from speech2vid.inference.talkers.base import Talker
+from speech2vid.inference.talk import talk
+from speech2vid.inference.talkers.base import Talker, talker_for
+from speech2vid.inference.use_notes import hashes_of, use_notes
 from speech2vid.pool import Died
 from speech2vid.progress import Progress
 

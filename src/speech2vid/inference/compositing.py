@@ -30,6 +30,7 @@ from speech2vid.constants import (
 from speech2vid.faces import Still
 from speech2vid.faces.align import canonical_points
 from speech2vid.geometry import compose, invert, smoothstep, transform_points
+from speech2vid.inference.head.renderer import HeadRenderer
 from speech2vid.inference.inner_mouth import InnerMouth
 from speech2vid.inference.sharpening import Sharpener
 from speech2vid.inference.talkers.base import AlignedFaces, Generated, Identity, WarpFields
@@ -60,6 +61,8 @@ class _Source:
 class Composer:
     """Makes the frames of one identity from whatever its talker generates.
 
+    All that one composer is given either has head motion or has none.
+
     Args:
         identity: the person on the canvas.
         sharpener: sharpens the generated faces; None leaves them as they are.
@@ -72,6 +75,7 @@ class Composer:
         self.canvas = np.ascontiguousarray(identity.canvas)
         self._identity, self._sharpener = identity, sharpener
         self._part: _WarpPart | _FacePart | None = None  # known with what is generated first
+        self._head: HeadRenderer | None = None
 
     def frames(self, generated: Generated) -> Iterator[Image]:
         """Yield whole frames: (H, W, 3) uint8 RGB, new arrays."""
@@ -88,8 +92,14 @@ class Composer:
         if self._part is None:
             kind = _WarpPart if isinstance(generated, WarpFields) else _FacePart
             self._part = kind(self._identity, self._sharpener)
-        for image in self._part.images(generated):
-            yield image, self._part.corner
+        images = self._part.images(generated)
+        if generated.motion is None:
+            for image in images:
+                yield image, self._part.corner
+            return
+        self._head = self._head or HeadRenderer(self._identity)
+        for image, motion in zip(images, generated.motion, strict=True):
+            yield self._head(motion, image, self._part.corner), self._head.corner
 
 
 class _Part:

@@ -22,8 +22,8 @@ TYPICAL_SKIN = np.array([200.0, 152.0, 130.0], np.float32)  # under white light
 TYPICAL_WHITE = np.array([170.0, 140.0, 128.0], np.float32)  # of the eyes, their lids and lashes mixed in
 SKIN_SPREAD, WHITE_SPREAD = 0.14, 0.08  # of the logarithms of their colours, between people
 SOFT_PX = 0.35  # border of the lips
-LEAST_BLUR_PX = 0.4  # of the image
-EDGE_BLUR = 0.3, 1.2  # limits of the estimate, px of the 112 px face
+LEAST_BLUR_PX = 0.55  # of the image
+EDGE_BLUR = 0.5, 1.3  # limits of the estimate, px of the 112 px face
 REBLUR_PX = 1.5  # of the image
 
 
@@ -152,7 +152,7 @@ def edge_blur(still: Still) -> float:
     strong = before >= np.percentile(before, 96)
     ratio = before[strong] / np.maximum(1e-3, after[strong])
     sigma = REBLUR_PX / np.sqrt(np.maximum(1e-2, ratio**2 - 1))
-    return float(np.clip(np.percentile(sigma, 45) / scale, *EDGE_BLUR))
+    return float(np.clip(np.percentile(sigma, 60) / scale, *EDGE_BLUR))
 
 
 def _gradient(grey: NDArray[Any]) -> Floats:

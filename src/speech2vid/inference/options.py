@@ -24,6 +24,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Blend = Literal["network", "poisson"]
 Region = Literal["lower", "face"]
 Length = Literal["audio", "video", "shortest"]
+Motion = Literal["natural", "subtle", "still"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ class TalkOptions(Options):
     max_size_px: int = option(
         1920, "Maximum length of the longer side of the video.", metavar="PX", name="--max-size", least=64
     )
+    motion: Motion = option(
+        "still",
+        "Head motion and blinks: natural, subtle (smaller movements), or still (only the mouth moves).",
+    )
+    seed: int = option(0, "Seed of the head motion: another one gives other movements.", least=0)
 
 
 @dataclass(frozen=True)

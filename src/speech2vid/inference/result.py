@@ -12,7 +12,8 @@ class VideoResult:
     """What was made.
 
     Attributes:
-        outfile: the video.
+        outfile: the video (``<output>`` where it went into a file object). The result itself can be used as this path:
+            ``open(result, "rb")``.
         frames: in it.
         seconds: of video.
         fps_end_to_end: frames over all the time it took, loading of the networks included.
@@ -26,6 +27,9 @@ class VideoResult:
     fps_end_to_end: float
     stage_seconds: dict[str, float]
     notes: tuple[str, ...] = field(default=())
+
+    def __fspath__(self) -> str:
+        return str(self.outfile)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""

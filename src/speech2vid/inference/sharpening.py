@@ -12,9 +12,9 @@ from speech2vid.constants import FACE_PX, MOUTH_POINTS, TARGET_OFFSET_PX, TARGET
 from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.faces.align import canonical_points, warp
 from speech2vid.geometry import smoothstep
-from speech2vid.inference.options import SharpenArea
-from speech2vid.runtime.engine import LoadGraph
-from speech2vid.runtime.weights import WeightSet
+from speech2vid.inference.options import Options, SharpenArea
+from speech2vid.runtime.engine import LoadGraph, graph_loader
+from speech2vid.runtime.weights import WeightSet, weight_set
 from speech2vid.types import Affine, FaceBox, Floats, Frames, Image
 
 SHARPENER = "sharpener"  # architecture
@@ -89,6 +89,14 @@ class Sharpener:
 
 
 @cache
+def sharpener_for(options: Options, threads: int = 0) -> Sharpener | None:
+    """Load the sharpening network, if it is asked for."""
+    if not options.sharpen:
+        return None
+    load = graph_loader(options.device, threads, options.engine)
+    return Sharpener(weight_set(options.weights), load, options.sharpen_area)
+
+
 def area_weight(area: str) -> Floats:
     """Return how much of the effect shows on the aligned face: (112, 112) float32, soft at the border of the area."""
     box = mouth_part() if area == "mouth" else FaceBox(TARGET.start, TARGET.start, TARGET.stop - 1, TARGET.stop - 1)

@@ -23,17 +23,17 @@ import numpy as np
 from speech2vid.faces import PAPER, FaceModels, SyncNetworks
 from speech2vid.files import NUMPY_READ, PendingFile
 from speech2vid.inference.video_tracks import SeenFace, SeenStill, VideoTracks, find_tracks
-from speech2vid.media import AnyPath, MediaFile
+from speech2vid.media import AnyFile, MediaFile, Source, source_of
 from speech2vid.timing import Stopwatch
 
-FORMAT = "3"  # counted up when the first pass finds other things
+FORMAT = "4"  # counted up when the first pass finds other things
 PROGRAMS = ("av", "dlib-bin", "opencv-python-headless")  # whose versions change what is found
 MOST_BYTES = 512 << 20
 _READ_BYTES = 1 << 20
 
 
 def known_tracks(
-    video: AnyPath | MediaFile,
+    video: AnyFile | MediaFile,
     watch: Stopwatch | None = None,
     progress: Callable[[int], None] | None = None,
     folder: Path | None = None,
@@ -52,7 +52,7 @@ def known_tracks(
     with watch("cache"):
         sync = sync or SyncNetworks()
         folder = folder or cache_folder()
-        source = video.path if isinstance(video, MediaFile) else Path(video)
+        source = video.path if isinstance(video, MediaFile) else source_of(video, "video")
         path = None if folder is None else folder / f"{_key(source, sync.sha256, models)}.npz"
         tracks = None if path is None else load(path)
     if tracks is None:
@@ -80,7 +80,7 @@ def _caches() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _key(video: Path, sync_sha256: str, models: FaceModels) -> str:
+def _key(video: Source, sync_sha256: str, models: FaceModels) -> str:
     digest = hashlib.sha256()
     found_by = (models.detector_id, models.landmarker_id)
     for part in (FORMAT, sync_sha256, *found_by, *(metadata.version(name) for name in PROGRAMS)):
@@ -125,6 +125,7 @@ def _packed(tracks: VideoTracks) -> dict[str, Any]:
     stills = [still for person in tracks.stills for still in person]
     about = {
         "shots": tracks.shots,
+        "tilted": tracks.tilted,
         "faces": [
             [face.start, face.shot, face.person, face.first_frame, len(face), len(face.fits)] for face in tracks.faces
         ],
@@ -158,7 +159,7 @@ def _unpacked(arrays: Any) -> VideoTracks:
     ]
     borders = [0, *accumulate(about["stills"])]
     stills = [seen[a:b] for a, b in pairwise(borders)]
-    return VideoTracks(arrays["ticks"], arrays["durations"], about["shots"], faces, stills)
+    return VideoTracks(arrays["ticks"], arrays["durations"], about["shots"], faces, stills, about["tilted"])
 
 
 def _parts(rows: Any, lengths: list[int]) -> list[Any]:

@@ -20,7 +20,7 @@ from speech2vid.faces.sync import OFFSETS, similarities
 from speech2vid.faces.track import DETECT_EVERY, FaceTracker, Followed
 from speech2vid.geometry import invert, transform_points
 from speech2vid.inference.prefetch import ahead
-from speech2vid.media import AnyPath, MediaFile, RawVideoReader, read_audio
+from speech2vid.media import AnyFile, MediaFile, RawVideoReader, read_audio
 from speech2vid.media.video_reader import LOOK
 from speech2vid.timing import Stopwatch
 from speech2vid.types import Floats, Image, Points
@@ -92,6 +92,7 @@ class VideoTracks:
         shots: index of the first frame of each shot.
         faces: in order of appearance.
         stills: of each person.
+        tilted: how often a face was seen that lies on its side or upside down, and was not followed.
     """
 
     ticks: NDArray[np.int64]
@@ -99,6 +100,7 @@ class VideoTracks:
     shots: list[int]
     faces: list[SeenFace]
     stills: list[list[SeenStill]]
+    tilted: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class _Times:
 
 
 def find_tracks(
-    video: AnyPath | MediaFile,
+    video: AnyFile | MediaFile,
     sync: SyncNetworks | None = None,
     watch: Stopwatch | None = None,
     progress: Callable[[int], None] | None = None,
@@ -177,6 +179,7 @@ def find_tracks(
             follower.shots,
             faces,
             [stills.get(person, []) for person in range(len(people.means))],
+            follower.tilted,
         )
     )
 

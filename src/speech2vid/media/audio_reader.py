@@ -13,7 +13,8 @@ from speech2vid.constants import SAMPLE_RATE_HZ
 from speech2vid.errors import MediaError
 from speech2vid.media.display import Frame, Stream, exact
 from speech2vid.media.downmix import AudioBlock, SpeechMixer
-from speech2vid.media.media_file import AnyPath, MediaFile, opened
+from speech2vid.media.media_file import MediaFile, opened
+from speech2vid.media.sources import AnyAudio
 from speech2vid.media.streams import Clock, decode, require_audio
 from speech2vid.types import Waveform
 
@@ -23,13 +24,13 @@ SILENCE_SAMPLES = 48_000  # made at once
 PYAV_PLANES = 7  # with more planar channels than this, PyAV reads and writes beyond its arrays
 
 
-def load_audio(source: AnyPath | MediaFile, rate_hz: int = SAMPLE_RATE_HZ, *, complete: bool = False) -> Waveform:
+def load_audio(source: AnyAudio | MediaFile, rate_hz: int = SAMPLE_RATE_HZ, *, complete: bool = False) -> Waveform:
     """Return the whole audio of a file, (N,) float32 mono. See :func:`read_audio`."""
     return np.concatenate(list(read_audio(source, rate_hz, complete=complete)))
 
 
 def read_audio(
-    source: AnyPath | MediaFile, rate_hz: int = SAMPLE_RATE_HZ, *, complete: bool = False
+    source: AnyAudio | MediaFile, rate_hz: int = SAMPLE_RATE_HZ, *, complete: bool = False
 ) -> Iterator[Waveform]:
     """Stream the audio of a file as (N,) float32 mono chunks at ``rate_hz``, nominally -1–1.
 
@@ -45,7 +46,7 @@ def read_audio(
     Raises:
         MediaError: no audio stream, or nothing in it can be decoded. A damaged file gives what can be decoded.
     """
-    resampler, mixer = _MonoResampler(rate_hz), SpeechMixer()
+    resampler, mixer = MonoResampler(rate_hz), SpeechMixer()
     with opened(source) as file:
         for block in AudioReader(file, complete=complete):
             yield from resampler.push(mixer(block), block.rate_hz)
@@ -175,7 +176,7 @@ class _FloatSamples:
         return np.nan_to_num(np.asarray(samples, np.float32), posinf=0.0, neginf=0.0)
 
 
-class _MonoResampler:
+class MonoResampler:
     """Streams mono audio to one rate; N seconds in are N × rate samples out, rounded, in time to the sample."""
 
     def __init__(self, rate_hz: int) -> None:
@@ -185,6 +186,7 @@ class _MonoResampler:
         self.taken = self.given = 0
 
     def push(self, samples: Waveform, source_hz: int) -> Iterator[Waveform]:
+        """Take the next samples, (n,) float32; yield what is known at the other rate."""
         if source_hz != self.source_hz:
             yield from self.flush()
             self.source_hz = source_hz
@@ -200,6 +202,7 @@ class _MonoResampler:
             yield self._count(out.to_ndarray()[0])
 
     def flush(self) -> Iterator[Waveform]:
+        """Yield the last samples."""
         if self.resampler is None:
             return
         wanted = round(Fraction(self.taken * self.rate_hz, self.source_hz))

@@ -15,8 +15,9 @@ from speech2vid.media.audio_reader import PYAV_PLANES, AudioReader
 from speech2vid.media.containers import Container
 from speech2vid.media.display import Stream, exact
 from speech2vid.media.downmix import AudioBlock, SpeechMixer
-from speech2vid.media.media_file import AnyPath, MediaFile
+from speech2vid.media.media_file import MediaFile
 from speech2vid.media.packets import PacketQueue, is_audio_continuous, packets_from
+from speech2vid.media.sources import AnyAudio
 from speech2vid.media.streams import require_audio
 
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -50,7 +51,7 @@ class AudioTrack(PacketQueue):
         self,
         output: Any,
         container: Container,
-        source: AnyPath | MediaFile,
+        source: AnyAudio | MediaFile,
         limit_s: Fraction | None,
         frame_s: Fraction,
         *,

@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import IO, Any, Literal
 
 import PIL.Image
 
 from speech2vid import __version__
 from speech2vid.errors import ConfigError, MediaError, MissingExtraError, OutputError
 from speech2vid.files import PendingFile
-from speech2vid.media.containers import CONTAINERS
+from speech2vid.media.containers import CONTAINERS, Output
+from speech2vid.media.sources import AnyFile, InMemory, Source, source_of
 from speech2vid.media.streams import reason, require_file
 from speech2vid.media.synthetic_metadata import TOOL
 
@@ -51,7 +52,7 @@ class Claim:
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
-    source: Path | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Signer:
     key: Path
     alg: str | None = None
 
-    def check(self, outfile: Path) -> None:
+    def check(self, outfile: Output) -> None:
         """Sign a small image in memory, so that a certificate that will not do is known before the work.
 
         Raises:
@@ -92,21 +93,26 @@ class Signer:
                 "use a certificate chain with digitalSignature and an extended key usage such as emailProtection",
             ) from error
 
-    def sign(self, path: Path, claim: Claim) -> None:
-        """Replace ``path`` (.mp4 or .mov) by a signed copy, in one step.
+    def sign(self, path: Source, claim: Claim) -> None:
+        """Replace ``path`` (.mp4 or .mov, or such a file in memory) by a signed copy, in one step.
 
         Raises:
             OutputError: it could not be signed. OSError: nor written.
         """
         c2pa = _c2pa()
         try:
-            with PendingFile(path) as signed, path.open("rb") as source, signed.path.open("w+b") as target:
-                self._sign(claim, SIGNABLE[path.suffix.lower()], source, target)
+            if isinstance(path, InMemory):
+                target = io.BytesIO()
+                self._sign(claim, SIGNABLE[path.suffix.lower()], path.open("rb"), target)
+                path.content = target.getvalue()
+                return
+            with PendingFile(path) as signed, path.open("rb") as source, signed.path.open("w+b") as written:
+                self._sign(claim, SIGNABLE[path.suffix.lower()], source, written)
         except c2pa.C2paError as error:
             hint = "check that there is free space for a second copy of the file"
             raise OutputError(f"the finished video could not be signed: {reason(error)}", hint) from error
 
-    def _sign(self, claim: Claim, mime: str, source: BinaryIO, target: BinaryIO) -> None:
+    def _sign(self, claim: Claim, mime: str, source: IO[bytes], target: IO[bytes]) -> None:
         c2pa = _c2pa()
         alg, chain, key = self._load()
         context = c2pa.Context.from_dict(SETTINGS)
@@ -183,18 +189,18 @@ class Credentials:
         return any("trainedalgorithmicmedia" in kind.lower() for kind in self.source_types)
 
 
-def read_credentials(path: str | Path, roots: Path | None = None) -> Credentials | None:
+def read_credentials(source: AnyFile, roots: Path | None = None) -> Credentials | None:
     """The Content Credentials of an MP4 or MOV file, or None where there are none.
 
     Args:
-        path: the file. Nothing is fetched from anywhere, even if the file names an address.
+        source: the file. Nothing is fetched from anywhere, even if the file names an address.
         roots: PEM file of the certificates to trust.
 
     Raises:
         MediaError: the file cannot be read.
         ConfigError: ``roots`` cannot be used.
     """
-    path = Path(path)
+    path = source_of(source, "video")
     require_file(path)
     if not _has_box(path):
         return None
@@ -264,7 +270,7 @@ def _manifest(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _is_mp4(path: Path) -> bool:
+def _is_mp4(path: Source) -> bool:
     with path.open("rb") as file:
         return file.read(8)[4:] == b"ftyp"
 
@@ -283,11 +289,10 @@ def _algorithm(key: Any, path: Path) -> str:
     )
 
 
-def _has_box(path: Path) -> bool:
+def _has_box(path: Source) -> bool:
     """Whether one of the file's outer boxes is C2PA's."""
-    size = path.stat().st_size
     with path.open("rb") as file:
-        at = 0
+        size, at = file.seek(0, io.SEEK_END), 0
         while at + 8 <= size:
             file.seek(at)
             head = file.read(32)

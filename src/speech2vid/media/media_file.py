@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
-from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +18,8 @@ import numpy as np
 
 from speech2vid.errors import MediaError
 from speech2vid.media.display import Display, Frame, Stream, exact
+from speech2vid.media.file_kinds import unread_kind
+from speech2vid.media.sources import AnyAudio, InMemory, Kind, Source, source_of
 from speech2vid.media.streams import (
     Clock,
     Packet,
@@ -31,8 +32,6 @@ from speech2vid.media.streams import (
     require_video,
 )
 from speech2vid.types import MediaInfo
-
-AnyPath = str | PathLike[str]
 
 MICROSECONDS_HZ = 1_000_000  # FFmpeg's unit for the duration of a file
 PLAUSIBLE_RATE_HZ = (1, 240)  # frame rates outside are not believed (browser recordings say 1000)
@@ -67,9 +66,11 @@ class MediaFile:
     time, for packets, and where a format cannot be rewound exactly.
 
     Args:
-        path: any file that FFmpeg reads.
+        source: any file that FFmpeg reads, as :func:`~speech2vid.media.sources.source_of` takes it.
+        kind: what it is, for messages about a file without a name.
 
     Attributes:
+        path: of the file; a file in memory stands for itself.
         format_name: FFmpeg's name of the container.
         tags: title, language and the like.
         chapters: as PyAV gives them.
@@ -81,10 +82,10 @@ class MediaFile:
         MediaError: the file is missing, empty, a folder, unreadable, unknown to FFmpeg, or holds no audio or video.
     """
 
-    def __init__(self, path: AnyPath) -> None:
-        self.path = Path(path)
+    def __init__(self, source: AnyAudio, kind: Kind = "video") -> None:
+        self.path = source_of(source, kind)
         require_file(self.path)
-        container = _open_container(self.path)
+        container = _open_container(self.path, kind)
         video, audio = find_video(container), find_audio(container)
         if video is None and audio is None:  # or its header is cut short
             container.close()
@@ -158,7 +159,9 @@ class MediaFile:
             duration_s = duration_s or measured_s
             if implausible and measured_s:
                 facts["frame_rate_hz"] = Fraction(frames) / measured_s
-        return MediaInfo(self.path, float(duration_s), has_video=self.has_video, has_audio=self.has_audio, **facts)
+        return MediaInfo(
+            Path(str(self.path)), float(duration_s), has_video=self.has_video, has_audio=self.has_audio, **facts
+        )
 
     @cached_property
     def first_frame(self) -> FirstFrame:
@@ -307,19 +310,19 @@ class MediaFile:
             container.close()
 
 
-def open(path: AnyPath) -> MediaFile:
+def open(source: AnyAudio, kind: Kind = "video") -> MediaFile:
     """Open a media file once, to read its video and its audio. See :class:`MediaFile`."""
-    return MediaFile(path)
+    return MediaFile(source, kind)
 
 
-def probe(source: AnyPath | MediaFile) -> MediaInfo:
+def probe(source: AnyAudio | MediaFile) -> MediaInfo:
     """Return streams, sizes and rates of a file. See :attr:`MediaFile.info`."""
     with opened(source) as file:
         return file.info
 
 
 @contextlib.contextmanager
-def opened(source: AnyPath | MediaFile) -> Iterator[MediaFile]:
+def opened(source: AnyAudio | MediaFile) -> Iterator[MediaFile]:
     """Give a media file: the one that is open, or one that is opened and closed here."""
     if isinstance(source, MediaFile):
         yield source
@@ -387,17 +390,32 @@ class FirstFrame:
         )
 
 
-def _open_container(path: Path) -> av.container.InputContainer:
+def _open_container(path: Source, kind: Kind = "video") -> av.container.InputContainer:
     try:
         # A bad byte in a title must not stop the reading of the video.
-        return av.open(str(path.absolute()), metadata_errors="replace", options=LOCAL_ONLY)
-    except av.ArgumentError as error:
-        raise MediaError(
+        file = path.open() if isinstance(path, InMemory) else str(path.absolute())
+        return av.open(file, "r", metadata_errors="replace", options=LOCAL_ONLY)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _unreadable(path, kind, error) from error
+
+
+def _unreadable(path: Source, kind: Kind, error: Exception) -> MediaError:
+    """Return the error for a file that FFmpeg does not open, which says what the file is where that is known."""
+    known = unread_kind(path)
+    if known is not None:
+        wanted = {"face": "save it as JPEG or PNG", "audio": "give a file with audio, such as wav, mp3 or mp4"}
+        return MediaError(f"{path} is {known}, which is not supported", wanted.get(kind, "give a video, such as mp4"))
+    if kind == "face" and not isinstance(error, OSError):
+        return MediaError(
+            f"{path} is not an image or a video that can be read",
+            "give a JPEG, PNG or WebP image, or a video such as mp4; if it is one, it is damaged: copy it again",
+        )
+    if isinstance(error, av.ArgumentError):
+        return MediaError(
             f"{path} is not a media file that can be read: no known kind of video or audio",
             "lists of other files are not followed; convert video to mp4, audio to wav and images to JPEG or PNG",
-        ) from error
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f"{path} is not a media file that can be read: {reason(error)}", DAMAGED) from error
+        )
+    return MediaError(f"{path} is not a media file that can be read: {reason(error)}", DAMAGED)
 
 
 def _stated_duration_s(container: Any) -> Fraction | None:

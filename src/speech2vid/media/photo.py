@@ -14,6 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.media.containers import output_errors, pending_output
+from speech2vid.media.file_kinds import unread_kind
+from speech2vid.media.sources import AnyPhoto, InMemory, Source, source_of
 from speech2vid.media.streams import reason, require_file
 from speech2vid.media.synthetic_metadata import METADATA_KEY, synthetic_metadata_text
 from speech2vid.types import Image
@@ -24,42 +26,6 @@ MAX_PHOTO_PIXELS = 80_000_000
 # What is opened. Others are left out because Pillow reads them with programs of the system (PostScript) or hardly ever.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PCX")
 BACKGROUND = (255, 255, 255)  # shows through transparent pixels
-# Kinds of images and documents that are recognised, to say what they are, and not read
-UNREAD_KINDS = (
-    ("a JPEG XL image", b"\xff\x0a"),
-    ("a JPEG XL image", b"\x00\x00\x00\x0cJXL \r\n\x87\n"),
-    ("a PDF document", b"%PDF"),
-    ("a PostScript drawing", b"%!PS"),
-    ("a PostScript drawing", b"\xc5\xd0\xd3\xc6"),
-    ("a Photoshop document", b"8BPS"),
-    ("a GIMP document", b"gimp xcf"),
-    ("an OpenEXR image", b"v/1\x01"),
-    ("a Radiance HDR image", b"#?RADIANCE"),
-    ("a Radiance HDR image", b"#?RGBE"),
-    ("a JPEG XR image", b"II\xbc\x01"),
-    ("a DPX image", b"SDPX"),
-    ("a DPX image", b"XPDS"),
-    ("a QOI image", b"qoif"),
-    ("a DirectDraw surface", b"DDS "),
-    ("a BPG image", b"BPG\xfb"),
-    ("a FLIF image", b"FLIF"),
-    ("a FITS image", b"SIMPLE  ="),
-    ("a DjVu document", b"AT&TFORM"),
-    ("a camera raw image", b"FUJIFILMCCD-RAW"),
-    ("a camera raw image", b"IIRO"),
-    ("a camera raw image", b"IIU\x00"),
-    ("a camera raw image", b"FOVb"),
-    ("a Windows metafile", b"\xd7\xcd\xc6\x9a"),
-    ("a Windows cursor", b"\x00\x00\x02\x00"),
-    ("an Apple icon", b"icns"),
-)
-BRANDS = {  # of the ISO container
-    "a HEIC image": (b"heic", b"heix", b"heim", b"heis", b"heif", b"mif1", b"mif2", b"msf1", b"hevc", b"hevx"),
-    "an AVIF image": (b"avif", b"avis"),
-    "a camera raw image": (b"crx ",),
-    "a VVC image": (b"vvic", b"vvis"),
-}
-HEAD_BYTES = 4096
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -74,8 +40,8 @@ DAMAGED = (
 )
 
 
-def load_photo(path: str | Path) -> Image:
-    """Read a photo: (H, W, 3) uint8 RGB, upright.
+def load_photo(source: AnyPhoto) -> Image:
+    """Read a photo, given as :func:`~speech2vid.media.sources.source_of` takes it: (H, W, 3) uint8 RGB, upright.
 
     EXIF orientation and colour profile are applied, transparency is laid over white; greyscale, 16-bit, CMYK and
     palette images become RGB; of an animation the first image counts.
@@ -84,8 +50,10 @@ def load_photo(path: str | Path) -> Image:
         MediaError: missing, unreadable, damaged, HEIC, or of more than ``MAX_PHOTO_PIXELS`` pixels. The size is
             judged from the header, before any pixel is decoded.
     """
-    path = Path(path)
+    path = source_of(source, "face")
     require_file(path)
+    if isinstance(path, InMemory) and isinstance(path.image, np.ndarray):
+        return path.image.copy()
     with _open(path) as image:
         width, height = image.size
         if width * height > MAX_PHOTO_PIXELS:
@@ -100,12 +68,16 @@ def load_photo(path: str | Path) -> Image:
     return np.array(rgb)  # a copy: Pillow's own memory is read-only
 
 
-def is_photo(path: str | Path) -> bool:
+def is_photo(source: AnyPhoto) -> bool:
     """Whether the file's content (not its name) is an image, be it one that ``load_photo`` refuses."""
-    if not Path(path).is_file():  # a pipe would be waited for
+    path = source_of(source, "face")
+    if isinstance(path, InMemory):
+        if path.image is not None:
+            return True
+    elif not path.is_file():  # a pipe would be waited for
         return False
     try:
-        with _open(Path(path)):
+        with _open(path):
             return True
     except _NotAnImage:
         return False
@@ -119,33 +91,23 @@ class _NotAnImage(MediaError):
     """The file holds something else."""
 
 
-def _open(path: Path) -> PIL.Image.Image:
+def _open(path: Source) -> PIL.Image.Image:
+    if isinstance(path, InMemory) and isinstance(path.image, PIL.Image.Image):
+        return path.image.copy()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            return PIL.Image.open(path, formats=FORMATS)
+            return PIL.Image.open(path.open("rb") if isinstance(path, InMemory) else path, formats=FORMATS)
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
         raise _too_large(path, "too many pixels") from error
     except DAMAGED as error:
-        kind = _unread_kind(path)
+        kind = unread_kind(path)
         if kind is not None:
             raise MediaError(f"{path} is {kind}, which is not supported", "save it as JPEG or PNG") from error
         raise _NotAnImage(f"{path} is not an image that can be read", "give a JPEG, PNG or WebP file") from error
 
 
-def _unread_kind(path: Path) -> str | None:
-    """Return what a file that cannot be opened is, where it is an image or a document of a known kind."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    if head[4:8] == b"ftyp":
-        return next((kind for kind, brands in BRANDS.items() if head[8:12] in brands), None)
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--")) and b"<svg" in text:
-        return "an SVG drawing"
-    return next((kind for kind, start in UNREAD_KINDS if head.startswith(start)), None)
-
-
-def _too_large(path: Path, size: str) -> MediaError:
+def _too_large(path: Source, size: str) -> MediaError:
     return MediaError(
         f"{path} is too large: {size}, more than {MAX_PHOTO_PIXELS / 1e6:.0f} megapixels", "reduce its size first"
     )
@@ -197,5 +159,5 @@ def save_image(image: Image, outfile: str | Path) -> Path:
     with output_errors(outfile), pending_output(outfile) as pending:
         mark = PngInfo()
         mark.add_text(METADATA_KEY, synthetic_metadata_text({"command": "redub"}))
-        PIL.Image.fromarray(image).save(pending.path, format="PNG", pnginfo=mark)
+        PIL.Image.fromarray(image).save(str(pending.path), format="PNG", pnginfo=mark)
     return outfile

@@ -19,7 +19,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from speech2vid.media.display import HD_LINES, UNSPECIFIED, Display, Frame, turned
-from speech2vid.media.media_file import AnyPath, MediaFile
+from speech2vid.media.media_file import MediaFile
+from speech2vid.media.sources import AnyFile
 from speech2vid.media.video_reader import timed_frames
 from speech2vid.types import Image
 
@@ -170,7 +171,7 @@ class RawVideoReader:
         MediaError: no video stream, or nothing in it can be decoded. A damaged file gives what can be decoded.
     """
 
-    def __init__(self, source: AnyPath | MediaFile) -> None:
+    def __init__(self, source: AnyFile | MediaFile) -> None:
         self.file = source if isinstance(source, MediaFile) else MediaFile(source)
         first = self.file.first_frame
         self._first = first

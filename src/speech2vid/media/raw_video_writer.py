@@ -5,11 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from speech2vid.media.containers import output_errors
+from speech2vid.media.containers import AnyOutput, output_errors
 from speech2vid.media.display import exact
-from speech2vid.media.media_file import FULL_RANGE, AnyPath, MediaFile
+from speech2vid.media.media_file import FULL_RANGE, MediaFile
 from speech2vid.media.packets import KeptStreams
 from speech2vid.media.raw_video import FORMATS, RawFormat, RawFrame, frame_of
+from speech2vid.media.sources import AnyAudio
 from speech2vid.media.video_writer import AUDIO_AHEAD_S, VideoWriter
 
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
@@ -33,10 +34,10 @@ class RawVideoWriter(VideoWriter):
 
     def __init__(
         self,
-        outfile: AnyPath,
+        outfile: AnyOutput,
         like: RawFormat,
         *,
-        audio_source: AnyPath | MediaFile | None = None,
+        audio_source: AnyAudio | MediaFile | None = None,
         audio_limit_s: Fraction | None = None,
         keep: MediaFile | None = None,
         keep_limit_s: Fraction | None = None,

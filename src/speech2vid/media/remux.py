@@ -8,28 +8,38 @@ from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 
 from speech2vid.errors import MediaError, OutputError
 from speech2vid.media.audio_track import AudioTrack
-from speech2vid.media.containers import Container, container_of, output_errors, pending_output
+from speech2vid.media.containers import (
+    AnyOutput,
+    Container,
+    Output,
+    container_of,
+    open_output,
+    output_errors,
+    output_of,
+    pending_output,
+)
 from speech2vid.media.display import Stream, exact
-from speech2vid.media.media_file import AnyPath, MediaFile, opened
+from speech2vid.media.media_file import MediaFile, opened
 from speech2vid.media.packets import COPIED_KINDS, codec_of, describe, is_audio_continuous
 from speech2vid.media.raw_video import RawVideoReader
 from speech2vid.media.raw_video_writer import RawVideoWriter, shifted_chapters
+from speech2vid.media.sources import AnyFile, same_file
 from speech2vid.media.streams import Packet, has_presentation_times, packets_of, require_audio, require_video
 
 LEAD_IN_PACKETS = 2  # of audio from before the first frame are kept: a decoder needs them
+OutputT = TypeVar("OutputT", bound=AnyOutput)
 CRF = 12  # of video that has to be encoded again
 
 
 def shift_audio(
-    source: AnyPath | MediaFile, outfile: AnyPath, shift_s: Fraction | float, notes: list[str] | None = None
-) -> Path:
+    source: AnyFile | MediaFile, outfile: OutputT, shift_s: Fraction | float, notes: list[str] | None = None
+) -> OutputT:
     """Copy a video with its audio moved in time, without encoding anything again where that is possible.
 
     Video, audio, subtitles, chapters, title and marks stay as they are; only the time stamps of the audio change. Time
@@ -39,7 +49,7 @@ def shift_audio(
 
     Args:
         source: a path with video and audio, or an open file, which stays open.
-        outfile: ends in .mp4, .mov or .mkv; appears whole or not at all.
+        outfile: ends in .mp4, .mov or .mkv, and appears whole or not at all; or a binary file object.
         shift_s: the audio comes this much later; negative: earlier.
         notes: gets a sentence for each stream that is left out or encoded again.
 
@@ -50,11 +60,11 @@ def shift_audio(
         MediaError: the source cannot be read, or lacks video or audio.
         OutputError: unwritable, unknown suffix, a codec that the container does not know, or the source itself.
     """
-    outfile, notes, shift = Path(outfile), [] if notes is None else notes, Fraction(shift_s)
+    target, notes, shift = output_of(outfile), [] if notes is None else notes, Fraction(shift_s)
     with opened(source) as file:
-        if outfile.exists() and outfile.samefile(file.path):
-            raise OutputError(f"{outfile} is also the input", "choose another output file")
-        container = container_of(outfile)
+        if same_file(file.path, target):
+            raise OutputError(f"{target} is also the input", "choose another output file")
+        container = container_of(target)
         first = file.first_frame
         if not file.has_audio:
             raise MediaError(f"{file.path} has no audio stream", "give a video with audio")
@@ -64,9 +74,9 @@ def shift_audio(
                 f"the video of {file.path} was encoded again: copied to {container.suffix}, parts that it hides would "
                 "be shown or its frames would be out of order"
             )
-            _encode(file, outfile, shift, notes)
+            _encode(file, target, shift, notes)
         else:
-            _copy(file, outfile, container, times, first.start_s, shift, notes)
+            _copy(file, target, container, times, first.start_s, shift, notes)
     return outfile
 
 
@@ -138,7 +148,7 @@ def _ordered(file: MediaFile, decoding: list[int]) -> _Times | None:
     return _Times(pts, _decoding_times(pts))
 
 
-def _encode(file: MediaFile, outfile: Path, shift_s: Fraction, notes: list[str]) -> None:
+def _encode(file: MediaFile, outfile: Output, shift_s: Fraction, notes: list[str]) -> None:
     """Write the frames that are shown, at their times, with everything else as it is."""
     reader = RawVideoReader(file)
     writer = RawVideoWriter(
@@ -153,16 +163,15 @@ def _encode(file: MediaFile, outfile: Path, shift_s: Fraction, notes: list[str])
 
 def _copy(
     file: MediaFile,
-    outfile: Path,
+    outfile: Output,
     container: Container,
     times: _Times,
     origin_s: Fraction,
     shift_s: Fraction,
     notes: list[str],
 ) -> None:
-    with output_errors(outfile), pending_output(outfile) as pending, file.reading() as streams:
-        path = str(pending.path.absolute())
-        with av.open(path, "w", format=container.muxer, options=container.options) as output:
+    with output_errors(outfile), pending_output(outfile) as pending, file.reading() as streams:  # noqa: SIM117
+        with open_output(pending, container) as output:
             output.metadata.update(file.tags)
             video, audio = require_video(streams, file.path), require_audio(streams, file.path)
             continuous = is_audio_continuous(file)
@@ -189,7 +198,7 @@ def _copy(
                 encoded.close()
 
 
-def _copy_of(stream: Stream, output: Any, container: Container, outfile: Path, required: bool) -> Any:
+def _copy_of(stream: Stream, output: Any, container: Container, outfile: Output, required: bool) -> Any:
     """Return the stream of the output that takes these packets; None where it cannot hold them."""
     codec = codec_of(stream)
     cover = stream.type == "video" and stream.disposition & av.stream.Disposition.attached_pic

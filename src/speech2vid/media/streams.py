@@ -7,13 +7,13 @@ import logging
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
 
 from speech2vid.errors import MediaError
 from speech2vid.media.display import Frame, Stream, exact
+from speech2vid.media.sources import InMemory, Source
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,12 @@ class Clock:
         return start
 
 
-def require_file(path: Path) -> None:
+def require_file(path: Source) -> None:
     """Raise a ``MediaError`` unless ``path`` is a file with at least one byte that we may read."""
+    if isinstance(path, InMemory):
+        if not path.content and path.image is None:
+            raise MediaError(f"{path} is empty (0 bytes)", "give the content of a whole file")
+        return
     try:
         if path.is_dir():
             raise MediaError(f"{path} is a folder, not a file", "give one of the files in it")
@@ -112,14 +116,14 @@ def find_audio(container: Any) -> Stream | None:
     return next((s for s in container.streams.audio if s.codec_context), None)
 
 
-def require_video(container: Any, path: Path) -> Stream:
+def require_video(container: Any, path: Source) -> Stream:
     """Return the first video stream; raise a ``MediaError`` where there is none."""
     if (stream := find_video(container)) is None:
         raise MediaError(f"{path} has no video stream", "give a video file; an audio file cannot show a face")
     return stream
 
 
-def require_audio(container: Any, path: Path) -> Stream:
+def require_audio(container: Any, path: Source) -> Stream:
     """Return the first audio stream; raise a ``MediaError`` where there is none."""
     if (stream := find_audio(container)) is None:
         raise MediaError(f"{path} has no audio stream", "use an audio file, or a video with an audio track")
@@ -137,7 +141,7 @@ def packets_of(container: Any, *streams: Stream) -> Generator[Packet, None, None
 
 
 def decode(
-    container: Any, stream: Stream, path: Path, packets: Iterable[Packet] | None = None
+    container: Any, stream: Stream, path: Source, packets: Iterable[Packet] | None = None
 ) -> Generator[Frame, None, None]:
     """Decode a stream, keeping what can be decoded of a damaged or truncated file (and logging what was lost)."""
     if not stream.codec_context.is_open:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from speech2vid import __version__
-from speech2vid.media.media_file import AnyPath, MediaFile
+from speech2vid.media.media_file import MediaFile
+from speech2vid.media.sources import AnyFile
 
 TOOL = "speech2vid"
 METADATA_KEY = "comment"  # kept by mp4, mov and mkv, shown by players, not overwritten by the muxer as "encoder" is
@@ -20,13 +21,13 @@ def synthetic_metadata_text(details: Mapping[str, Any] | None = None) -> str:
     return f"{SENTENCE}{TOOL} {__version__}. {json.dumps(mark, ensure_ascii=False)}"
 
 
-def read_synthetic_metadata(path: AnyPath) -> dict[str, Any] | None:
+def read_synthetic_metadata(source: AnyFile) -> dict[str, Any] | None:
     """The mark of one of our videos (keys ``synthetic``, ``tool``, ``version`` and the details), or None.
 
     Raises:
         MediaError: the file cannot be read.
     """
-    with MediaFile(path) as file, file.reading() as container:
+    with MediaFile(source) as file, file.reading() as container:
         found = [container.metadata, *(stream.metadata for stream in container.streams)]
     for metadata in found:
         for key, text in metadata.items():

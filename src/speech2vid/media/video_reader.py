@@ -9,7 +9,8 @@ from types import TracebackType
 
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.media.display import Frame, exact
-from speech2vid.media.media_file import AnyPath, MediaFile
+from speech2vid.media.media_file import MediaFile
+from speech2vid.media.sources import AnyFile
 from speech2vid.media.streams import FORWARD_JUMP_S, Clock
 from speech2vid.types import Image, VideoFrame
 
@@ -36,7 +37,7 @@ class VideoReader:
     """
 
     def __init__(
-        self, source: AnyPath | MediaFile, frame_rate_hz: Fraction | int | None = Fraction(FRAME_RATE_HZ)
+        self, source: AnyFile | MediaFile, frame_rate_hz: Fraction | int | None = Fraction(FRAME_RATE_HZ)
     ) -> None:
         self.file = source if isinstance(source, MediaFile) else MediaFile(source)
         self.frame_rate_hz = None if frame_rate_hz is None else Fraction(frame_rate_hz)

@@ -7,7 +7,6 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,10 +17,11 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from speech2vid.constants import FRAME_RATE_HZ
 from speech2vid.errors import OutputError
 from speech2vid.media.audio_track import AudioTrack
-from speech2vid.media.containers import container_of, output_errors, pending_output
+from speech2vid.media.containers import AnyOutput, container_of, open_output, output_errors, output_of, pending_output
 from speech2vid.media.display import Frame
-from speech2vid.media.media_file import AnyPath, MediaFile
+from speech2vid.media.media_file import MediaFile
 from speech2vid.media.pixel_planes import PlaneConverter, Planes
+from speech2vid.media.sources import AnyAudio, Source
 from speech2vid.media.streams import find_audio, find_video
 from speech2vid.media.synthetic_metadata import METADATA_KEY, synthetic_metadata_text
 from speech2vid.media.visible_label import VisibleLabel
@@ -40,7 +40,7 @@ class VideoWriter:
     A frame of odd width or height gets its last column or row twice, because H.264 4:2:0 needs even sizes.
 
     Args:
-        outfile: ends in .mp4, .mov or .mkv, in a folder that exists.
+        outfile: ends in .mp4, .mov or .mkv, in a folder that exists; or a binary file object, which gets an MP4 file.
         width_px: width of the frames.
         height_px: height of the frames.
         frame_rate_hz: exact frame rate.
@@ -65,12 +65,12 @@ class VideoWriter:
 
     def __init__(
         self,
-        outfile: AnyPath,
+        outfile: AnyOutput,
         width_px: int,
         height_px: int,
         frame_rate_hz: Fraction | int = FRAME_RATE_HZ,
         *,
-        audio_source: AnyPath | MediaFile | None = None,
+        audio_source: AnyAudio | MediaFile | None = None,
         audio_limit_s: Fraction | float | None = None,
         audio_shift_s: Fraction | None = None,
         crf: int = 18,
@@ -80,9 +80,9 @@ class VideoWriter:
         details: Mapping[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
         label: bool = False,
-        finish: Callable[[Path], None] | None = None,
+        finish: Callable[[Source], None] | None = None,
     ) -> None:
-        self.outfile = Path(outfile)
+        self.outfile = output_of(outfile)
         self.size = (height_px, width_px)
         self.frame_rate_hz = Fraction(frame_rate_hz)
         self.frames = 0
@@ -98,8 +98,7 @@ class VideoWriter:
         self._pending = pending_output(self.outfile)
         try:
             with output_errors(self.outfile):
-                muxer, options = self.container.muxer, self.container.options
-                self._output = av.open(str(self._pending.path.absolute()), "w", format=muxer, options=options)
+                self._output = open_output(self._pending, self.container)
                 self._output.metadata.update(metadata or {})
                 if synthetic:
                     self._output.metadata[METADATA_KEY] = synthetic_metadata_text(details)

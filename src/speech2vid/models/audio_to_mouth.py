@@ -198,11 +198,11 @@ class AudioToMouthMember(nn.Module):
         )
         if config.speech_channels:
             self.speech = SpeechBranch(config.speech_channels, width, dropout)
-            self.join = nn.Sequential(
-                nn.BatchNorm1d(2 * width), nn.ReLU(), nn.Dropout1d(dropout), nn.Conv1d(2 * width, width, 1)
-            )
-            for parameter in self.join[-1].parameters():  # what was trained without speech tokens is the start
-                nn.init.zeros_(parameter)
+            last = nn.Conv1d(2 * width, width, 1)
+            self.join = nn.Sequential(nn.BatchNorm1d(2 * width), nn.ReLU(), nn.Dropout1d(dropout), last)
+            nn.init.zeros_(last.weight)  # what was trained without speech tokens is the start
+            assert last.bias is not None
+            nn.init.zeros_(last.bias)
 
     def forward(
         self, plain: Tensor, phones: Tensor, tokens: Tensor | None = None, keep: Tensor | None = None

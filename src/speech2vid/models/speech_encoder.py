@@ -86,8 +86,7 @@ class _Layer(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """(1, n, C) → (H, n, C / H)."""
-        split: Tensor = x[0].unflatten(1, (self.heads, -1)).transpose(0, 1)  # type: ignore[no-untyped-call]
-        return split
+        return x[0].reshape(x.shape[1], self.heads, -1).transpose(0, 1)
 
 
 class SpeechEncoder(Network):

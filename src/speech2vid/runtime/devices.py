@@ -29,7 +29,7 @@ def choose_device(requested: str, available: Mapping[str, bool], *, instead: str
     if kind not in available:
         raise ConfigError(f"there is no device {requested!r}", unknown or f"choose from: auto, {', '.join(available)}")
     if not available[kind]:
-        raise ConfigError(f"device {requested} is not available here", f"use --device cpu, or {instead}")
+        raise ConfigError(f"device {requested} is not available here", f"choose the device cpu, or {instead}")
     return requested
 
 

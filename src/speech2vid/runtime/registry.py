@@ -77,6 +77,12 @@ ARCHITECTURES: dict[str, Architecture] = {
             "speech_encoder", f"{MODELS}.speech_encoder:SpeechEncoder", task="", graphs=("features",), exported=False
         ),
         Architecture(
+            "head_motion",
+            f"{MODELS}.head_motion:HeadMotion",
+            f"{TASKS}.head_motion:HeadMotionTask",
+            ("step",),
+        ),
+        Architecture(
             "paper_talker",
             f"{MODELS}.paper_talker:PaperTalker",
             f"{TASKS}.paper_talker:PaperTalkerTask",

@@ -33,6 +33,7 @@ class TrainingTrack:
         key, speaker: of its record.
         frames: (T, 112, 112, 3) uint8 RGB, or an object that reads such faces from the store.
         landmarks: (T, 68, 2) float32, px of the aligned face.
+        source_landmarks: (T, 68, 2) float32, px of the source.
         lead_frames: how many frames' worth of audio there is before the first frame.
     """
 
@@ -41,6 +42,7 @@ class TrainingTrack:
         self.key, self.speaker = track.record.key, track.record.speaker
         self.frames: Frames = track.frames
         self.landmarks: Points = track.landmarks
+        self.source_landmarks: Points = track.source_landmarks
         self.lead_frames = track.record.audio_lead_frames
 
     def __len__(self) -> int:

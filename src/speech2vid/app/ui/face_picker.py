@@ -13,7 +13,7 @@ from speech2vid.app.error_messages import Failure
 from speech2vid.app.jobs import Done
 from speech2vid.app.previews import Box, FacesFound
 from speech2vid.app.ui.job_panel import PageJobs
-from speech2vid.app.ui.widgets import Updates, displayed, failure_html, shown, visitor
+from speech2vid.app.ui.widgets import LANDMARKS, Updates, displayed, failure_html, shown, visitor
 from speech2vid.app.workers import Job
 
 
@@ -39,7 +39,9 @@ class FacePicker:
     anybody: str | None
 
     @classmethod
-    def of(cls, jobs: PageJobs, source: Any, label: str, name: str, anybody: str | None = None) -> FacePicker:
+    def of(
+        cls, jobs: PageJobs, source: Any, label: str, name: str, landmarks: gr.Radio, anybody: str | None = None
+    ) -> FacePicker:
         """Build it below ``source``, whose faces, or the people in it, it shows whenever that changes.
 
         Args:
@@ -47,6 +49,7 @@ class FacePicker:
             source: the input component.
             label: of the preview.
             name: of the event.
+            landmarks: the choice of detector and landmarks.
             anybody: a further choice, and the first one: no face in particular. Else the largest face is chosen.
         """
         message = gr.HTML("", visible=False, padding=False)
@@ -60,14 +63,15 @@ class FacePicker:
 
         verb, field = ("people", "video") if video else ("faces", "face")
 
-        async def look(photo: str | None, request: gr.Request) -> AsyncGenerator[Updates, None]:
+        async def look(photo: str | None, models: str, request: gr.Request) -> AsyncGenerator[Updates, None]:
             nothing = {preview: gr.update(visible=False), radio: gr.update(visible=False), chooser.choice: Choice()}
             if not photo:
                 jobs.queue.cancel(visitor(request), name, replaced=True)
                 yield {**nothing, message: gr.update(visible=False)}
                 return
             yield {**nothing, message: shown("<p class='s2v-idle'>Looking for faces …</p>")}
-            found = jobs.run(visitor(request), Job(verb, {field: photo}), name, quick=not video)
+            job = Job(verb, {field: photo}, {"landmarks": LANDMARKS[models]})
+            found = jobs.run(visitor(request), job, name, quick=not video)
             async with contextlib.aclosing(displayed(found)) as states:
                 async for state in states:
                     if isinstance(state, Done):
@@ -78,9 +82,10 @@ class FacePicker:
         def pick(choice: Choice, event: gr.SelectData) -> Any:
             return nearest(choice, *event.index)
 
-        source.change(
+        gr.on(
+            [source.change, landmarks.change],
             look,
-            source,
+            [source, landmarks],
             outputs,
             show_progress="hidden",
             trigger_mode="multiple" if video else "always_last",  # the new video need not wait for the old one
@@ -110,7 +115,7 @@ class FacePicker:
         who = "faces were found" if self.anybody is None else "people were found, numbered as they appear"
         sentence = f"{len(areas)} {who}. Click on the one that shall speak."
         return {
-            self.preview: gr.update(value=str(faces.preview), visible=True),
+            self.preview: gr.update(value=str(faces.preview), visible=several),
             self.radio: gr.update(choices=names, value=self.anybody or largest, visible=several),
             self.message: shown(f"<p class='s2v-idle'>{sentence}</p>") if several else gr.update(visible=False),
             self.choice: choice,

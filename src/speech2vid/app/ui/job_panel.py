@@ -82,7 +82,7 @@ class PageJobs:
 
 @dataclass(frozen=True)
 class JobPanel:
-    """The buttons of a tab, and the right side of it: progress, the video, and its download."""
+    """The buttons of a tab with the progress below them, and the right side of it: the video and its download."""
 
     name: str
     make: gr.Button
@@ -92,19 +92,20 @@ class JobPanel:
     download: gr.DownloadButton
 
     @staticmethod
-    def buttons(label: str, name: str) -> tuple[gr.Button, gr.Button]:
-        """Build the buttons that begin and cancel."""
+    def buttons(label: str, name: str) -> tuple[gr.Button, gr.Button, gr.HTML]:
+        """Build the buttons that begin and cancel, and below them the place for progress and failures."""
         with gr.Row():
             make = gr.Button(label, variant="primary", min_width=140, elem_id=f"{name}-make")
-            return make, gr.Button("Cancel", interactive=False, min_width=100, elem_id=f"{name}-cancel")
+            cancel = gr.Button("Cancel", interactive=False, min_width=100, elem_id=f"{name}-cancel")
+        return make, cancel, gr.HTML(IDLE, padding=False, elem_id=f"{name}-status")
 
     @classmethod
-    def build(cls, name: str, buttons: tuple[gr.Button, gr.Button]) -> JobPanel:
+    def build(cls, name: str, buttons: tuple[gr.Button, gr.Button, gr.HTML]) -> JobPanel:
         """Build the right side."""
-        status = gr.HTML(IDLE, padding=False, elem_id=f"{name}-status")
-        video = gr.Video(label="Result", interactive=False, visible=False, buttons=[], elem_id=f"{name}-result")
-        download = gr.DownloadButton("Download the video", visible=False, elem_id=f"{name}-download")
-        return cls(name, *buttons, status, video, download)
+        with gr.Column(elem_classes="s2v-result"):
+            video = gr.Video(label="Result", interactive=False, visible=False, buttons=[], elem_id=f"{name}-result")
+            download = gr.DownloadButton("Download the video", visible=False, elem_id=f"{name}-download")
+        return cls(name, *buttons, video, download)
 
     def working(self, on: bool) -> Updates:
         """Only one of the buttons can be pressed."""

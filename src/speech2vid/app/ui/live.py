@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import gradio as gr
@@ -29,9 +28,3 @@ def build(example: Path) -> None:
             gr.HTML(BUTTONS, padding=False)
         with gr.Column(min_width=320):
             gr.HTML(STAGE, padding=False)
-
-
-def script() -> str:
-    """For the head of the page."""
-    text = (resources.files("speech2vid.app.ui") / "live.js").read_text(encoding="utf-8")
-    return f"<script>{text}</script>"

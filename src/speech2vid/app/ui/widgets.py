@@ -14,11 +14,15 @@ from speech2vid.app.access_control import COOKIE
 from speech2vid.app.error_messages import Failure
 from speech2vid.app.jobs import Done, Running, Waiting
 from speech2vid.app.storage import Visitor
+from speech2vid.runtime.weights import installed_sets
 
 CONSENT = "The person shown, and the person heard, agree to this; and I will say that the video is synthetic."
 NO_CONSENT = Failure("Please tick the box about consent first.", "It stands above the button.")
 NO_AUDIO = Failure("There is no audio yet.", "Upload a recording, or speak into the microphone.")
+LANDMARKS = {"Upright faces": "paper", "Faces at any tilt": "mesh"}
+MOTION = {"Only the mouth moves": "still", "Natural": "natural", "Subtle": "subtle"}
 SILENCE = {"Keep the mouth closed": "hold", "Follow all audio": "follow"}
+INPUT_PX = 220  # high: inputs and the button below them stay in one window
 REPEAT_S = 2.0  # a generator that stays silent does not notice that its listener has gone
 
 Updates = dict[Any, Any]
@@ -31,9 +35,10 @@ def photo_input(label: str, name: str) -> gr.Image:
         type="filepath",
         sources=["upload", "webcam", "clipboard"],
         interactive=True,
-        height=260,
+        height=INPUT_PX,
         buttons=[],
         elem_id=name,
+        elem_classes="s2v-input",
     )
 
     def hand_over(payload: Any) -> str | None:
@@ -46,13 +51,21 @@ def photo_input(label: str, name: str) -> gr.Image:
 def audio_input(label: str, name: str) -> gr.Audio:
     """A recording input."""
     return gr.Audio(
-        label=label, sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id=name
+        label=label,
+        sources=["upload", "microphone"],
+        type="filepath",
+        editable=False,
+        buttons=[],
+        elem_id=name,
+        elem_classes="s2v-input",
     )
 
 
 def video_input(label: str, name: str) -> gr.Video:
     """A video input."""
-    return gr.Video(label=label, sources=["upload", "webcam"], height=260, buttons=[], elem_id=name)
+    return gr.Video(
+        label=label, sources=["upload", "webcam"], height=INPUT_PX, buttons=[], elem_id=name, elem_classes="s2v-input"
+    )
 
 
 def consent_box(name: str) -> gr.Checkbox:
@@ -63,6 +76,18 @@ def consent_box(name: str) -> gr.Checkbox:
 def one_of(label: str, names: Mapping[str, object]) -> gr.Radio:
     """A choice among names, the first of which is chosen."""
     return gr.Radio(label=label, choices=list(names), value=next(iter(names)))
+
+
+def landmarks_choice() -> gr.Radio:
+    """The detector and the landmarks; to be rendered where it shall stand."""
+    return gr.Radio(label="Faces to look for", choices=list(LANDMARKS), value=next(iter(LANDMARKS)), render=False)
+
+
+def weights_choice() -> gr.Radio:
+    """A set of weights, shown where several are installed."""
+    names = [each.name for each in installed_sets()]
+    choices = [("Those of this server", ""), *((name, name) for name in names)]
+    return gr.Radio(label="Networks", choices=choices, value="", visible=len(names) > 1)
 
 
 def visitor(request: gr.Request) -> Visitor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.faces import Still, face_models, still_of_photo
@@ -11,8 +12,8 @@ from speech2vid.inference.redubbers.base import Redubber
 from speech2vid.inference.redubbers.paper import PAPER_REDUBBER, ContextRedubber
 from speech2vid.inference.redubbers.poisson import FaceRedubber, PoissonBlender
 from speech2vid.inference.redubbers.warp import WARP_REDUBBER, NetworkBlender, PaintedRedubber
-from speech2vid.inference.sharpening import Sharpener
-from speech2vid.inference.talk import sharpener_for, talker_for
+from speech2vid.inference.sharpening import Sharpener, sharpener_for
+from speech2vid.inference.talkers.base import talker_for
 from speech2vid.inference.talkers.warp import WarpNetworks
 from speech2vid.runtime.engine import LoadGraph, graph_loader
 from speech2vid.runtime.weights import WeightSet, weight_set
@@ -20,18 +21,23 @@ from speech2vid.runtime.weights import WeightSet, weight_set
 THREADS = 1  # of a network: several frames are worked on at once
 
 
-def load_redubber(options: RedubOptions) -> Redubber:
+def load_redubber(options: RedubOptions | None = None, **settings: Any) -> Redubber:
     """Load the redubber that options ask for.
 
     ``poisson``: the warp talker paints into the frame itself; any other talker, and another person's face
     (``identity``), is the baseline of Sect. 6.1. ``network``: the paper's re-dubbing network where the weights hold
     one, else the blending network of the warp talker.
 
+    Args:
+        options: all options in one record.
+        settings: single options by name; they go before ``options``.
+
     Raises:
         WeightsError: a network is missing, damaged, or does not go with the others.
         ConfigError: options that exclude each other, or an unknown one.
         MediaError, FaceError: of the photo of another person.
     """
+    options = RedubOptions.of(options, settings)
     weights = weight_set(options.weights)
     load = graph_loader(options.device, THREADS, options.engine)
     sharpener = sharpener_for(options, THREADS)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,11 @@ from speech2vid.errors import ConfigError, WeightsError
 from speech2vid.faces import Still
 from speech2vid.inference.audio_stream import AudioStream, WindowStream
 from speech2vid.inference.inner_mouth import MouthInside
-from speech2vid.inference.options import Silence
+from speech2vid.inference.options import Options, Silence
 from speech2vid.runtime.engine import LoadGraph, graph_loader
 from speech2vid.runtime.registry import ARCHITECTURES, talker_class
 from speech2vid.runtime.weights import WeightSet, weight_set
-from speech2vid.types import Affine, Floats, Frames, Image
+from speech2vid.types import Affine, Floats, Frames, Image, Points
 
 DEFAULT_TALKER = "warp"
 
@@ -49,6 +49,21 @@ class Canvas:
 
 
 @dataclass(frozen=True)
+class Scene:
+    """The photo that a head moves in.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB: the canvas, with what lies around it in the photo.
+        corner: left and top of the canvas in it.
+        landmarks: (68, 2) float32 px of the image.
+    """
+
+    image: Image
+    corner: tuple[int, int]
+    landmarks: Points
+
+
+@dataclass(frozen=True)
 class Identity:
     """A person on a canvas, ready to speak; talkers that compute more of a person extend it.
 
@@ -57,14 +72,23 @@ class Identity:
         canvas_transform: (2, 3) canvas px → px of the 112 px face.
         stills: five, ascending by lip opening; with fewer images some stand there several times (the same object).
         crop: as in :class:`Canvas`.
+        scene: what the head can move in; None where it never moves. Talkers leave it out.
         inside: what is drawn between the lips; None leaves it to what the talker generates.
+        talker: that prepared it; None after pickling, which leaves the networks behind.
+        notes: what the user should know about the images, one line each.
     """
 
     canvas: Image
     canvas_transform: Affine
     stills: tuple[Still, ...]
     crop: bool = field(default=False, kw_only=True)
+    scene: Scene | None = field(default=None, kw_only=True)
     inside: MouthInside | None = field(default=None, kw_only=True)
+    talker: Talker | None = field(default=None, kw_only=True, compare=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "talker": None}
 
 
 @dataclass(frozen=True)
@@ -76,6 +100,8 @@ class WarpFields:
             aligned face. One cell is 2 × 2 px.
         masks: (N, K + 1, 64, 96) float32, non-negative, sum 1; the last one is the residual's.
         residual: (N, 3, 64, 96) float32 RGB in [0, 1].
+        motion: (N, 9) float32 rows of head motion (:mod:`speech2vid.faces.head_motion`); None for a still head. Talkers
+            leave it out.
         mouths: (N, 20, 2) float32, the mouths wanted, px of the aligned face; without them nothing is drawn between the
             lips.
     """
@@ -84,6 +110,7 @@ class WarpFields:
     masks: Floats
     residual: Floats
     mouths: Floats | None = None
+    motion: Floats | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -93,10 +120,12 @@ class AlignedFaces:
     Attributes:
         faces: (N, 112, 112, 3) uint8 RGB, aligned.
         mask: (112, 112) float32 in [0, 1], how much of them shows on a photo; None for the usual face-shaped one.
+        motion: as in :class:`WarpFields`.
     """
 
     faces: Frames
     mask: Floats | None = None
+    motion: Floats | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.faces.shape[1:] != (FACE_PX, FACE_PX, 3) or self.faces.dtype != np.uint8:
@@ -215,6 +244,13 @@ def load_talker(
     if not (isinstance(chosen, type) and issubclass(chosen, Talker)):
         raise ConfigError(f"{generator} is not a Talker", "give a class derived from speech2vid.Talker")
     return chosen.load(found, graph_loader(device, threads, engine))
+
+
+def talker_for(options: Options, threads: int = 0) -> Talker:
+    """Load the talker that options ask for; errors as :func:`load_talker`."""
+    return load_talker(
+        options.weights, generator=options.generator, device=options.device, engine=options.engine, threads=threads
+    )
 
 
 def _talker_of(weights: WeightSet) -> str:

@@ -6,6 +6,7 @@ A new task is one file here and one line in ``TASKS``.
 from speech2vid.training.task import Task
 from speech2vid.training.tasks.audio_encoder import AudioEncoderTask
 from speech2vid.training.tasks.audio_to_mouth import AudioToMouthTask
+from speech2vid.training.tasks.head_motion import HeadMotionTask
 from speech2vid.training.tasks.identity import IdentityTask
 from speech2vid.training.tasks.mouth_landmarks import MouthLandmarksTask
 from speech2vid.training.tasks.paper_redubber import PaperRedubberTask
@@ -19,6 +20,7 @@ _IN_ORDER: tuple[type[Task], ...] = (  # in which they are trained: each after t
     MouthLandmarksTask,
     WarpTalkerTask,
     AudioToMouthTask,
+    HeadMotionTask,
     IdentityTask,
     AudioEncoderTask,
     PaperTalkerTask,

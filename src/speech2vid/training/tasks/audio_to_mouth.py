@@ -269,8 +269,9 @@ class AudioToMouthTask(Task):
         heard[:, PLAIN_BANDS:] = (heard[:, PLAIN_BANDS:] - 1) * np.exp(rng.uniform(-CERTAINTY, CERTAINTY)) + 1
         item = {"views": heard, "wanted": wanted.astype(np.float32), "known": known}
         if source.tokens is not None:
-            tokens = _tokens_at(source, track, (2 * start + _token_steps(frames)) * speed)
-            item["tokens"] = self._changed_tokens(tokens, rng)
+            item["tokens"] = self._changed_tokens(
+                _tokens_at(source, track, (2 * start + _token_steps(frames)) * speed), rng
+            )
             item["keep"] = np.full((1, 1), rng.random() >= config.tokens_alone, np.float32)
         return item
 
@@ -348,8 +349,8 @@ class AudioToMouthTask(Task):
             generated.append(self._predict(network, track))
             wanted.append((self._components[track.key] @ basis).reshape(-1, MOUTH_COUNT, 2))
         ours, theirs = np.concatenate(generated), np.concatenate(wanted)
-        quantiles = [np.quantile(vertical_opening(motion), CALIBRATION_QUANTILES) for motion in (ours, theirs)]
-        scale, shift = np.polyfit(*quantiles, 1)
+        own_quantiles = np.quantile(vertical_opening(ours), CALIBRATION_QUANTILES)
+        scale, shift = np.polyfit(own_quantiles, np.quantile(vertical_opening(theirs), CALIBRATION_QUANTILES), 1)
         width = float(_width(theirs).std() / max(1e-3, float(_width(ours).std())))
         limited = np.clip([scale, shift, width], *CALIBRATION_LIMITS)
         return float(limited[0]), float(limited[1]), float(limited[2])
@@ -498,14 +499,14 @@ def _token_steps(frames: int) -> NDArray[np.int64]:
 def _rows_at(source: AudioViews, track: TrainingTrack, rows: NDArray[Any]) -> Floats:
     """Return views by the number of the row of the track, 0 where its first frame begins."""
     places = np.rint((rows + MFCC_PER_FRAME * track.lead_frames) * source.rate).astype(int) + OUTSIDE_ROWS
-    return source.views[np.clip(places, 0, len(source.views) - 1)].astype(np.float32)
+    return np.asarray(source.views[np.clip(places, 0, len(source.views) - 1)], np.float32)
 
 
 def _tokens_at(source: AudioViews, track: TrainingTrack, tokens: NDArray[Any]) -> Floats:
     """Return speech tokens by their number, 0 where the track's first frame begins."""
     assert source.tokens is not None
     places = np.rint((tokens + SPEECH_TOKENS_PER_FRAME * track.lead_frames) * source.rate).astype(int)
-    return source.tokens[np.clip(places, 0, len(source.tokens) - 1)].astype(np.float32)
+    return np.asarray(source.tokens[np.clip(places, 0, len(source.tokens) - 1)], np.float32)
 
 
 def _members(network: nn.Module) -> list[nn.Module]:
