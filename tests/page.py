@@ -144,7 +144,9 @@ class Browser:
 def talk(photo: str | None, audio: str | None, *, agreed: bool = True) -> tuple[Any, ...]:
     """What the tab Talk sends, in the order in which its components were made."""
     inputs = (UPRIGHT, file(photo), file(audio), None, None, agreed)
-    options = (None, True, "Keep the mouth closed", "", False)  # more photos, crop, silence, weights, label
+    still = "Only the mouth moves"
+    # more photos, crop, motion, silence, weights, label
+    options = (None, True, still, "Keep the mouth closed", "", False)
     return (*inputs, *options)
 
 

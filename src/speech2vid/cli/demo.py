@@ -22,7 +22,7 @@ def demo(
     sign_key: SignKey = None,
     sign_alg: SignAlg = None,
 ) -> None:
-    """Generate a talking-face video from a bundled photo and a bundled synthetic voice."""
+    """Generate a talking-face video, with head motion, from a bundled photo and a bundled synthetic voice."""
     from speech2vid.inference.talk import talk
 
     signer = signer_of(sign_cert, sign_key, sign_alg)
@@ -30,5 +30,7 @@ def demo(
     typer.echo(f"face:  {assets / FACE} (NASA portrait of Eileen Collins, public domain)")
     typer.echo(f"audio: {assets / SPEECH} (synthetic voice, made with eSpeak NG)")
     with progress_bar(f"talk → {outfile.name}") as progress:
-        result = talk(assets / FACE, assets / SPEECH, outfile, label=label, signer=signer, progress=progress)
+        result = talk(
+            assets / FACE, assets / SPEECH, outfile, motion="natural", label=label, signer=signer, progress=progress
+        )
     show(result, as_json=False)
