@@ -39,11 +39,6 @@ def two_faces(path: Path, photo: Path) -> Path:
     return path
 
 
-def lying_face(path: Path, photo: Path) -> Path:
-    PIL.Image.fromarray(np.rot90(load_photo(photo))).save(path)
-    return path
-
-
 def cut_short(path: Path, source: Path, share: float) -> Path:
     content = source.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
@@ -77,11 +72,6 @@ BAD: dict[str, tuple[Maker, str, str]] = {
         lambda at, photo, audio: {"--face": two_faces(at / "two.png", photo)},
         "two.png shows 2 faces of about the same size",
         "--face-index",
-    ),
-    "no upright face": (
-        lambda at, photo, audio: {"--face": lying_face(at / "lying.png", photo)},
-        "no frontal face was found in",
-        "looks at the camera",
     ),
     "unreadable picture": (
         lambda at, photo, audio: {"--face": cut_short(at / "cut.jpg", photo, 0.3)},
@@ -120,7 +110,7 @@ BAD: dict[str, tuple[Maker, str, str]] = {
         lambda at, photo, audio: {
             "--face": cut_short(at / "cut.mp4", video(at / "whole.mp4", photo, audio=audio), 0.02)
         },
-        "cut.mp4 is not an image or a video that can be read",
+        "cut.mp4 is not a media file that can be read",
         "damaged",
     ),
     "output in a file": (

@@ -227,6 +227,7 @@ def test_inputs_button_failure_and_result_are_in_one_window(
     assert seen("#talk-status")
     fill(tab, me, short_speech)
     tab.locator("#talk-make").click()
+    tab.locator("#talk-status .s2v-failure").wait_for(state="detached")
     playing(tab, "talk")
     tab.wait_for_timeout(1000)  # scrolled to, on a phone
     assert all(seen(name) for name in ("#talk-make", "#talk-status", "#talk-result"))
