@@ -1,6 +1,7 @@
 """Make the pictures of the documents: photos next to moments of the videos made from them.
 
-    python benchmarks/doc_images.py docs/images/faces.png PHOTO… [--audio SPEECH] [--moments 8] [--zoom]
+    python benchmarks/doc_images.py docs/images/demo.png PHOTO --zoom --motion natural --moments 7
+    python benchmarks/doc_images.py docs/images/faces.png PHOTO… --zoom [--audio SPEECH] [--moments 8]
     python benchmarks/doc_images.py docs/images/redub.png PHOTO… --redub
 
 One row a photo: the photo itself, then moments evenly spread over the speech. ``--zoom`` shows the aligned face instead
@@ -29,11 +30,11 @@ from speech2vid.types import Image, Waveform
 HEIGHT_PX = 168
 
 
-def row(photo: Path, audio: Path, moments: int, zoom: bool) -> Image:
+def row(photo: Path, audio: Path, moments: int, zoom: bool, motion: str) -> Image:
     """The photo and ``moments`` frames of it speaking, side by side."""
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "talk.mp4"
-        count = talk(photo, audio, video, crop=zoom).frames
+        count = talk(photo, audio, video, crop=zoom, motion=motion).frames
         wanted = set(np.linspace(0.03 * count, 0.97 * count, moments).astype(int).tolist())
         shown = [frame.image for frame in VideoReader(video) if frame.index in wanted]
     shown.insert(0, load_photo(photo))
@@ -94,11 +95,12 @@ def main() -> None:
     parser.add_argument("--moments", type=int, default=8)
     parser.add_argument("--zoom", action="store_true")
     parser.add_argument("--redub", action="store_true")
+    parser.add_argument("--motion", default="still", help="of the head, as in talk")
     given = parser.parse_args()
     if given.redub:
         rows = [redub_rows(photo, given.audio, given.moments) for photo in given.photos]
     else:
-        rows = [row(photo, given.audio, given.moments, given.zoom) for photo in given.photos]
+        rows = [row(photo, given.audio, given.moments, given.zoom, given.motion) for photo in given.photos]
     PillowImage.fromarray(np.vstack(rows)).save(given.outfile, optimize=True)
 
 
