@@ -37,8 +37,10 @@ class Page:
 
     def generated(self) -> list[Path]:
         """Files of jobs, done or not."""
-        files = (path for path in (self.storage / "made").rglob("*") if path.is_file())
-        return [path for path in files if "uploads" not in path.parts]
+        found = os.walk(self.storage / "made")  # which goes on where a folder is removed meanwhile
+        return [
+            Path(folder) / name for folder, _, names in found for name in names if "uploads" not in Path(folder).parts
+        ]
 
     def workers(self) -> list[int]:
         """Its worker processes, from Linux's own list."""
