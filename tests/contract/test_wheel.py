@@ -53,7 +53,7 @@ def test_what_is_in_it(wheel: Path, root: Path) -> None:
         assert [name for name in names if name.endswith(suffix)], suffix
     foreign = [n for n in names if not n.startswith("speech2vid/") and ".dist-info/" not in n]
     assert not foreign, "tests, documents or tools are in the wheel"
-    assert wheel.stat().st_size < 60e6
+    assert wheel.stat().st_size < 90e6
 
 
 def test_it_works_elsewhere_with_its_own_weights(program: Path, tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ class SyncNetworks:
     Args:
         weights: a weight file, a folder that holds ``sync.safetensors``, or a shipped set; None for the default set.
         threads: for one call; 0 for one a core.
-        device, engine: as :func:`speech2vid.runtime.engine.graph_loader`.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        engine: ``onnx`` or ``torch``.
 
     Attributes:
         sha256: of the weight file.

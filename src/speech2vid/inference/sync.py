@@ -91,7 +91,10 @@ def sync(
         fix: also write the video with the offset corrected, nothing encoded again where that is possible: .mp4, .mov or
             .mkv, or a binary file object, which gets an MP4 file.
         networks: loaded before, instead of ``weights``, ``device`` and ``engine``.
-        weights, device, engine, landmarks: as the options of :func:`speech2vid.talk`.
+        weights: a shipped set, a folder or a file; None for the default set.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        engine: ``onnx`` or ``torch``.
+        landmarks: ``paper`` or ``mesh``.
         progress: called with the number of frames done (25 a second), and None.
 
     Raises:
