@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from processes import start
 from speech2vid.errors import ConfigError
 from speech2vid.inference.batch import batch
 from speech2vid.media import probe
@@ -99,7 +100,7 @@ def test_stopped_in_the_middle_nothing_half_written_stays_and_the_next_run_goes_
     write_audio(jobs.parent / "b.wav", long)
     command = [sys.executable, "-c", "from speech2vid.cli import main; main()", "batch", str(jobs)]
     out = jobs.parent / "out"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as run:
+    with start(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline().startswith(os.path.relpath(out / "a.mp4"))  # the long job has begun, or will
         while not any(path.name.startswith(".") for path in out.iterdir()):
