@@ -44,12 +44,7 @@ class Framer:
             ValueError: the chunk is not one-dimensional floating point.
             MediaError: a sample is not a finite number.
         """
-        if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
-            raise ValueError(f"a chunk of audio is (n,) floating point, not {chunk.shape} {chunk.dtype}")
-        if not np.isfinite(chunk).all():
-            raise MediaError(
-                "the audio contains samples that are not finite numbers", "export it again as 16-bit audio"
-            )
+        check_chunk(chunk)
         self._samples += len(chunk)
         return self._advance(chunk)
 
@@ -65,6 +60,19 @@ class Framer:
         self._pending = samples[rows * MFCC_HOP :].copy()
         self.rows += rows
         return samples, rows
+
+
+def check_chunk(chunk: Waveform) -> None:
+    """Refuse a chunk of audio that is not (n,) floating point and finite.
+
+    Raises:
+        ValueError: the chunk is not one-dimensional floating point.
+        MediaError: a sample is not a finite number.
+    """
+    if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
+        raise ValueError(f"a chunk of audio is (n,) floating point, not {chunk.shape} {chunk.dtype}")
+    if not np.isfinite(chunk).all():
+        raise MediaError("the audio contains samples that are not finite numbers", "export it again as 16-bit audio")
 
 
 def spectra(samples: Waveform, rows: int) -> Iterator[tuple[slice, NDArray[np.complex128]]]:

@@ -20,9 +20,9 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
+from speech2vid.audio.framing import check_chunk
 from speech2vid.audio.windows import RowWindows, frame_count
 from speech2vid.constants import MFCC_HOP, MFCC_PER_FRAME, MFCC_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, exact_div
-from speech2vid.errors import MediaError
 from speech2vid.types import Waveform
 
 CHUNK, CHUNK_CONTEXT = 512, 64  # samples that are judged, and samples before them that the detector sees
@@ -71,12 +71,7 @@ class ActivityStream:
             ValueError: the chunk is not one-dimensional floating point.
             MediaError: a sample is not a finite number.
         """
-        if chunk.ndim != 1 or not np.issubdtype(chunk.dtype, np.floating):
-            raise ValueError(f"a chunk of audio is (n,) floating point, not {chunk.shape} {chunk.dtype}")
-        if not np.isfinite(chunk).all():
-            raise MediaError(
-                "the audio contains samples that are not finite numbers", "export it again as 16-bit audio"
-            )
+        check_chunk(chunk)
         self._samples += len(chunk)
         speaking = self._judge(chunk.astype(np.float32, copy=False))
         return self._smooth(self._as_rows(speaking), last=False)

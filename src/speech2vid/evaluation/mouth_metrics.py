@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from speech2vid.constants import FACE_PX, LANDMARKS, MOUTH_POINTS
 from speech2vid.errors import FaceError
 from speech2vid.faces import PAPER, Landmarker, lip_opening
+from speech2vid.faces.face_quality import cheek_pixels
 from speech2vid.types import FaceBox, Frames, Points
 
 Values = NDArray[np.float64]
@@ -24,7 +25,6 @@ OUTER_EYES = (36, 45)  # their distance is the field's unit of landmark errors
 STILL_POINTS = slice(17, 48)  # brows, nose, eyes: what speech does not move
 FACE_POINTS = slice(0, LANDMARKS)
 RIGHT_EYE, LEFT_EYE, INNER_LIPS = slice(36, 42), slice(42, 48), slice(60, 68)
-CHEEKS, CHEEK, CHEEK_PX = ((2, 31), (14, 35)), 0.55, 6  # between these points of jaw and nose, nearer the jaw; radius
 OPEN = 0.1  # lip opening from which on lips are open, in distances of the eyes
 
 
@@ -117,12 +117,9 @@ def inner_contrast(frames: Frames, landmarks: Points) -> float | None:
         if lip_opening(points) < OPEN * np.linalg.norm(eyes):
             continue
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        lips, cheeks = np.zeros_like(grey), np.zeros_like(grey)
+        lips = np.zeros_like(grey)
         cv2.fillPoly(lips, [np.rint(points[INNER_LIPS]).astype(np.int32)], 1)
-        for jaw, nose in CHEEKS:
-            middle = np.rint(CHEEK * points[jaw] + (1 - CHEEK) * points[nose]).astype(int)
-            cv2.circle(cheeks, (int(middle[0]), int(middle[1])), CHEEK_PX, 1, -1)
-        contrasts.append(grey[lips > 0].std() / max(1.0, float(grey[cheeks > 0].mean())))
+        contrasts.append(grey[lips > 0].std() / max(1.0, float(cheek_pixels(grey, points).mean())))
     return float(np.mean(contrasts)) if contrasts else None
 
 

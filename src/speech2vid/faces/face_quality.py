@@ -10,6 +10,7 @@ from speech2vid.constants import INNER_BOTTOM, INNER_TOP
 from speech2vid.types import Image, Points
 
 NOSE_TIP = 30
+CHEEK_SPOTS, CHEEK_SHARE, CHEEK_PX = ((2, 31), (14, 35)), 0.55, 6  # between jaw and nose, nearer the jaw; radius
 CHEEKS = (1, 15)  # jaw points next to the eyes
 
 
@@ -26,6 +27,15 @@ def turn(landmarks: Points) -> float:
     across = left - right
     middle = float((landmarks[NOSE_TIP] - right) @ across / max(1e-9, float(across @ across)))
     return abs(2.0 * middle - 1.0)
+
+
+def cheek_pixels(image: NDArray[np.uint8], landmarks: Points) -> NDArray[np.uint8]:
+    """Return the pixels of both cheeks, next to the nose: aligned face (112, 112[, 3]), (68, 2) → (n[, 3])."""
+    mask = np.zeros(image.shape[:2], np.uint8)
+    for jaw, nose in CHEEK_SPOTS:
+        x, y = np.rint(CHEEK_SHARE * landmarks[jaw] + (1 - CHEEK_SHARE) * landmarks[nose]).astype(int).tolist()
+        cv2.circle(mask, (x, y), CHEEK_PX, 1, -1)
+    return image[mask > 0]
 
 
 def sharpness(image: Image) -> float:

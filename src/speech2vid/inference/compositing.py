@@ -10,7 +10,7 @@ shows the aligned face alone they take its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -32,6 +32,7 @@ from speech2vid.faces.align import canonical_points
 from speech2vid.geometry import compose, invert, smoothstep, transform_points
 from speech2vid.inference.head.renderer import HeadRenderer
 from speech2vid.inference.inner_mouth import InnerMouth
+from speech2vid.inference.mouth_appearance import INNER
 from speech2vid.inference.sharpening import Sharpener
 from speech2vid.inference.talkers.base import AlignedFaces, Generated, Identity, WarpFields
 from speech2vid.types import Affine, FaceBox, Floats, Image, Points
@@ -259,19 +260,20 @@ def residual_near_mouths(fields: WarpFields) -> WarpFields:
     """Return fields whose residual shows between the lips and around them only: further away it is a stain."""
     if fields.mouths is None:
         return fields
-    near = np.stack([near_inner_lips(mouth) for mouth in fields.mouths])
+    near = np.stack([near_outlines([mouth[INNER]], *RESIDUAL_PX) for mouth in fields.mouths])
     masks = fields.masks.copy()
     masks[:, -1] *= near
     masks[:, :-1] *= ((1 - masks[:, -1]) / np.maximum(1e-6, 1 - fields.masks[:, -1]))[:, None]
     return replace(fields, masks=masks)
 
 
-def near_inner_lips(mouth: Points) -> Floats:
-    """Return (64, 96), on the generated region: 1 between the inner lips of a mouth (20, 2) and near them, else 0."""
+def near_outlines(outlines: Iterable[Points], near_px: float, far_px: float) -> Floats:
+    """Return (64, 96) of the region: 1 inside outlines (n, 2) and up to ``near_px`` away, 0 from ``far_px`` on."""
     outside = np.full((REGION_HEIGHT, REGION_WIDTH), 1, np.uint8)
-    cv2.fillPoly(outside, [np.rint(mouth[12:] - (REGION_LEFT, REGION_TOP)).astype(np.int32)], 0)
+    for outline in outlines:
+        cv2.fillPoly(outside, [np.rint(outline - (REGION_LEFT, REGION_TOP)).astype(np.int32)], 0)
     distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
-    return np.asarray(smoothstep((RESIDUAL_PX[1] - distance) / (RESIDUAL_PX[1] - RESIDUAL_PX[0])), np.float32)
+    return np.asarray(smoothstep((far_px - distance) / (far_px - near_px)), np.float32)
 
 
 def merge_copies(fields: WarpFields, slots: list[int]) -> tuple[Floats, Floats]:

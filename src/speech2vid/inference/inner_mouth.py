@@ -14,6 +14,7 @@ from functools import cache
 import cv2
 import numpy as np
 
+from speech2vid.constants import INNER_BOTTOM, INNER_TOP, MOUTH_POINTS
 from speech2vid.faces import Still
 from speech2vid.geometry import compose, invert, smoothstep, transform_points
 from speech2vid.inference.mouth_appearance import (
@@ -29,7 +30,7 @@ from speech2vid.inference.mouth_appearance import (
 )
 from speech2vid.types import Affine, Floats, Points
 
-UPPER, LOWER = slice(13, 16), [19, 18, 17]  # inner lips, left to right
+UPPER, LOWER = ([point - MOUTH_POINTS.start for point in lip] for lip in (INNER_TOP, INNER_BOTTOM))  # left to right
 CHIN = [7, 8, 9]  # lower edge of the lower lip, which the jaw carries
 SIZE = 192, 96  # px of the teeth's texture, w × h
 WIDTHS_MM = (8.5, 6.6, 7.2, 5.2, 4.2, 3.0)  # as seen from the front: incisors, canine, premolars, molar

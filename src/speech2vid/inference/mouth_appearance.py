@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from speech2vid.constants import MOUTH_POINTS
 from speech2vid.faces import Still, lip_opening
+from speech2vid.faces.face_quality import cheek_pixels
 from speech2vid.geometry import compose, invert, smoothstep, transform_points
 from speech2vid.types import Affine, Floats, Image, Points
 
@@ -64,7 +65,7 @@ class OwnTeeth:
             return None
         colour = still.image[low[1] : high[1], low[0] : high[0]].astype(np.float32)
         between = lips_area(outline - low, (high - low).tolist(), max(LEAST_BLUR_PX, SOFT_PX * scale))
-        skin = np.median(_cheeks(still.aligned.image, landmarks), axis=0)
+        skin = np.median(cheek_pixels(still.aligned.image, landmarks), axis=0)
         redness = colour[..., 0] / np.maximum(1, colour[..., 1]) / (skin[0] / max(1.0, float(skin[1])))
         light = luminance(colour) / max(1.0, float(luminance(skin)))
         opacity = between * smoothstep((0.97 - redness) / 0.08) * smoothstep((light - 0.5) / 0.25)
@@ -81,7 +82,7 @@ def mouth_colours(face: Image, landmarks: Points) -> MouthColours:
         face: (112, 112, 3) uint8 RGB, aligned.
         landmarks: (68, 2) of it.
     """
-    cheeks = _cheeks(face, landmarks)
+    cheeks = cheek_pixels(face, landmarks)
     skin = np.median(cheeks, axis=0).astype(np.float32)
     eyes = _eyes(face, landmarks)
     skin_y = float(luminance(skin))
@@ -116,15 +117,6 @@ def _tint(colour: Floats, typical: Floats, spread: float) -> Floats:
 def luminance(colour: NDArray[Any]) -> Floats:
     """Return Rec. 601 luminance of RGB colours (..., 3)."""
     return np.asarray(np.asarray(colour, np.float32) @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)
-
-
-def _cheeks(face: Image, landmarks: Points) -> Image:
-    """Return pixels (n, 3) of both cheeks, beside the nose."""
-    mask = np.zeros(face.shape[:2], np.uint8)
-    for outer, inner in ((2, 31), (14, 35)):
-        middle = 0.55 * landmarks[outer] + 0.45 * landmarks[inner]
-        cv2.circle(mask, tuple(np.rint(middle).astype(int).tolist()), 6, 1, -1)
-    return face[mask > 0]
 
 
 def _eyes(face: Image, landmarks: Points) -> Image:

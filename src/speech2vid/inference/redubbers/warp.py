@@ -25,17 +25,13 @@ from speech2vid.constants import (
     LANDMARKS,
     MOUTH_COUNT,
     MOUTH_POINTS,
-    REGION_HEIGHT,
-    REGION_LEFT,
-    REGION_TOP,
-    REGION_WIDTH,
 )
 from speech2vid.errors import WeightsError
 from speech2vid.faces import Still, lip_opening
 from speech2vid.faces.align import warp
-from speech2vid.geometry import compose, invert, smoothstep, transform_points
+from speech2vid.geometry import compose, invert, transform_points
 from speech2vid.inference.audio_stream import AudioStream
-from speech2vid.inference.compositing import Composer
+from speech2vid.inference.compositing import Composer, near_outlines
 from speech2vid.inference.inner_mouth import Jaws, MouthInside
 from speech2vid.inference.mouth_geometry import FacePlan, NeutralMouth, neutral_mouth_of
 from speech2vid.inference.occlusion import (
@@ -212,12 +208,7 @@ def _changed_part(changed: NDArray[np.bool_], to_canvas: Affine, crop: Image) ->
 
 def near_mouths(*mouths: Floats) -> Floats:
     """(64, 96), on the generated region: 1 on and near the given mouths (20, 2), 0 further away."""
-    outside = np.full((REGION_HEIGHT, REGION_WIDTH), 1, np.uint8)
-    for mouth in mouths:
-        outline = np.rint(mouth[:OUTER_LIPS] - (REGION_LEFT, REGION_TOP)).astype(np.int32)
-        cv2.fillPoly(outside, [outline], 0)
-    distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
-    return np.asarray(smoothstep((FAR_PX - distance) / (FAR_PX - NEAR_PX)), np.float32)
+    return near_outlines((mouth[:OUTER_LIPS] for mouth in mouths), NEAR_PX, FAR_PX)
 
 
 def restrict_to_mouth(fields: WarpFields, own: Sequence[bool], near: Floats) -> WarpFields:
