@@ -33,7 +33,7 @@ MotionTable = dict[str, dict[str, Quartiles]]  # row → metric → quartiles
 def motion_table(tracks: Sequence[Track], network: MotionNetwork, seed: int = 0) -> MotionTable:
     """Measure head motion, filmed and drawn.
 
-    What is drawn is measured before it is rendered; filmed motion includes the jitter of landmarks, which the row of a
+    Generated motion is measured before rendering; filmed motion includes the jitter of landmarks, which the row of a
     rendered video would have, too.
 
     Args:

@@ -68,7 +68,7 @@ class Landmarker(Protocol):
             steady: less jitter at several times the cost.
 
         Returns:
-            (68, 2) float32, source pixels; None if what is there does not have the shape of a face.
+            (68, 2) float32, source pixels; None if the points do not have the shape of a face.
         """
         ...
 

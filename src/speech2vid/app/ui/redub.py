@@ -39,7 +39,7 @@ def build(jobs: PageJobs) -> None:
                 with gr.Column(min_width=220):
                     video = video_input("Video", "redub-video")
                 with gr.Column(min_width=220):
-                    audio = audio_input("What is said instead", "redub-sound")
+                    audio = audio_input("New speech", "redub-sound")
             faces = FacePicker.of(jobs, video, "Who was found", "look_video", landmarks, anybody=WHOEVER)
             consent = consent_box("redub-consent")
             buttons = JobPanel.buttons("Re-dub the video", "redub")

@@ -38,7 +38,7 @@ def build(jobs: PageJobs, example: tuple[Path, Path]) -> None:
                 with gr.Column(min_width=220):
                     photo = photo_input("Photo", "talk-photo")
                 with gr.Column(min_width=220):
-                    audio = audio_input("What the face says", "talk-sound")
+                    audio = audio_input("Speech", "talk-sound")
             faces = FacePicker.of(jobs, photo, "Who was found", "look", landmarks)
             consent = consent_box("talk-consent")
             buttons = JobPanel.buttons("Make the video", "talk")

@@ -1,4 +1,4 @@
-"""Frames of a photo whose head moves: eyelids drawn, mouth laid in, then one resampling of what moves.
+"""Frames of a photo whose head moves: eyelids drawn, mouth laid in, then one resampling of the moving region.
 
 The photo is kept at twice its density: bilinear sampling of it is as sharp as bicubic sampling of the photo, at a
 fifth of the cost, and hardly changes its sharpness as the head passes from one pixel to the next.

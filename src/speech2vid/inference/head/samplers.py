@@ -1,4 +1,4 @@
-"""What a head does next: a network that learnt it from filmed people, and plain statistics as a baseline."""
+"""Samplers of head motion: a network trained on filmed people, and plain statistics as a baseline."""
 
 from __future__ import annotations
 
